@@ -1,0 +1,84 @@
+# Constants of the kernel floor: one text for C and, through constants.py, for Python.
+# One `NAME = value` a line inside `cdef enum:`.
+
+# page_t.flags. The twin's own numbers: versions/page_flags.py knows each kernel's.
+cdef enum:
+    PG_reserved = 0x1
+    PG_buddy = 0x2                # head of a free block (PageBuddy)
+    PG_head = 0x4                 # head of a compound page
+    PG_tail = 0x8                 # compound_head() is another page
+    PG_slab = 0x10
+    PG_pcp = 0x20                 # head of a block on a per-CPU list (the twin's own mark)
+    PG_pfmemalloc = 0x40
+    PG_large_kmalloc = 0x80
+    PG_table = 0x100              # page table page
+    PG_hole = 0x200               # no memory there
+    PG_partial = 0x400            # slab on its node's partial list (SL_partial, 6.8)
+
+# enum zone_type, all of them; a profile says which exist.
+cdef enum:
+    ZONE_DMA = 0
+    ZONE_DMA32 = 1
+    ZONE_NORMAL = 2
+    ZONE_HIGHMEM = 3
+    ZONE_MOVABLE = 4
+    ZONE_DEVICE = 5
+
+# enum migratetype. CMA and ISOLATE sit where the configuration puts them: mm.migrate_cma, mm.migrate_isolate.
+cdef enum:
+    MIGRATE_UNMOVABLE = 0
+    MIGRATE_MOVABLE = 1
+    MIGRATE_RECLAIMABLE = 2
+    MIGRATE_PCPTYPES = 3
+    MIGRATE_HIGHATOMIC = 3
+
+# The twin's gfp bits (those of 5.10). Recorded ones are translated when a recording is read.
+cdef enum:
+    __GFP_DMA = 0x1
+    __GFP_HIGHMEM = 0x2
+    __GFP_DMA32 = 0x4
+    __GFP_MOVABLE = 0x8
+    __GFP_RECLAIMABLE = 0x10
+    __GFP_HIGH = 0x20
+    __GFP_IO = 0x40
+    __GFP_FS = 0x80
+    __GFP_ZERO = 0x100
+    __GFP_ATOMIC = 0x200
+    __GFP_DIRECT_RECLAIM = 0x400
+    __GFP_KSWAPD_RECLAIM = 0x800
+    __GFP_WRITE = 0x1000
+    __GFP_NOWARN = 0x2000
+    __GFP_RETRY_MAYFAIL = 0x4000
+    __GFP_NOFAIL = 0x8000
+    __GFP_NORETRY = 0x10000
+    __GFP_MEMALLOC = 0x20000
+    __GFP_COMP = 0x40000
+    __GFP_NOMEMALLOC = 0x80000
+    __GFP_HARDWALL = 0x100000
+    __GFP_THISNODE = 0x200000
+    __GFP_ACCOUNT = 0x400000
+    __GFP_ZEROTAGS = 0x800000
+    __GFP_SKIP_ZERO = 0x1000000
+    __GFP_SKIP_KASAN = 0x2000000
+    __GFP_NOLOCKDEP = 0x4000000
+    __GFP_NO_OBJ_EXT = 0x8000000
+
+cdef enum:
+    WMARK_MIN = 0
+    WMARK_LOW = 1
+    WMARK_HIGH = 2
+    WMARK_PROMO = 3
+
+# page_t.users: what an allocated page is for, as far as its allocator said so.
+cdef enum:
+    USE_UNKNOWN = 0
+    USE_FREE = 1
+    USE_SLAB = 2
+    USE_LARGE_KMALLOC = 3
+    USE_USER = 4
+    USE_PAGE_CACHE = 5
+    USE_PAGE_TABLE = 6
+    USE_STACK = 7
+    USE_VMALLOC = 8
+    USE_RESERVED = 9
+    USE_KERNEL = 10

@@ -1,0 +1,18 @@
+"""The constants of constants.pxd as Python ints (`from mmtwin.kernel.constants import PG_slab`).
+
+`constants.pxd` is the one text: compiled code reads it as C enums, this module reads the same lines.
+"""
+
+import re
+from importlib.resources import files
+
+CONSTANT = re.compile(r"^    (\w+) = (\w+)", re.M)
+
+
+def load_constants(file_name):
+    """{name: int} of every enum constant in one .pxd file of this package."""
+    text = files(__package__).joinpath(file_name).read_text()
+    return {name: int(value, 0) for name, value in CONSTANT.findall(text)}
+
+
+globals().update(load_constants("constants.pxd"))

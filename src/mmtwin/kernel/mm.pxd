@@ -1,0 +1,71 @@
+cimport cython
+
+from mmtwin.kernel.casts cimport (
+    as_cache_cpus, as_cache_nodes, as_caches, as_features, as_pages, as_pcps, as_s64, as_sheaves, as_steps, as_u8,
+    as_u32, as_u64, as_zones,
+)
+from mmtwin.kernel.features cimport features_t
+from mmtwin.kernel.structs cimport (
+    kmem_cache_cpu_t, kmem_cache_node_t, kmem_cache_t, page_t, pcp_t, pfn_t, s32, s64, sheaf_t, step_t, u8, u32, u64,
+    virt_t, zone_t,
+)
+
+@cython.final
+cdef class MM:
+    # arrays; the Python side sees them as numpy views: mm.view("page")
+    cdef page_t *page
+    cdef zone_t *zone             # by node * nr_zone_types + type
+    cdef pcp_t *pcp               # by zone * nr_cpus + cpu
+    cdef kmem_cache_t *cache
+    cdef kmem_cache_cpu_t *cache_cpu    # by cache * nr_cpus + cpu
+    cdef kmem_cache_node_t *cache_node  # by cache * nr_nodes + node
+    cdef sheaf_t *sheaf
+    cdef u32 *random_seq
+    cdef u8 *pageblock            # migratetype by pfn >> pageblock_order
+    cdef u64 *ram                 # by (address - page_offset) / 8
+    cdef s64 *zonelist            # by node * 64 + place: zone number, -1 ends; see page_alloc
+    cdef s64 *vm_event            # VM_EVENT_*
+    cdef step_t *step
+    cdef features_t *has
+
+    cdef readonly pfn_t min_pfn
+    cdef readonly pfn_t max_pfn
+    cdef readonly pfn_t first_head      # entry number of the first list head
+    cdef readonly pfn_t max_entries
+    cdef public pfn_t next_head
+    cdef readonly virt_t page_offset    # virtual address of pfn 0 (may wrap around)
+    cdef readonly s32 page_shift
+    cdef readonly s32 pageblock_order
+    cdef readonly s32 nr_orders         # orders 0 .. nr_orders - 1 (11 with 4K pages)
+    cdef readonly s32 nr_migratetypes
+    cdef readonly s32 migrate_cma       # -1 where there is none
+    cdef readonly s32 migrate_isolate
+    cdef readonly s32 nr_nodes
+    cdef readonly s32 nr_zone_types
+    cdef readonly s32 nr_zones          # nr_nodes * nr_zone_types
+    cdef readonly s32 nr_cpus
+    cdef readonly s32 max_caches
+    cdef public s32 nr_caches           # numbers given out
+    cdef readonly s64 max_sheaves
+    cdef public s64 next_sheaf
+    cdef public s64 free_sheaf
+    cdef public s64 next_random_seq
+    cdef public s32 cpu                 # the CPU that runs
+    cdef public s32 contents            # bytes of objects and pages are kept (zeroed, poisoned), not only free pointers
+    cdef public u64 random_state        # of the twin's own draws
+    cdef public u64 step_mask           # which STEP_* are kept: bit number = kind; 0: off
+    cdef public s64 next_step           # steps written since the ring was cleared
+    cdef readonly s64 ring_size         # a power of two
+    cdef public s32 step_depth
+    cdef public s32 page_override       # replay: see page_alloc
+
+    cdef readonly object profile        # the facts the machine was made from
+    cdef public list cache_names        # by cache number
+    cdef public list complaints         # what the kernel would have printed: dicts, see complain()
+    cdef public dict policy             # swapped policies: slot -> Python callable
+    cdef dict _buffers
+    cdef dict _counts
+
+    cpdef object view(self, str name)
+
+cdef void complain(MM mm, s32 kind, u64 address, s64 detail) noexcept with gil
