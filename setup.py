@@ -12,7 +12,7 @@ from setuptools.command.build_ext import build_ext
 
 SOURCE = Path("src")
 # Texts that C and Python both read: their .py serves the uncompiled run only.
-TEXTS = {"__init__", "structs", "constants", "features", "casts", "ram"}
+TEXTS = {"__init__", "structs", "constants", "features", "casts", "ram", "event"}
 LIMITED_API = "0x030b0000"  # Python 3.11
 
 

@@ -1,0 +1,53 @@
+# One event of a recording, 64 bytes: the record that readers write and the replay reads.
+# One text for C and for Python: event.py makes the numpy dtype EVENT and the constants of it.
+
+ctypedef unsigned char u8
+ctypedef unsigned short u16
+ctypedef unsigned int u32
+ctypedef unsigned long long u64
+ctypedef signed char s8
+ctypedef short s16
+ctypedef int s32
+
+cdef struct event_t:
+    u64 time                      # ns, or the trace clock's count
+    u64 address                   # object; page events: the pfn; rss_stat: size; marker: number in Recording.markers
+    u64 call_site                 # kernel text address, 0 if unknown
+    u64 bytes_req                 # kmalloc, kmem_cache_alloc; extfrag: fallback_order; rss_stat: mm_id; other: row
+    u64 bytes_alloc               # kmalloc, kmem_cache_alloc; extfrag: fallback_migratetype
+    u32 gfp                       # as the recorded kernel numbers them
+    s32 pid
+    s32 cache                     # number in Recording.names: the slab cache; KIND_OTHER: the event's name; -1 none
+    s16 node
+    u16 cpu
+    u8 order                      # page events; rss_stat: member
+    s8 migratetype                # page events; -1 if the event has none
+    u8 kind                       # KIND_*
+    u8 role                       # ROLE_*, set by roles.py
+    u8 flags                      # common_flags: 0x8 hard interrupt, 0x10 soft interrupt (TRACE_FLAG_*)
+    u8 extra                      # percpu_refill; accounted; change_ownership; rss_stat: curr
+    u16 ahead                     # roles.py: the demand that this page serves comes so many events later, 0: none known
+
+# The numbers are those of the file format: never change one, add at the end.
+cdef enum:
+    KIND_OTHER = 0
+    KIND_MARKER = 1
+    KIND_KMALLOC = 2              # kmalloc and kmalloc_node
+    KIND_KMEM_CACHE_ALLOC = 3     # kmem_cache_alloc and kmem_cache_alloc_node
+    KIND_KFREE = 4
+    KIND_KMEM_CACHE_FREE = 5
+    KIND_MM_PAGE_ALLOC = 6
+    KIND_MM_PAGE_FREE = 7
+    KIND_MM_PAGE_FREE_BATCHED = 8
+    KIND_MM_PAGE_ALLOC_ZONE_LOCKED = 9
+    KIND_MM_PAGE_PCPU_DRAIN = 10
+    KIND_MM_PAGE_ALLOC_EXTFRAG = 11
+    KIND_RSS_STAT = 12
+
+cdef enum:
+    ROLE_NONE = 0                 # not looked at yet, or neither demand nor response (markers, rss_stat)
+    ROLE_DEMAND = 1
+    ROLE_RESPONSE = 2             # what the page allocator did on its own: zone_locked, drain, extfrag, batched
+    ROLE_SLAB = 3                 # page taken or given back by SLUB: a response
+    ROLE_LARGE_KMALLOC = 4        # page taken or given back by a large kmalloc/kfree: a response
+    ROLE_SILENT = 5               # slab page taken for objects that no event names
