@@ -7,7 +7,7 @@ import numpy as np
 
 TYPES = {"u8": "u1", "u16": "<u2", "u32": "<u4", "u64": "<u8", "s8": "i1", "s16": "<i2", "s32": "<i4"}
 TEXT = files(__package__).joinpath("event.pxd").read_text()
-FIELDS = re.findall(r"^    ([us]\d+) (\w+) ", TEXT, re.M)
+FIELDS = re.findall(r"^    ([us]\d+) (\w+)(?=[ \n])", TEXT, re.M)
 EVENT = np.dtype([(name, TYPES[c_type]) for c_type, name in FIELDS])
 CONSTANTS = {name: int(value) for name, value in re.findall(r"^    ((?:KIND|ROLE)_\w+) = (\d+)", TEXT, re.M)}
 globals().update(CONSTANTS)
