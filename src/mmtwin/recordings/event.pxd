@@ -51,3 +51,6 @@ cdef enum:
     ROLE_SLAB = 3                 # page taken or given back by SLUB: a response
     ROLE_LARGE_KMALLOC = 4        # page taken or given back by a large kmalloc/kfree: a response
     ROLE_SILENT = 5               # slab page taken for objects that no event names
+
+cdef inline event_t *as_events(size_t address, size_t count) noexcept nogil:
+    return <event_t *> address

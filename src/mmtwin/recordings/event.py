@@ -1,20 +1,41 @@
-"""The event record of event.pxd as a numpy dtype, and its constants."""
+"""The event record of event.pxd as a numpy dtype and a ctypes structure, and its constants."""
 
+import ctypes
 import re
 from importlib.resources import files
 
 import numpy as np
 
-TYPES = {"u8": "u1", "u16": "<u2", "u32": "<u4", "u64": "<u8", "s8": "i1", "s16": "<i2", "s32": "<i4"}
+C_TYPES = {
+    "u8": ctypes.c_uint8,
+    "u16": ctypes.c_uint16,
+    "u32": ctypes.c_uint32,
+    "u64": ctypes.c_uint64,
+    "s8": ctypes.c_int8,
+    "s16": ctypes.c_int16,
+    "s32": ctypes.c_int32,
+}
 TEXT = files(__package__).joinpath("event.pxd").read_text()
 FIELDS = re.findall(r"^    ([us]\d+) (\w+)(?=[ \n])", TEXT, re.M)
-EVENT = np.dtype([(name, TYPES[c_type]) for c_type, name in FIELDS])
-CONSTANTS = {name: int(value) for name, value in re.findall(r"^    ((?:KIND|ROLE)_\w+) = (\d+)", TEXT, re.M)}
+
+
+class event_t(ctypes.Structure):  # noqa: N801
+    """The record as ctypes; its fields are event.pxd's."""
+
+    _fields_ = [(name, C_TYPES[c_type]) for c_type, name in FIELDS]
+
+
+EVENT = np.dtype(event_t)
+CONSTANTS = {
+    name: int(value) for name, value in re.findall(r"^    ((?:KIND|ROLE)_\w+) = (\d+)", TEXT, re.M)
+}
 globals().update(CONSTANTS)
 
 # The kernel's event names by kind, and the kind of every name a kernel uses.
 KIND_NAMES = {
-    value: name.removeprefix("KIND_").lower() for name, value in CONSTANTS.items() if name.startswith("KIND_")
+    value: name.removeprefix("KIND_").lower()
+    for name, value in CONSTANTS.items()
+    if name.startswith("KIND_")
 }
 KIND_OF_NAME = {
     **{name: value for value, name in KIND_NAMES.items()},
@@ -22,3 +43,8 @@ KIND_OF_NAME = {
     "kmem_cache_alloc_node": CONSTANTS["KIND_KMEM_CACHE_ALLOC"],
     "print": CONSTANTS["KIND_MARKER"],
 }
+
+
+def as_events(address: int, count: int) -> ctypes.Array[event_t]:
+    """The records at an address, for the uncompiled run."""
+    return (event_t * count).from_address(address)
