@@ -63,6 +63,20 @@ cdef enum:
     __GFP_NOLOCKDEP = 0x4000000
     __GFP_NO_OBJ_EXT = 0x8000000
 
+# What the kernel would have said: see complain() of mm.py.
+cdef enum:
+    COMPLAINT_DOUBLE_FREE = 1         # "kernel BUG at mm/slub.c": set_freepointer() of the list's own head
+    COMPLAINT_OBJECT_FREE = 2         # "Object already free" of a debug cache
+    COMPLAINT_INVALID_OBJECT = 3      # "Invalid object pointer": not where an object begins
+    COMPLAINT_NOT_SLAB = 4            # kfree() of a page that is neither slab nor compound
+    COMPLAINT_WRONG_CACHE = 5         # "Wrong slab cache": kmem_cache_free() with another cache
+    COMPLAINT_OBJECTS_REMAIN = 6      # "Objects remaining in ... on __kmem_cache_shutdown()"
+    COMPLAINT_CORRUPT_FREELIST = 7    # "Freechain corrupt"
+    COMPLAINT_BAD_GFP = 8             # "Unexpected gfp ... Fix your code!"
+    COMPLAINT_BAD_CACHE = 9           # "kmem_cache_create(...) failed"
+    COMPLAINT_OUT_OF_MEMORY = 10      # "SLUB: Unable to allocate memory on node"
+    COMPLAINT_BAD_ADDRESS = 11        # an address outside the direct map: the kernel would fault
+
 cdef enum:
     WMARK_MIN = 0
     WMARK_LOW = 1

@@ -26,6 +26,7 @@ cdef class MM:
     cdef s64 *zonelist            # by node * 64 + place: zone number, -1 ends; see page_alloc
     cdef s64 *vm_event            # VM_EVENT_*
     cdef step_t *step
+    cdef s64 *kmalloc_cache       # by KMALLOC_* type * 32 + index: cache number, -1 for none
     cdef features_t *has
 
     cdef readonly pfn_t min_pfn
@@ -57,7 +58,13 @@ cdef class MM:
     cdef public s64 next_step           # steps written since the ring was cleared
     cdef readonly s64 ring_size         # a power of two
     cdef public s32 step_depth
-    cdef public s32 page_override       # replay: see page_alloc
+    cdef public s32 page_override       # replay: the page of the next new slab, -1 for none; see slub_slab
+    cdef public s64 next_freelist_start  # place in random_seq where the next new slab begins, -1: drawn
+    cdef public s64 rcu_slab_first      # slabs that wait for a grace period, by page.next; -1 for none
+    cdef public s64 rcu_slab_last
+    cdef public s64 rcu_sheaf_first     # sheaves of kfree_rcu() that wait for one, by sheaf.next
+    cdef public s64 rcu_sheaf_last
+    cdef public u64 random_kmalloc_seed
 
     cdef readonly object profile        # the facts the machine was made from
     cdef public list cache_names        # by cache number

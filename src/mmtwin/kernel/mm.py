@@ -35,6 +35,7 @@ LIST_HEADS = 1 << 17
 RANDOM_SEQUENCE_ENTRIES = 1 << 21
 VM_EVENTS = 256
 ZONELIST_PLACES = 64
+KMALLOC_CACHES = 32 * 32  # types * indexes
 
 
 class MM:
@@ -75,6 +76,13 @@ class MM:
         self.next_step = 0
         self.ring_size = layout.ring_size
         self.step_depth = 0
+        self.page_override = -1
+        self.next_freelist_start = -1
+        self.rcu_slab_first = -1
+        self.rcu_slab_last = -1
+        self.rcu_sheaf_first = -1
+        self.rcu_sheaf_last = -1
+        self.random_kmalloc_seed = 0
         self.cache_names = []
         self.complaints = []
         self.policy = {}
@@ -111,6 +119,9 @@ class MM:
         count = self.nr_nodes * ZONELIST_PLACES
         self.zonelist = as_s64(self._map("zonelist", ctypes.c_int64, count), count)
         self.vm_event = as_s64(self._map("vm_event", ctypes.c_int64, VM_EVENTS), VM_EVENTS)
+        count = KMALLOC_CACHES
+        self.kmalloc_cache = as_s64(self._map("kmalloc_cache", ctypes.c_int64, count), count)
+        self.view("kmalloc_cache")[:] = -1
         self.step = as_steps(self._map("step", structs["step_t"], self.ring_size), self.ring_size)
         self.has = as_features(self._map("has", FEATURES, 1), 1)
         assert size_t(structs["page_t"]) == 64
@@ -129,7 +140,7 @@ class MM:
         """An array of the state as numpy records that share its memory; `has` as a ctypes array.
 
         `name`: page, zone, pcp, cache, cache_cpu, cache_node, sheaf, random_seq, pageblock, ram, zonelist,
-        vm_event, step, has. Raises KeyError for another name.
+        vm_event, kmalloc_cache, step, has. Raises KeyError for another name.
         """
         array = self._buffers[name]
         return array if name == "has" else np.ctypeslib.as_array(array)

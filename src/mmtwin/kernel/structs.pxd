@@ -78,7 +78,7 @@ cdef struct kmem_cache_t:
     u32 offset                    # of the free pointer
     u32 align
     u32 red_left_pad
-    u32 flags                     # SLAB_* of slub.pxd
+    u32 flags                     # SLAB_* of slub_defs.pxd
     u32 useroffset
     u32 usersize
     u32 oo_order
@@ -94,6 +94,7 @@ cdef struct kmem_cache_t:
     s32 ctor                      # number of the constructor, 0 for none
     s32 dead
     s32 alive                     # the record is in use
+    s32 defrag_ratio              # remote_node_defrag_ratio: 0 .. 1000
     u64 random                    # key of hardened free pointers
     s64 random_seq                # index of its first entry in mm.random_seq, -1 for none
     u64 address                   # of the kernel's struct kmem_cache, where known
@@ -106,7 +107,7 @@ cdef struct kmem_cache_cpu_t:
     s64 sheaf_main                # numbers in mm.sheaf, -1 for none (6.18 and later)
     s64 sheaf_spare
     s64 sheaf_rcu
-    s64 stat[32]                  # enum stat_item of slub.pxd
+    s64 stat[48]                  # STAT_* of slub_defs.pxd
 
 cdef struct kmem_cache_node_t:
     s64 nr_partial
@@ -119,12 +120,14 @@ cdef struct kmem_cache_node_t:
     s64 nr_empty
 
 cdef struct sheaf_t:
-    s64 next                      # on a barn's list: sheaf number, -1 ends it
+    s64 next                      # on a barn's list: sheaf number, -1 ends it; also of free records
     s64 prev
     u32 size
     u32 capacity
     s32 cache
     s32 node
+    s32 pfmemalloc                # holds objects of the reserves
+    u64 address                   # of the kernel's struct slab_sheaf (a kmalloc object), 0 if unknown
     u64 objects[64]
 
 # One step or event of the twin: what a tracepoint of the kernel would say, and finer steps.
