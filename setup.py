@@ -1,10 +1,14 @@
-"""Builds the compiled core: every `.py` of src/mmtwin with a `.pxd` beside it, by Cython's pure-Python mode.
+"""Builds the compiled core: every `.py` of src/mmtwin with a `.pxd` beside it becomes a module.
 
-Without Cython or a C compiler the package installs all the same and runs uncompiled.
+Cython compiles them in pure-Python mode. Where there is no C compiler or no Python header the
+package installs all the same and runs uncompiled; where there is one, an error in a module is an
+error. `MMTWIN_PURE=1` builds nothing, `MMTWIN_REQUIRE_COMPILED=1` refuses to go without,
+`MMTWIN_DEBUG=1` checks every index.
 """
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -14,52 +18,70 @@ SOURCE = Path("src")
 # Texts that C and Python both read: their .py serves the uncompiled run only.
 TEXTS = {"__init__", "structs", "constants", "features", "casts", "ram", "event"}
 LIMITED_API = "0x030b0000"  # Python 3.11
+PROBE = (
+    f"#define Py_LIMITED_API {LIMITED_API}\n#include <Python.h>\nint probe(void) {{ return 0; }}\n"
+)
 
 
 class OptionalBuild(build_ext):
-    """Builds the extensions; says so and goes on where there is no compiler."""
+    """Builds the extensions; goes on without, and says so, where the machine has no compiler."""
 
-    def run(self):
-        try:
-            super().run()
-        except Exception as error:
-            self.say(error)
+    def build_extensions(self):
+        problem = self.probe()
+        if problem is None:
+            super().build_extensions()
+        elif os.environ.get("MMTWIN_REQUIRE_COMPILED"):
+            raise SystemExit(f"mmtwin: cannot compile: {problem}")
+        else:
+            print(f"mmtwin: not compiled ({problem}): it will run uncompiled", file=sys.stderr)
+            self.extensions[:] = []
 
-    def build_extension(self, extension):
-        try:
-            super().build_extension(extension)
-        except Exception as error:
-            self.say(error)
+    def probe(self):
+        """Why nothing can be compiled here, or None."""
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "probe.c"
+            source.write_text(PROBE)
+            try:
+                self.compiler.compile(
+                    [str(source)], output_dir=folder, include_dirs=self.include_dirs
+                )
+            except Exception as error:
+                return f"no C compiler or Python headers: {error}"
+        return None
 
-    def say(self, error):
-        if os.environ.get("MMTWIN_REQUIRE_COMPILED"):
-            raise error
-        print(f"mmtwin: not compiled ({error}); it will run uncompiled, slowly", file=sys.stderr)
 
-
-def extensions():
-    """The extension modules, or none where Cython is missing or MMTWIN_PURE is set."""
-    if os.environ.get("MMTWIN_PURE"):
-        return []
-    try:
-        from Cython.Build import cythonize
-    except ImportError:
-        return []
-    modules = []
+def modules():
+    """The extension modules, not yet translated to C."""
+    found = []
     for pxd in sorted(SOURCE.rglob("*.pxd")):
         path = pxd.with_suffix(".py")
         if pxd.stem in TEXTS or not path.exists():
             continue
         name = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
-        modules.append(
+        found.append(
             Extension(
                 name,
                 [str(path)],
                 define_macros=[("Py_LIMITED_API", LIMITED_API)],
                 py_limited_api=True,
                 extra_compile_args=["-O3"],
+                depends=[str(text) for text in SOURCE.rglob("*.pxd")],
             )
         )
+    return found
+
+
+def extensions():
+    """The extension modules as C, or none where Cython is missing or MMTWIN_PURE is set."""
+    if os.environ.get("MMTWIN_PURE"):
+        return []
+    try:
+        from Cython.Build import cythonize
+    except ImportError:
+        if os.environ.get("MMTWIN_REQUIRE_COMPILED"):
+            raise
+        print("mmtwin: not compiled (no Cython): it will run uncompiled", file=sys.stderr)
+        return []
     directives = {
         "language_level": 3,
         "boundscheck": bool(os.environ.get("MMTWIN_DEBUG")),
@@ -68,11 +90,14 @@ def extensions():
         "annotation_typing": False,
         "embedsignature": True,
     }
-    return cythonize(modules, compiler_directives=directives, nthreads=0, quiet=True)
+    return cythonize(
+        modules(), build_dir="build/c", compiler_directives=directives, nthreads=2, quiet=True
+    )
 
 
-setup(
-    ext_modules=extensions(),
-    cmdclass={"build_ext": OptionalBuild},
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},
-)
+if __name__ == "__main__":
+    setup(
+        ext_modules=extensions(),
+        cmdclass={"build_ext": OptionalBuild},
+        options={"bdist_wheel": {"py_limited_api": "cp311"}, "build_ext": {"parallel": 2}},
+    )
