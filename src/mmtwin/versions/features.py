@@ -6,8 +6,8 @@ took later, each with the commit and release that changed it.
     Feature("pcp_max_order", "highest order on per-CPU lists", 0,
             Change("5.14", 3, "44042b449872"))
 
-`config="CONFIG_A CONFIG_B"` and `arch="x86_64"` say where the row holds (elsewhere 0 or `without`).
-A value may be a function of the Facts where it depends on a number of the configuration.
+`config="CONFIG_A CONFIG_B"` and `arch="x86_64"` say where the row holds (elsewhere 0, or the
+value of `without=`). A value may be a function of the Facts where it depends on a number of the configuration.
 """
 
 from collections.abc import Iterator, Mapping

@@ -13,8 +13,7 @@ from mmtwin.versions.releases import has_since
 COMMON_BITS = (
     "DMA HIGHMEM DMA32 MOVABLE RECLAIMABLE HIGH IO FS ZERO ATOMIC DIRECT_RECLAIM KSWAPD_RECLAIM "
     "WRITE NOWARN RETRY_MAYFAIL NOFAIL NORETRY MEMALLOC COMP NOMEMALLOC HARDWALL THISNODE ACCOUNT"
-).split()
-ATOMIC_BIT = 9
+)
 ATOMIC_ENDS = "6.3"
 
 # Bits above, by the release they came with: (name, bit, the configuration it needs). A bit of None
@@ -65,19 +64,16 @@ NOWAIT_WITH_NOWARN = "6.8"  # 16f5dfbc851b: GFP_NOWAIT has __GFP_NOWARN
 # The order of names in %pGg and print fmt: masks with most bits first, then single flags.
 MASKS_FIRST = (
     "GFP_TRANSHUGE GFP_TRANSHUGE_LIGHT GFP_HIGHUSER_MOVABLE GFP_HIGHUSER GFP_USER "
-    "GFP_KERNEL_ACCOUNT GFP_KERNEL GFP_NOFS GFP_ATOMIC GFP_NOIO GFP_NOWAIT GFP_DMA"
-).split()
-OLD_ORDER = [
-    *MASKS_FIRST,
-    *(
-        "__GFP_HIGHMEM GFP_DMA32 __GFP_HIGH __GFP_ATOMIC __GFP_IO __GFP_FS __GFP_NOWARN "
-        "__GFP_RETRY_MAYFAIL __GFP_NOFAIL __GFP_NORETRY __GFP_COMP __GFP_ZERO __GFP_NOMEMALLOC "
-        "__GFP_MEMALLOC __GFP_HARDWALL __GFP_THISNODE __GFP_RECLAIMABLE __GFP_MOVABLE "
-        "__GFP_ACCOUNT __GFP_WRITE __GFP_RECLAIM __GFP_DIRECT_RECLAIM __GFP_KSWAPD_RECLAIM "
-        "__GFP_ZEROTAGS __GFP_SKIP_ZERO __GFP_SKIP_KASAN __GFP_SKIP_KASAN_POISON "
-        "__GFP_SKIP_KASAN_UNPOISON"
-    ).split(),
-]
+    "GFP_KERNEL_ACCOUNT GFP_KERNEL GFP_NOFS GFP_ATOMIC GFP_NOIO GFP_NOWAIT GFP_DMA "
+)
+OLD_ORDER = MASKS_FIRST + (
+    "__GFP_HIGHMEM GFP_DMA32 __GFP_HIGH __GFP_ATOMIC __GFP_IO __GFP_FS __GFP_NOWARN "
+    "__GFP_RETRY_MAYFAIL __GFP_NOFAIL __GFP_NORETRY __GFP_COMP __GFP_ZERO __GFP_NOMEMALLOC "
+    "__GFP_MEMALLOC __GFP_HARDWALL __GFP_THISNODE __GFP_RECLAIMABLE __GFP_MOVABLE "
+    "__GFP_ACCOUNT __GFP_WRITE __GFP_RECLAIM __GFP_DIRECT_RECLAIM __GFP_KSWAPD_RECLAIM "
+    "__GFP_ZEROTAGS __GFP_SKIP_ZERO __GFP_SKIP_KASAN __GFP_SKIP_KASAN_POISON "
+    "__GFP_SKIP_KASAN_UNPOISON"
+)
 # From 6.15 on the single flags come in the order of their bits (TRACE_GFP_FLAGS).
 BIT_ORDER_SINCE = "6.15"
 
@@ -96,15 +92,15 @@ def is_on(config: Mapping[str, str], symbol: str) -> bool:
 
 
 def gfp_bits(version: str, config: Mapping[str, str] = DEBIAN) -> dict[str, int]:
-    """`{"__GFP_DMA": 0x1, ...}`: the single flags that a kernel has, in the order of their bits."""
-    names = {name: bit for bit, name in enumerate(COMMON_BITS)}
+    """`{"__GFP_DMA": 0x1, ...}`: a kernel's single flags in the order of their bits."""
+    names = {name: bit for bit, name in enumerate(COMMON_BITS.split())}
     if has_since(version, ATOMIC_ENDS):
         del names["ATOMIC"]
     upper: tuple[tuple[str, int | None, str], ...] = ()
     for release, bits in UPPER_BITS:
         if has_since(version, release):
             upper = bits
-    place = len(COMMON_BITS)
+    place = len(COMMON_BITS.split())
     for name, bit, symbol in upper:
         if not is_on(config, symbol) or (
             name == "NO_OBJ_EXT" and has_since(version, NO_OBJ_EXT_ENDS)
@@ -134,9 +130,9 @@ def gfp_masks(version: str, config: Mapping[str, str] = DEBIAN) -> dict[str, int
 def gfp_names(version: str, config: Mapping[str, str] = DEBIAN) -> list[tuple[int, str]]:
     """(mask, name) in the order in which a kernel's %pGg and print fmt try them."""
     bits, masks = gfp_bits(version, config), gfp_masks(version, config)
-    order = OLD_ORDER
+    order = OLD_ORDER.split()
     if has_since(version, BIT_ORDER_SINCE):
-        order = [*MASKS_FIRST, "GFP_DMA32", "__GFP_RECLAIM", *bits]
+        order = [*MASKS_FIRST.split(), "GFP_DMA32", "__GFP_RECLAIM", *bits]
     known = {**bits, **masks}
     return [(known[name], name) for name in order if name in known]
 

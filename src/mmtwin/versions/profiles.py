@@ -1,0 +1,129 @@
+"""Profiles: a release, an architecture, a page size and the configuration Debian ships."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from mmtwin.versions.configs import (
+    ARM64_ORDERS,
+    ARM64_VA_BITS,
+    BY_ARCH,
+    CHANGES,
+    COMMON,
+    INCLUSIVE_MAX_ORDER_SINCE,
+    VA_52_SINCE,
+)
+from mmtwin.versions.features import features_of
+from mmtwin.versions.limits import Limits, limits_of
+from mmtwin.versions.releases import RELEASES, has_since
+from mmtwin.versions.zones import migratetypes_of, zones_of
+
+DEFAULT = "arm64-5.13"
+# First words of a profile's name.
+MACHINES = {
+    "x86_64": ("x86_64", 4096),
+    "arm64": ("arm64", 4096),
+    "arm64-16k": ("arm64", 16384),
+    "arm64-64k": ("arm64", 65536),
+}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The facts that a machine is made from.
+
+    `version` is a release (`"6.1"`, or a full `"6.1.176"`), `page_size` in bytes, `config` the
+    kernel's switches (`{"CONFIG_NUMA": "y"}`), `cmdline` the options it was booted with
+    (`{"slub_debug": "FZPU"}`; an option without a value has `""`).
+    """
+
+    name: str
+    version: str
+    arch: str
+    page_size: int
+    config: Mapping[str, str]
+    cmdline: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def features(self) -> dict[str, int]:
+        """Every field of kernel/features.pxd for this kernel."""
+        return features_of(self.version, self.arch, self.page_size, self.config)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """Orders, pageblocks, kmalloc's limits."""
+        return limits_of(self.version, self.arch, self.page_size, self.config)
+
+    @cached_property
+    def zones(self) -> list[tuple[str, int]]:
+        """(name, the twin's ZONE_* number) of its zone types."""
+        return zones_of(self.config)
+
+    @cached_property
+    def migratetypes(self) -> list[str]:
+        """Names of its migratetypes by number."""
+        return migratetypes_of(self.config)
+
+    def on(self, symbol: str) -> bool:
+        """Whether a switch of the configuration is set; `CONFIG_` may be left out."""
+        symbol = symbol if symbol.startswith("CONFIG_") else f"CONFIG_{symbol}"
+        return self.config.get(symbol, "n") not in ("n", "")
+
+    def with_config(self, **switches: object) -> "Profile":
+        """The same with other switches: `with_config(CMA=False, SLAB_FREELIST_RANDOM=True)`.
+
+        True and False are `y` and unset; anything else is kept as text. Raises ValueError for a
+        name that is not in capitals, as every configuration switch is.
+        """
+        config = dict(self.config)
+        for name, value in switches.items():
+            symbol = name if name.startswith("CONFIG_") else f"CONFIG_{name}"
+            if symbol != symbol.upper():
+                raise ValueError(f"not a configuration switch: {name!r} (they are in capitals)")
+            if value is False or value is None:
+                config.pop(symbol, None)
+            else:
+                config[symbol] = "y" if value is True else str(value)
+        return replace(self, config=config)
+
+
+def profile_names() -> list[str]:
+    """Every profile that `profile` knows, x86-64 first, then by page size and release."""
+    return [f"{machine}-{release}" for machine in MACHINES for release in RELEASES]
+
+
+def debian_config(version: str, arch: str, page_size: int) -> dict[str, str]:
+    """The switches of the Debian kernel of a release."""
+    config = COMMON | BY_ARCH[arch]
+    for release, only, switches in CHANGES:
+        if only in ("", arch) and has_since(version, release):
+            for symbol, value in switches.items():
+                if value is None:
+                    config.pop(symbol, None)
+                else:
+                    config[symbol] = value
+    if arch == "arm64":
+        inclusive = has_since(version, INCLUSIVE_MAX_ORDER_SINCE)
+        orders = ARM64_ORDERS[page_size] - (1 if inclusive else 0)
+        for symbol in ("CONFIG_FORCE_MAX_ZONEORDER", "CONFIG_ARCH_FORCE_MAX_ORDER"):
+            if symbol in config:
+                config[symbol] = str(orders)
+        if "CONFIG_PAGE_BLOCK_MAX_ORDER" in config:
+            config["CONFIG_PAGE_BLOCK_MAX_ORDER"] = str(orders)
+        wide = page_size == 16384 and has_since(version, VA_52_SINCE)
+        config["CONFIG_ARM64_VA_BITS"] = "52" if wide else str(ARM64_VA_BITS[page_size])
+    return config
+
+
+def profile(name: str = DEFAULT) -> Profile:
+    """The profile of a name, `MACHINE-RELEASE`: `"x86_64-6.1"`, `"arm64-16k-6.12"`.
+
+    Raises ValueError for another name; it says the nearest ones.
+    """
+    machine, _, release = name.rpartition("-")
+    if machine not in MACHINES or release not in RELEASES:
+        near = difflib.get_close_matches(name, profile_names(), 3, 0.5) or profile_names()[:3]
+        raise ValueError(f"no profile {name!r}; nearest: {', '.join(near)}")
+    arch, page_size = MACHINES[machine]
+    return Profile(name, release, arch, page_size, debian_config(release, arch, page_size))
