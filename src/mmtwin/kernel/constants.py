@@ -9,10 +9,14 @@ from importlib.resources import files
 CONSTANT = re.compile(r"^    (\w+) = (\w+)", re.M)
 
 
+def parse_constants(text):
+    """{name: int} of every enum constant in the text of a .pxd file."""
+    return {name: int(value, 0) for name, value in CONSTANT.findall(text)}
+
+
 def load_constants(file_name):
     """{name: int} of every enum constant in one .pxd file of this package."""
-    text = files(__package__).joinpath(file_name).read_text()
-    return {name: int(value, 0) for name, value in CONSTANT.findall(text)}
+    return parse_constants(files(__package__).joinpath(file_name).read_text())
 
 
 globals().update(load_constants("constants.pxd"))

@@ -54,3 +54,9 @@ cdef enum:
 
 cdef inline event_t *as_events(size_t address, size_t count) noexcept nogil:
     return <event_t *> address
+
+cdef inline event_t *event_at(event_t *events, long long number) noexcept nogil:
+    return &events[number]
+
+cdef inline u64 wrap64(u64 value) noexcept nogil:
+    return value

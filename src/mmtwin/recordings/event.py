@@ -48,3 +48,13 @@ KIND_OF_NAME = {
 def as_events(address: int, count: int) -> ctypes.Array[event_t]:
     """The records at an address, for the uncompiled run."""
     return (event_t * count).from_address(address)
+
+
+def event_at(events: ctypes.Array[event_t], number: int) -> event_t:
+    """One record of an array, for the uncompiled run."""
+    return events[number]
+
+
+def wrap64(value: int) -> int:
+    """An integer as C's unsigned 64-bit arithmetic leaves it, for the uncompiled run."""
+    return value & 0xFFFF_FFFF_FFFF_FFFF

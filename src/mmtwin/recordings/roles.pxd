@@ -1,0 +1,79 @@
+cimport cython
+
+from mmtwin.recordings.event cimport (
+    KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
+    KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE, KIND_MM_PAGE_FREE_BATCHED,
+    KIND_MM_PAGE_PCPU_DRAIN, ROLE_DEMAND, ROLE_LARGE_KMALLOC, ROLE_RESPONSE, ROLE_SILENT, ROLE_SLAB, as_events, event_at,
+    event_t, s32, u8, u32, u64,
+)
+from mmtwin.recordings.sites cimport SiteTable
+
+ctypedef event_t *event_p
+ctypedef use_t *use_p
+ctypedef waiting_t *waiting_p
+
+# What is known of a page since it was last taken.
+cdef struct use_t:
+    u64 taken                     # number of the mm_page_alloc event + 1, 0 if not seen
+    u64 demand                    # number of the first object allocation in the same context after it + 1
+    u64 freed                     # number of the last mm_page_free event + 1
+    s32 cache                     # number in names, -1
+    s32 head                      # distance back to the block's first page
+    u8 role                       # ROLE_SLAB, ROLE_LARGE_KMALLOC or 0
+    u8 order
+    u8 spare[6]
+
+# A page that was taken and waits for the event of the object it was taken for.
+cdef struct waiting_t:
+    u64 number
+    u64 pfn
+    s32 pid
+    u32 context
+
+cdef inline use_t *as_uses(size_t address, size_t count) noexcept nogil:
+    return <use_t *> address
+
+cdef inline waiting_t *as_waiting(size_t address, size_t count) noexcept nogil:
+    return <waiting_t *> address
+
+cdef inline use_t *use_at(use_t *uses, long long pfn) noexcept nogil:
+    return &uses[pfn]
+
+cdef inline waiting_t *waiting_at(waiting_t *waiting, s32 place) noexcept nogil:
+    return &waiting[place]
+
+cdef enum:
+    WAITING = 8                   # pages that wait for their object, on each CPU
+    WINDOW = 60000                # events an answer may lie ahead: `ahead` is 16 bits
+    INTERRUPT = 0x18              # common_flags: hard or soft interrupt
+
+@cython.final
+cdef class Annotator:
+    cdef SiteTable sites
+    cdef use_t *use
+    cdef waiting_t *waiting
+    cdef event_t *events
+    cdef u64 first                # number of events[0]
+    cdef readonly long long nr_pages
+    cdef readonly u64 large       # kmalloc of more bytes_alloc comes from the page allocator
+    cdef readonly s32 nr_cpus
+    cdef dict _buffers
+
+    @cython.locals(events=event_p, i="long long")
+    cpdef void annotate(self, size_t address, long long start, long long count, u64 first)
+    @cython.locals(page="long long", place=s32, oldest=s32, order=s32)
+    cdef void _page_alloc(self, event_t *event, u64 number) noexcept nogil
+    @cython.locals(use=use_p)
+    cdef void _page_free(self, event_t *event, u64 number) noexcept nogil
+    @cython.locals(use=use_p)
+    cdef void _page_free_batched(self, event_t *event, u64 number) noexcept nogil
+    @cython.locals(pfn="long long", use=use_p)
+    cdef void _object_alloc(self, event_t *event, u64 number) noexcept nogil
+    @cython.locals(pfn="long long", use=use_p)
+    cdef void _object_free(self, event_t *event) noexcept nogil
+    @cython.locals(taken=event_p, demand=event_p)
+    cdef void _page_is(self, use_t *use, u8 role, s32 cache) noexcept nogil
+    @cython.locals(place=s32, page=waiting_p, use=use_p)
+    cdef void _served(self, event_t *event, u64 number) noexcept nogil
+    cdef use_t *_use_of(self, long long pfn) noexcept nogil
+    cdef event_t *_event(self, u64 number) noexcept nogil

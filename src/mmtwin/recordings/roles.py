@@ -1,0 +1,230 @@
+"""Demands told from responses: fills `role`, `cache` and `ahead` of a recording's events.
+
+A `mm_page_alloc` can be what somebody asked for, or what SLUB did to make a slab. The objects tell: a page that
+kmem events name objects of is a slab, and it was taken for the first object that the same task gets after it. So
+an event's role is known a little later than the event; `Annotator` works in one pass over a sliding window.
+"""
+
+import ctypes
+from importlib.resources import files
+
+import cython
+import numpy as np
+
+from mmtwin.kernel.constants import parse_constants
+from mmtwin.kernel.structs import parse_structs
+
+TEXT = files(__package__).joinpath("roles.pxd").read_text()
+STRUCTS = parse_structs(TEXT)
+CONSTANTS = parse_constants(TEXT)
+
+if not cython.compiled:
+    from mmtwin.recordings.event import (
+        KIND_KFREE,
+        KIND_KMALLOC,
+        KIND_KMEM_CACHE_ALLOC,
+        KIND_KMEM_CACHE_FREE,
+        KIND_MM_PAGE_ALLOC,
+        KIND_MM_PAGE_ALLOC_EXTFRAG,
+        KIND_MM_PAGE_ALLOC_ZONE_LOCKED,
+        KIND_MM_PAGE_FREE,
+        KIND_MM_PAGE_FREE_BATCHED,
+        KIND_MM_PAGE_PCPU_DRAIN,
+        ROLE_DEMAND,
+        ROLE_LARGE_KMALLOC,
+        ROLE_RESPONSE,
+        ROLE_SILENT,
+        ROLE_SLAB,
+        as_events,
+        event_at,
+    )
+
+    WAITING = CONSTANTS["WAITING"]
+    WINDOW = CONSTANTS["WINDOW"]
+    INTERRUPT = CONSTANTS["INTERRUPT"]
+
+    def as_uses(address, count):
+        """The records at an address, for the uncompiled run."""
+        return (STRUCTS["use_t"] * count).from_address(address)
+
+    def use_at(uses, pfn):
+        """One record of the array."""
+        return uses[pfn]
+
+    def waiting_at(waiting, place):
+        """One record of the array."""
+        return waiting[place]
+
+    def as_waiting(address, count):
+        """The records at an address, for the uncompiled run."""
+        return (STRUCTS["waiting_t"] * count).from_address(address)
+
+
+
+
+class Annotator:
+    """Fills in the roles of events, chunk after chunk.
+
+    `sites`: a settled SiteTable; `large`: KMALLOC_MAX_CACHE_SIZE in bytes.
+    """
+
+    def __init__(self, sites, nr_cpus, large):
+        use = np.zeros(sites.nr_pages + 1, dtype=np.dtype(STRUCTS["use_t"]))
+        use["cache"] = -1
+        waiting = np.zeros(max(nr_cpus, 1) * WAITING, dtype=np.dtype(STRUCTS["waiting_t"]))
+        self._buffers = {"use": use, "waiting": waiting}
+        self.sites = sites
+        self.use = as_uses(use.ctypes.data, len(use))
+        self.waiting = as_waiting(waiting.ctypes.data, len(waiting))
+        self.nr_pages = sites.nr_pages
+        self.nr_cpus = nr_cpus
+        self.large = large
+
+    def know_pages(self, pages):
+        """Takes in which pages are slabs now: {pfn: number of the cache in names}, of every page of them."""
+        use = self._buffers["use"]
+        for pfn, cache in pages.items():
+            if 0 <= pfn < self.nr_pages:
+                use["role"][pfn] = ROLE_SLAB
+                use["cache"][pfn] = cache
+
+    def annotate(self, address, start, count, first):
+        """Goes over events `start` to `count` of the array at an address; `first`: number of its event 0.
+
+        Answers are written into any event of the array, also those before `start`.
+        """
+        events = as_events(address, count)
+        self.events = events
+        self.first = first
+        for i in range(start, count):
+            event = event_at(events, i)
+            if event.kind == KIND_KMALLOC or event.kind == KIND_KMEM_CACHE_ALLOC:
+                self._object_alloc(event, first + i)
+            elif event.kind == KIND_KFREE or event.kind == KIND_KMEM_CACHE_FREE:
+                self._object_free(event)
+            elif event.kind == KIND_MM_PAGE_ALLOC:
+                self._page_alloc(event, first + i)
+            elif event.kind == KIND_MM_PAGE_FREE:
+                self._page_free(event, first + i)
+            elif event.kind == KIND_MM_PAGE_FREE_BATCHED:
+                self._page_free_batched(event, first + i)
+            elif (
+                event.kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED
+                or event.kind == KIND_MM_PAGE_PCPU_DRAIN
+                or event.kind == KIND_MM_PAGE_ALLOC_EXTFRAG
+            ):
+                event.role = ROLE_RESPONSE
+
+    def _event(self, number):
+        """The event of that number, if it is still in the window."""
+        return event_at(self.events, number - self.first)
+
+    def _use_of(self, pfn):
+        """The record of a page's block: that of its first page."""
+        return use_at(self.use, pfn - use_at(self.use, pfn).head)
+
+    def _page_alloc(self, event, number):
+        """A page is taken: nobody knows yet what for."""
+        event.role = ROLE_DEMAND
+        order = event.order if event.order < 20 else 0
+        if event.address + (1 << order) > self.nr_pages:
+            return
+        for page in range(1 << order):
+            self.use[event.address + page].head = page
+            self.use[event.address + page].cache = -1
+            self.use[event.address + page].role = 0
+            self.use[event.address + page].demand = 0
+        self.use[event.address].taken = number + 1
+        self.use[event.address].order = order
+        if event.cpu >= self.nr_cpus:
+            return
+        oldest = event.cpu * WAITING
+        for place in range(event.cpu * WAITING, (event.cpu + 1) * WAITING):
+            if self.waiting[place].number < self.waiting[oldest].number:
+                oldest = place
+        self.waiting[oldest].number = number + 1
+        self.waiting[oldest].pfn = event.address
+        self.waiting[oldest].pid = event.pid
+        self.waiting[oldest].context = event.flags & INTERRUPT
+
+    def _page_free(self, event, number):
+        event.role = ROLE_DEMAND
+        if event.address >= self.nr_pages:
+            return
+        use = self._use_of(event.address)
+        if use.role != 0:
+            event.role = use.role
+            event.cache = use.cache
+        use.role = 0
+        use.cache = -1
+        use.taken = 0
+        use.freed = number + 1
+
+    def _page_free_batched(self, event, number):
+        """The page whose free came before, a list of them at a time, goes back only now."""
+        event.role = ROLE_RESPONSE
+        if event.address >= self.nr_pages:
+            return
+        use = use_at(self.use, event.address)
+        if use.freed > self.first and number + 1 - use.freed <= WINDOW:
+            self._event(use.freed - 1).ahead = number + 1 - use.freed
+            event.role = ROLE_DEMAND
+        use.freed = 0
+
+    def _object_alloc(self, event, number):
+        event.role = ROLE_DEMAND
+        pfn = self.sites._page_of(event.address)
+        if pfn >= 0 and self.use[pfn].role == ROLE_SLAB:
+            event.cache = self._use_of(pfn).cache
+        elif event.bytes_alloc <= self.large or event.kind == KIND_KMEM_CACHE_ALLOC:
+            event.cache = self.sites.cache_of(event)
+        self._served(event, number)
+        if pfn < 0:
+            return
+        use = self._use_of(pfn)
+        if event.kind == KIND_KMALLOC and event.bytes_alloc > self.large:
+            self._page_is(use, ROLE_LARGE_KMALLOC, -1)
+        elif use.role == 0:
+            self._page_is(use, ROLE_SLAB, event.cache)
+
+    def _object_free(self, event):
+        event.role = ROLE_DEMAND
+        pfn = self.sites._page_of(event.address)
+        if pfn < 0:
+            return
+        use = self._use_of(pfn)
+        if use.role == 0:
+            self._page_is(use, ROLE_SLAB, event.cache)
+        elif event.cache < 0 and use.role == ROLE_SLAB:
+            event.cache = use.cache
+
+    def _page_is(self, use, role, cache):
+        """What a page is turns out: its own event and the one it was taken for learn it."""
+        use.role = role
+        use.cache = cache
+        if use.taken <= self.first:
+            return
+        taken = self._event(use.taken - 1)
+        taken.cache = cache
+        taken.role = role
+        if role == ROLE_SLAB:
+            taken.role = ROLE_SILENT
+        if use.demand > self.first and use.demand - use.taken <= WINDOW:
+            demand = self._event(use.demand - 1)
+            if role == ROLE_LARGE_KMALLOC or demand.cache == cache:
+                taken.ahead = use.demand - use.taken
+                taken.role = role
+
+    def _served(self, event, number):
+        """Every page this task took since its last object was taken for this one, if for any."""
+        if event.cpu >= self.nr_cpus:
+            return
+        for place in range(event.cpu * WAITING, (event.cpu + 1) * WAITING):
+            page = waiting_at(self.waiting, place)
+            if page.number == 0:
+                continue
+            if page.pid == event.pid and page.context == event.flags & INTERRUPT:
+                use = use_at(self.use, page.pfn)
+                if use.taken == page.number:
+                    use.demand = number + 1
+                page.number = 0
