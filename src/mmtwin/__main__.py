@@ -1,0 +1,7 @@
+"""`python -m mmtwin`."""
+
+import sys
+
+from mmtwin.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,31 @@
+"""What a command ends with: its exit codes, and the one line that bad input gets."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+OK = 0
+DIFFERENCE = 1  # a check failed: the twin and the kernel, or a figure and its bound, differ
+USAGE = 2  # bad input or a bad command line
+
+
+class UserError(Exception):
+    """Bad input: `mmtwin: error: MESSAGE` on stderr, then the remedy if there is one."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+@contextmanager
+def input_errors(remedy: str = "") -> Iterator[None]:
+    """Turns what the floors below raise about their input into a UserError."""
+    from mmtwin.procfs.errors import ProcfsError
+    from mmtwin.recordings.errors import RecordingError
+
+    try:
+        yield
+    except (RecordingError, ProcfsError) as error:
+        raise UserError(str(error), remedy) from error
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise UserError(f"{where}{error.strerror or error}", remedy) from error

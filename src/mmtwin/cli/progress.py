@@ -1,0 +1,35 @@
+"""Progress on stderr: a bar where a person watches, nothing elsewhere."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Progress = Callable[[int, int], None]
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Progress | None]:
+    """A function (done, total) that moves a bar; None where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn(what), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+
+        def move(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield move
+
+
+def warn_if_uncompiled() -> None:
+    """Says on stderr that the twin runs uncompiled, where it does."""
+    import mmtwin.kernel.mm as mm
+
+    if (mm.__file__ or "").endswith(".py"):
+        print("mmtwin: running uncompiled, about 50 times slower than compiled", file=sys.stderr)
