@@ -41,7 +41,7 @@ def share_text(part: int, total: int) -> str:
 
 
 def spark(values: Sequence[float], width: int) -> str:
-    """Shares (0 to 1) as a line of bars, at most `width` long; a bar is the largest of its span."""
+    """Shares, 0 to 1, as bars: at most `width` long; a bar shows the largest of its span."""
     spans = min(width, len(values))
     line = []
     for place in range(spans):
