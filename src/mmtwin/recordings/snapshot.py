@@ -1,0 +1,189 @@
+"""What a recording shows of its kernel at marked moments: /proc and /sys texts, arrays, processes, the truth."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mmtwin.recordings.errors import RecordingError
+
+TRUTH_LIMIT = 1 << 30  # bytes of JSON
+ARRAYS = {"kpageflags": 1, "kpagecount": 1, "pagemap.u64x3": 2}  # u64 numbers in an entry
+Reader = Callable[[str], bytes]
+
+
+class Snapshot:
+    """One snapshot. `name` is that of its markers ("start"); `files` the names of all that it holds.
+
+    A text is read when it is asked for. `time` of a snapshot is that of its markers: `DUMP name` for the truth,
+    `SNAPB name/file` and `SNAPE name/file` for each file.
+    """
+
+    def __init__(self, name: str, files: Iterable[str], read: Reader, where: Callable[[str], str]) -> None:
+        self.name = name
+        self.files = sorted(files)
+        self._read = read
+        self._where = where
+        self._truth: dict[str, Any] | None = None
+        self._has_truth = "truth.json" in self.files or "truth.json.gz" in self.files
+
+    def __contains__(self, file: object) -> bool:
+        return file in self.files
+
+    def __repr__(self) -> str:
+        return f"<Snapshot {self.name}: {len(self.files)} files>"
+
+    def bytes(self, file: str) -> bytes:
+        """A file as it is. Raises KeyError if the snapshot has none of that name."""
+        if file not in self.files:
+            raise KeyError(file)
+        return self._read(file)
+
+    def text(self, file: str) -> str:
+        """A text ("slabinfo", "proc/1/maps"), bytes that are no UTF-8 replaced. Raises KeyError if it has none."""
+        return self.bytes(file).decode("utf-8", "replace")
+
+    def array(self, file: str) -> npt.NDArray[np.uint64]:
+        """`kpageflags` or `kpagecount`: u64 by pfn; a process's pagemap: rows of (virtual address, entry).
+
+        Raises KeyError if the snapshot has no such file, RecordingError if its size is no whole number of entries.
+        """
+        numbers = ARRAYS.get(file.rpartition("/")[2], 1)
+        data = self.bytes(file)
+        if len(data) % (8 * numbers):
+            raise RecordingError(self._where(file), "ends inside an entry", len(data) - len(data) % (8 * numbers))
+        array = np.frombuffer(data, "<u8")
+        return array.reshape(-1, numbers) if numbers > 1 else array
+
+    @property
+    def processes(self) -> list[int]:
+        """The pids whose files it holds, ascending."""
+        pids = {file.split("/")[1] for file in self.files if file.startswith("proc/")}
+        return sorted(int(pid) for pid in pids if pid.isascii() and pid.isdigit() and len(pid) < 10)
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether the kernel's own lists are there."""
+        return self._has_truth
+
+    @property
+    def truth(self) -> dict[str, Any] | None:
+        """The kernel's own lists (`buddy`, `pageblocks`, `slab`: see docs/recording-format.md), or None.
+
+        Raises RecordingError if it is there but not as the format says.
+        """
+        if self._truth is None and self._has_truth:
+            file = "truth.json" if "truth.json" in self.files else "truth.json.gz"
+            self._truth = parse_truth(self._read(file), self._where(file))
+        return self._truth
+
+
+def unzip(data: bytes, where: str) -> bytes:
+    """The content of a .gz file."""
+    import io
+
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            content = file.read(TRUTH_LIMIT)
+    except (OSError, EOFError, zlib.error) as error:
+        raise RecordingError(where, f"damaged: {error!s:.200}", 0) from None
+    if len(content) == TRUTH_LIMIT:
+        raise RecordingError(where, f"more than {TRUTH_LIMIT} bytes", TRUTH_LIMIT)
+    return content
+
+
+def parse_truth(data: bytes, where: str) -> dict[str, Any]:
+    """A truth file, gzipped or not. Raises RecordingError if it is not as the format says."""
+    if data[:2] == b"\x1f\x8b":
+        data = unzip(data, where)
+    try:
+        truth = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise RecordingError(where, f"not JSON: {error!s:.200}", getattr(error, "pos", 0)) from None
+    fault = truth_fault(truth)
+    if fault:
+        raise RecordingError(where, fault, 0)
+    return dict(truth)
+
+
+# Shapes: int; [shape] a list; {"*": shape} an object of any keys; {key: shape} with those keys at least
+# ("key?" may be missing or null); "text"; None anything.
+NUMBERS = [int]
+SLAB = {
+    "pfn": int, "inuse": int, "objects": int, "frozen": int, "free": NUMBERS, "where": "text", "live": NUMBERS,
+    "cpufree?": NUMBERS, "pobjects?": int,
+}  # fmt: skip
+TRUTH = {
+    "buddy": [
+        {
+            "name": "text", "start": int, "managed": int, "spanned": int, "free": {"*": NUMBERS},
+            "pcp": [{"count": int, "high": int, "batch": int, "lists": {"*": NUMBERS}}],
+        }
+    ],
+    "pageblocks": None,
+    "slab": [
+        {
+            "name": "text", "size": int, "object_size": int, "offset": int, "oo": int, "slabs": [SLAB],
+            "node_partial?": NUMBERS, "random_seq?": NUMBERS, "random?": int, "min_partial?": int,
+            "cpu_partial?": int, "red_left_pad?": int, "flags?": int, "ctor?": int, "refcount?": int,
+            "addr?": int, "node0?": int, "live?": int, "sheaf_capacity?": int,
+            "cpu?": [{"cpu": int, "slab?": int, "freelist?": NUMBERS, "partial?": NUMBERS}],
+        }
+    ],
+}  # fmt: skip
+
+
+def truth_fault(truth: object) -> str:
+    """What is wrong with the shape of a truth, "" if nothing is."""
+    fault = shape_fault(truth, TRUTH, "truth")
+    if fault:
+        return fault
+    assert isinstance(truth, dict)
+    blocks = truth["pageblocks"]
+    if not isinstance(blocks, list) or not all(block is None or type(block) is int for block in blocks):
+        return "truth.pageblocks: not a list of numbers and nulls"
+    for zone in truth["buddy"]:
+        for key in zone["free"]:
+            order, comma, migratetype = key.partition(",")
+            if not (comma and order.isascii() and order.isdigit() and migratetype.isdigit() and len(key) < 8):
+                return f"truth.buddy.free: {key!r:.40} is no order,migratetype"
+        for cpu in zone["pcp"]:
+            if not all(key.isascii() and key.isdigit() and len(key) < 5 for key in cpu["lists"]):
+                return "truth.buddy.pcp.lists: an index that is no number"
+    return ""
+
+
+def shape_fault(value: object, shape: Any, place: str) -> str:
+    """Where a JSON value differs from a shape, "" if nowhere."""
+    if shape is None:
+        return ""
+    if shape is int:
+        return "" if type(value) is int and -(1 << 63) <= value < 1 << 64 else f"{place}: no 64-bit number"
+    if shape == "text":
+        return "" if isinstance(value, str) else f"{place}: no text"
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return f"{place}: no list"
+        if shape == NUMBERS and all(type(item) is int for item in value):
+            good = not value or (min(value) >= -(1 << 63) and max(value) < 1 << 64)
+            return "" if good else f"{place}: a number of more than 64 bits"
+        faults = (shape_fault(item, shape[0], f"{place}[{at}]") for at, item in enumerate(value))
+        return next(filter(None, faults), "")
+    if not isinstance(value, dict):
+        return f"{place}: no object"
+    if "*" in shape:
+        faults = (shape_fault(item, shape["*"], f"{place}.{key}") for key, item in value.items())
+        return next(filter(None, faults), "")
+    for key, inner in shape.items():
+        name = key.removesuffix("?")
+        item = value.get(name)
+        if item is None and key.endswith("?"):
+            continue
+        fault = f"{place}.{name}: missing" if item is None and inner else shape_fault(item, inner, f"{place}.{name}")
+        if fault:
+            return fault
+    return ""

@@ -1,0 +1,58 @@
+"""Kernel symbols: addresses of text to names."""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable
+
+from mmtwin.recordings.errors import RecordingError
+
+TEXT_TYPES = frozenset("tTwWiIvVuU")
+LINE_LIMIT = 1000
+ADDRESS = re.compile(r"[0-9a-fA-F]{1,16}")
+
+
+class Symbols:
+    """Functions by address, ascending. `addresses[i]` is the start of `names[i]`."""
+
+    def __init__(self, pairs: Iterable[tuple[int, str]]) -> None:
+        ordered = sorted(dict(reversed(list(pairs))).items())
+        self.addresses = [address for address, _name in ordered]
+        self.names = [name for _address, name in ordered]
+
+    def __len__(self) -> int:
+        return len(self.addresses)
+
+    def find(self, address: int) -> tuple[str, int] | None:
+        """The function an address lies in and the offset in bytes, or None below the first."""
+        place = bisect_right(self.addresses, address) - 1
+        if place < 0 or not self.addresses[place]:
+            return None
+        return self.names[place], address - self.addresses[place]
+
+    def name(self, address: int) -> str:
+        """`function+0x1c` as the kernel prints it (%pS less the size), or the bare number in hex."""
+        found = self.find(int(address))
+        return f"{found[0]}+{found[1]:#x}" if found else f"{address:#x}"
+
+    def address(self, name: str) -> int | None:
+        """Where a function begins, or None."""
+        try:
+            return self.addresses[self.names.index(name)]
+        except ValueError:
+            return None
+
+
+def parse_kallsyms(text: str, where: str) -> Symbols:
+    """The text symbols of a /proc/kallsyms. Raises RecordingError for lines of another form."""
+    pairs = []
+    place = 0
+    for line in text.splitlines():
+        words = line.split(None, 3)
+        if len(words) < 3 or len(words[1]) != 1 or len(line) > LINE_LIMIT:
+            raise RecordingError(where, f"no symbol: {line!r:.60}", place)
+        if words[1] in TEXT_TYPES:
+            if not ADDRESS.fullmatch(words[0]):
+                raise RecordingError(where, f"no address: {words[0]!r:.60}", place)
+            pairs.append((int(words[0], 16), words[2]))
+        place += len(line) + 1
+    return Symbols(pairs)
