@@ -19,12 +19,12 @@ class UserError(Exception):
 @contextmanager
 def input_errors(remedy: str = "") -> Iterator[None]:
     """Turns what the floors below raise about their input into a UserError."""
-    from mmtwin.procfs.errors import ProcfsError
+    from mmtwin.procfs.errors import ProcError
     from mmtwin.recordings.errors import RecordingError
 
     try:
         yield
-    except (RecordingError, ProcfsError) as error:
+    except (RecordingError, ProcError) as error:
         raise UserError(str(error), remedy) from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

@@ -1,0 +1,64 @@
+"""Options and output that commands share."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from mmtwin.cli.errors import UserError, input_errors
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mmtwin.recordings import Recording
+
+SCHEMA = 1
+INPUTS = (
+    "an mmtwin recording, a lab data set (packed or unpacked), an ftrace text, or the output "
+    "of `perf script`"
+)
+
+
+def add_recording(parser: argparse.ArgumentParser, default: bool = False) -> None:
+    """Adds the RECORDING argument; with `default` it may be left out."""
+    text = INPUTS + ("; default: the one that comes with mmtwin" if default else "")
+    parser.add_argument("recording", nargs="?" if default else None, help=text)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Adds --json."""
+    parser.add_argument("--json", action="store_true", help="print JSON (docs/json.md)")
+
+
+@contextmanager
+def opened(path: str | None) -> Iterator["Recording"]:
+    """The recording at a path, closed at the end; its errors become UserError."""
+    from mmtwin.recordings import open_recording
+
+    with input_errors("a recording is " + INPUTS), open_recording(path) as recording:
+        yield recording
+
+
+def print_json(figures: Mapping[str, Any]) -> None:
+    """Prints one JSON object, `schema` first."""
+    json.dump({"schema": SCHEMA, **figures}, sys.stdout, indent=1)
+    sys.stdout.write("\n")
+
+
+def console() -> "Console":
+    """Standard output, coloured where it is a terminal."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=False)
+
+
+def number(text: str) -> int:
+    """A number of bytes or pages with an optional K, M, G or T (powers of 1024)."""
+    digits, unit = text[:-1], text[-1:].upper()
+    if unit in tuple("KMGT") and digits.isdecimal():
+        return int(digits) << (10 * ("KMGT".index(unit) + 1))
+    if text.isdecimal():
+        return int(text)
+    raise UserError(f"{text!r} is no size", "a size is a number, with K, M, G or T: 256M")
