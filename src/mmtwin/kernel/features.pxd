@@ -5,5 +5,71 @@ from mmtwin.kernel.structs cimport s32
 cdef struct features_t:
     # page allocator
     s32 pcp_max_order             # highest order on per-CPU lists (0 before 5.14, then 3)
+    s32 pcp_thp_lists             # per-CPU lists of pageblock-sized blocks: 0, 1, by movable (2), by migratetype (3)
+    s32 pcp_high_from_watermark   # pcp->high is a share of the low watermark, not 6 batches
+    s32 pcp_batch_scale           # batches double at most so often (CONFIG_PCP_BATCH_SCALE_MAX)
+    s32 pcp_drains_whole_lists    # free_pcppages_bulk() empties a list before the next, the freed page's first
+    s32 pcp_free_factor           # frees without allocations drain twice as much each time
+    s32 pcp_free_high             # a free of order 1 to 3 may drain a list set that only frees
+    s32 pcp_auto_tune             # pcp->high moves between high_min and high_max; free_count, alloc_factor
+    s32 pcp_free_high_late        # ... free_count must exceed batch + high_min / 2 for that
+    s32 pcp_frees_in_batches      # a drain on free goes in steps of a batch
+    s32 pcp_drain_in_batches      # drain_pages_zone() goes in steps of batch << pcp_batch_scale
+    s32 pcp_no_highatomic_refill  # an empty list is not filled for ALLOC_HIGHATOMIC
+    s32 buddy_after_pcp           # rmqueue_buddy() is tried when the per-CPU list stays empty
+    s32 freelist_hygiene          # a free block lies on the list of its pageblock's migratetype
+    s32 merge_checks_mergeable    # no merge of pageblocks where one cannot be a fallback (CMA, highatomic)
+    s32 zone_locked_by_smallest   # mm_page_alloc_zone_locked names the list's migratetype and the refill
+    s32 fallback_claims           # fallback: claim a pageblock, or steal one smallest block and leave the rest
+    s32 nofragment_low_orders     # ALLOC_NOFRAGMENT limits orders below pageblock_order only
+    s32 non_block_reserves        # no __GFP_DIRECT_RECLAIM (not __GFP_ATOMIC) opens the reserves
+    s32 highatomic_last_resort    # ... and lets an order-0 request into the high-atomic reserve at last
+    s32 highatomic_one_percent    # zones of which 1% is less than a pageblock have no high-atomic reserve
+    s32 highatomic_first          # the fast path may use the high-atomic reserve; only WMARK_MIN adds to it
+    s32 watermark_free_highatomic  # watermark checks leave out free high-atomic pages, not the whole reserve
+    s32 watermark_min_reserve     # boosts are ignored for ALLOC_MIN_RESERVE, not for __GFP_ATOMIC
+    s32 movable_not_lowmem        # ZONE_MOVABLE has no part in min_free_kbytes
+    s32 node_load_adds            # build_zonelists() counts a node's load up, not down
+    s32 exact_to_tail             # alloc_pages_exact() frees its rest to the tails of the free lists
+    s32 vmalloc_bulk              # vmalloc takes order-0 pages in bulk, without events
+    s32 numa                      # CONFIG_NUMA
+    s32 zone_dma                  # CONFIG_ZONE_DMA
+    s32 zone_dma32                # CONFIG_ZONE_DMA32
+    s32 shuffle                   # page_alloc.shuffle=1: blocks of the highest order go to a random end
     # slub
-    s32 cpu_partial_counts_slabs  # cpu partial lists are bounded by slabs, not objects
+    s32 cpu_partial_counts_slabs  # a CPU partial list is bounded by slabs, not objects
+    s32 slub_cpu_slabs            # CPUs own slabs
+    s32 slub_cpu_partial          # CPUs keep partial slabs
+    s32 slub_splices_freelist     # deactivate_slab() keeps the order of the CPU's objects
+    s32 slub_delayed_freezing     # slabs on CPU partial lists are not frozen
+    s32 slub_tries_node_first     # a preferred node is tried alone before any other
+    s32 slub_bulk_swaps           # a bulk free swaps the freed objects out of its array
+    s32 debug_alloc_single        # debug caches: one object at a time, under the node's lock
+    s32 sheaves                   # per-CPU sheaves: 1 for caches that ask for them, 2 for all
+    s32 slub_present_cpus         # calculate_order() counts present CPUs, if more than one
+    s32 slub_order_by_waste       # calculate_order() accepts more waste, not fewer objects
+    s32 slab_always_compound      # order-0 slabs are asked for with __GFP_COMP too
+    s32 track_bytes               # sizeof(struct track): stack traces moved to the stack depot
+    s32 orig_size_bytes           # SLAB_STORE_USER keeps the size asked of kmalloc
+    s32 orig_size_moves_freeptr   # ... and red zones then push the free pointer out
+    s32 freelist_hardened         # free pointers are encoded
+    s32 freelist_random           # new slabs are shuffled
+    s32 init_on_alloc             # objects are zeroed when allocated (init_on_alloc=)
+    s32 init_on_free              # objects are zeroed when freed (init_on_free=)
+    s32 slab_merge                # caches are merged (slab_nomerge)
+    s32 slub_debug_flags          # SLAB_* that slub_debug= sets on every cache
+    s32 slub_min_order            # slub_min_order=
+    s32 slub_max_order            # slub_max_order=, PAGE_ALLOC_COSTLY_ORDER
+    s32 slub_min_objects          # slub_min_objects=, 0: by the number of CPUs
+    s32 usercopy_unmergeable      # caches with a usercopy region are not merged
+    s32 tid_step                  # what an operation adds to kmem_cache_cpu.tid
+    s32 cache_line                # cache_line_size() in bytes
+    s32 slab_minalign             # ARCH_SLAB_MINALIGN in bytes
+    s32 kmalloc_minalign          # ARCH_KMALLOC_MINALIGN in bytes, the smallest kmalloc cache
+    s32 kmalloc_dma_align         # what kmalloc aligns to at run time, if more (bytes)
+    s32 kmalloc_cgroup            # accounted kmalloc objects have caches; kmalloc-* merge no more
+    s32 kmalloc_random            # more sets of kmalloc caches, chosen by call site
+    s32 kmalloc_buckets           # sets of kmalloc caches of their own (kmem_buckets_create())
+    s32 kmalloc_no_objext         # a set of kmalloc caches without object extensions
+    s32 kmalloc_divisor_align     # kmalloc aligns to the largest power of two in the size
+    s32 kmalloc_odd_first         # kmalloc-96, -192 are created before the powers of two

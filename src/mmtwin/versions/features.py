@@ -7,22 +7,19 @@ took later, each with the commit and release that changed it.
             Change("5.14", 3, "44042b449872"))
 
 `config="CONFIG_A CONFIG_B"` and `arch="x86_64"` say where the row holds (elsewhere 0, or the
-value of `without=`). A value may be a function of the Facts where it depends on a number of the configuration.
+value of `without=`). A value may be a function of the Facts where it depends on a number of the
+configuration.
 """
 
 from collections.abc import Iterator, Mapping
 
 from mmtwin.versions.facts import Change, Facts, Feature
+from mmtwin.versions.features_slub import SLUB
 
 # The sections of features.pxd, in its order.
 PAGE_ALLOC = (
     Feature("pcp_max_order", "highest order on per-CPU lists (PAGE_ALLOC_COSTLY_ORDER)", 0,
             Change("5.14", 3, "44042b449872")),
-)
-
-SLUB = (
-    Feature("cpu_partial_counts_slabs", "a CPU partial list is bounded by slabs, not objects", 0,
-            Change("5.16", 1, "b47291ef02b0"), config="CONFIG_SLUB_CPU_PARTIAL"),
 )
 
 SECTIONS = (PAGE_ALLOC, SLUB)

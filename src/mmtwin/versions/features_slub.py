@@ -1,0 +1,99 @@
+"""What SLUB and kmalloc of each kernel have: the slub section of kernel/features.pxd, row by row.
+
+The form of a row: versions/features.py. What a command line may override (slub_debug=,
+slab_nomerge, slub_max_order=, init_on_alloc= ...) has a row too, whose value machine/ replaces.
+"""
+
+from collections.abc import Callable
+
+from mmtwin.versions.facts import Change, Facts, Feature
+
+
+def when(*symbols: str, value: int = 1) -> Callable[[Facts], int]:
+    """A value that holds where any of the switches is on."""
+
+    def value_of(facts: Facts) -> int:
+        return value if any(facts.on(symbol) for symbol in symbols) else 0
+
+    return value_of
+
+
+def on_arm64(value: int, otherwise: int) -> Callable[[Facts], int]:
+    """A value of arm64, and that of the others."""
+    return lambda facts: value if facts.arch == "arm64" else otherwise
+
+
+def tid_step(facts: Facts) -> int:
+    """TID_STEP: CONFIG_NR_CPUS rounded up to a power of two if the kernel preempts, else 1."""
+    if not facts.on("CONFIG_PREEMPTION"):
+        return 1
+    return 1 << (facts.number("CONFIG_NR_CPUS", 1) - 1).bit_length()
+
+
+MEMCG_KMEM = when("CONFIG_MEMCG_KMEM", "CONFIG_MEMCG")
+
+SLUB = (
+    Feature("cpu_partial_counts_slabs", "a CPU partial list is bounded by slabs, not objects", 0,
+            Change("5.16", 1, "b47291ef02b0"), config="CONFIG_SLUB_CPU_PARTIAL"),
+    Feature("slub_cpu_slabs", "CPUs own slabs", 1,
+            Change("7.0", 0, "32c894c7274b")),
+    Feature("slub_cpu_partial", "CPUs keep partial slabs", 1,
+            Change("7.0", 0, "e323b52cf063"), config="CONFIG_SLUB_CPU_PARTIAL"),
+    Feature("slub_splices_freelist", "deactivate_slab() keeps the order of the CPU's objects", 0,
+            Change("5.12", 1, "d930ff03c4d1")),
+    Feature("slub_delayed_freezing", "slabs on CPU partial lists are not frozen", 0,
+            Change("6.8", 1, "8cd3fa428b56")),
+    Feature("slub_tries_node_first", "a preferred node is tried alone before any other", 0,
+            Change("6.10", 1, "9198ffbd2b49")),
+    Feature("slub_bulk_swaps", "a bulk free swaps the freed objects out of its array", 0,
+            Change("6.1", 1, "f5451547b831")),
+    Feature("debug_alloc_single", "debug caches: one object at a time, under the node's lock", 0,
+            Change("6.1", 1, "c7323a5ad078")),
+    Feature("sheaves", "per-CPU sheaves: 1 for caches that ask for them, 2 for all", 0,
+            Change("6.18", 1, "2d517aa09bbc"), Change("7.0", 2, "913ffd3a1bf5")),
+    Feature("slub_present_cpus", "calculate_order() counts present CPUs, if more than one", 0,
+            Change("5.11", 1, "3286222fc609")),
+    Feature("slub_order_by_waste", "calculate_order() accepts more waste, not fewer objects", 0,
+            Change("6.7", 1, "5886fc82b6e3")),
+    Feature("slab_always_compound", "order-0 slabs are asked for with __GFP_COMP too", 0,
+            Change("6.11", 1, "8014c46ad991")),
+    Feature("track_bytes", "sizeof(struct track): stack traces moved to the stack depot", 152,
+            Change("5.19", 32, "5cf909c553e9")),
+    Feature("orig_size_bytes", "SLAB_STORE_USER keeps the size asked of kmalloc", 0,
+            Change("6.1", 4, "6edf2576a6cc"), Change("6.11", 8, "adef2aeaf6a0")),
+    Feature("orig_size_moves_freeptr", "... and red zones then push the free pointer out", 0,
+            Change("6.1", 1, "946fa0dbf2d8")),
+    Feature("freelist_hardened", "free pointers are encoded", 1,
+            config="CONFIG_SLAB_FREELIST_HARDENED"),
+    Feature("freelist_random", "new slabs are shuffled", 1, config="CONFIG_SLAB_FREELIST_RANDOM"),
+    Feature("init_on_alloc", "objects are zeroed when allocated (init_on_alloc=)", 1,
+            config="CONFIG_INIT_ON_ALLOC_DEFAULT_ON"),
+    Feature("init_on_free", "objects are zeroed when freed (init_on_free=)", 1,
+            config="CONFIG_INIT_ON_FREE_DEFAULT_ON"),
+    Feature("slab_merge", "caches are merged (slab_nomerge)", 1,
+            config="CONFIG_SLAB_MERGE_DEFAULT"),
+    Feature("slub_debug_flags", "SLAB_* that slub_debug= sets on every cache", 0),
+    Feature("slub_min_order", "slub_min_order=", 0),
+    Feature("slub_max_order", "slub_max_order=, PAGE_ALLOC_COSTLY_ORDER", 3),
+    Feature("slub_min_objects", "slub_min_objects=, 0: by the number of CPUs", 0),
+    Feature("usercopy_unmergeable", "caches with a usercopy region are not merged", 1,
+            Change("6.11", when("CONFIG_HARDENED_USERCOPY"), "b035f5a6d852")),
+    Feature("tid_step", "what an operation adds to kmem_cache_cpu.tid", tid_step),
+    Feature("cache_line", "cache_line_size() in bytes", 64),
+    Feature("slab_minalign", "ARCH_SLAB_MINALIGN in bytes", 8),
+    Feature("kmalloc_minalign", "ARCH_KMALLOC_MINALIGN in bytes, the smallest kmalloc cache",
+            on_arm64(128, 8), Change("6.5", 8, "9382bc44b5f5")),
+    Feature("kmalloc_dma_align", "what kmalloc aligns to at run time, if more (bytes)", 8),
+    Feature("kmalloc_cgroup", "accounted kmalloc objects have caches; kmalloc-* merge no more", 0,
+            Change("5.14", MEMCG_KMEM, "494c1dfe855e")),
+    Feature("kmalloc_random", "more sets of kmalloc caches, chosen by call site", 0,
+            Change("6.6", 15, "3c6152940584"), config="CONFIG_RANDOM_KMALLOC_CACHES"),
+    Feature("kmalloc_buckets", "sets of kmalloc caches of their own (kmem_buckets_create())", 0,
+            Change("6.11", 1, "b32801d1255b"), config="CONFIG_SLAB_BUCKETS"),
+    Feature("kmalloc_no_objext", "a set of kmalloc caches without object extensions", 0,
+            Change("7.2", 1, "280ea9c3154b"), config="CONFIG_SLAB_OBJ_EXT"),
+    Feature("kmalloc_divisor_align", "kmalloc aligns to the largest power of two in the size", 0,
+            Change("6.12", 1, "ad59baa31695")),
+    Feature("kmalloc_odd_first", "kmalloc-96, -192 are created before the powers of two", 0,
+            Change("6.10", 1, "306c4ac9896b")),
+)
