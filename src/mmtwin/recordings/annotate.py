@@ -1,0 +1,206 @@
+"""A recording's events with their roles: demands told from responses, every object's cache named.
+
+`Annotated(recording)` goes over the recording once to learn which place in the kernel uses which cache, and hands
+out its events in blocks of constant size with `role`, `cache` and `ahead` filled in.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mmtwin.recordings.event import CONSTANTS, EVENT
+from mmtwin.recordings.recording import Recording
+from mmtwin.recordings.roles import Annotator
+from mmtwin.recordings.sites import SiteTable
+from mmtwin.recordings.stream import Events
+
+KMALLOC = CONSTANTS["KIND_KMALLOC"]
+KMEM_CACHE_ALLOC = CONSTANTS["KIND_KMEM_CACHE_ALLOC"]
+PAGE_ALLOC = CONSTANTS["KIND_MM_PAGE_ALLOC"]
+WINDOW = 60_000  # events that an answer may lie ahead (roles.pxd)
+MOST_PAGES = 1 << 28
+MASK64 = (1 << 64) - 1
+DIRECT_MAP = {"x86_64": 0xFFFF_8880_0000_0000, "arm64": 0xFFFF_0000_0000_0000}
+# __GFP_DMA, __GFP_RECLAIMABLE, __GFP_ACCOUNT: which kmalloc type. The first two never moved.
+TYPE_BITS = 0x1 | 0x10 | 0x400000
+
+
+@dataclass(frozen=True)
+class Block:
+    """Events `first` to `first + ready - 1`, final, at the start of `events`; the rest only to look ahead into."""
+
+    events: Events
+    first: int
+    ready: int
+
+
+class Annotated:
+    """The annotated events of a recording.
+
+    `names`: as the recording's, with the caches of its snapshots added; `page_offset`: kernel virtual address of
+    pfn 0; `nr_pages`: pfns below it may occur; `sites`: the settled SiteTable.
+    """
+
+    def __init__(self, recording: Recording, type_bits: int = TYPE_BITS) -> None:
+        self.recording = recording
+        self.names = list(recording.names)
+        self._number = {name: number for number, name in enumerate(self.names)}
+        self.page_shift = recording.machine.page_size.bit_length() - 1
+        self.nr_pages = self._count_pages()
+        self.page_offset = find_page_offset(recording)
+        self.pages_at = self._pages_at_truths()
+        self.sites = SiteTable(self.nr_pages, self.page_offset, self.page_shift, type_bits)
+        self._learn()
+
+    def number_of(self, name: str) -> int:
+        """The number of a name in `names`; it is added if it is not there."""
+        if name not in self._number:
+            self._number[name] = len(self.names)
+            self.names.append(name)
+        return self._number[name]
+
+    def _count_pages(self) -> int:
+        for snapshot in self.recording.snapshots.values():
+            if "kpageflags" in snapshot:
+                return min(len(snapshot.array("kpageflags")), MOST_PAGES)
+        highest = 0
+        for events in self.recording.chunks():
+            pages = events["address"][events["kind"] == PAGE_ALLOC]
+            pages = pages[pages < MOST_PAGES]
+            highest = max(highest, int(pages.max()) if len(pages) else 0)
+        return max(highest + 1024, self.recording.machine.mem_bytes >> self.page_shift)
+
+    def _pages_at_truths(self) -> list[tuple[int, dict[int, int]]]:
+        """[(event number, {pfn: number of its cache})] at each truth."""
+        found = []
+        for name, snapshot in self.recording.snapshots.items():
+            if not snapshot.has_truth or snapshot.truth is None:
+                continue
+            try:
+                index = self.recording.marker(f"DUMP {name}").index
+            except KeyError:
+                continue
+            pages = {}
+            for cache in snapshot.truth["slab"]:
+                number = self.number_of(cache["name"])
+                for slab in cache["slabs"]:
+                    order = slab_order(cache, slab)
+                    for pfn in range(slab["pfn"], slab["pfn"] + (1 << order)):
+                        pages[pfn] = number
+            found.append((index, pages))
+        return sorted(found, key=lambda item: item[0])
+
+    def _learn(self) -> None:
+        waiting = list(self.pages_at)
+        first = 0
+        for events in self.recording.chunks():
+            done = 0
+            while waiting and waiting[0][0] < first + len(events):
+                stop = max(waiting[0][0] - first, done)
+                self.sites.learn(events.ctypes.data + done * EVENT.itemsize, stop - done)
+                self.sites.learn_pages(waiting.pop(0)[1])
+                done = stop
+            self.sites.learn(events.ctypes.data + done * EVENT.itemsize, len(events) - done)
+            first += len(events)
+        self.sites.decide(self._candidates())
+
+    def _candidates(self) -> Any:
+        """A function from a site that nothing else settles to its cache: the one whose sizes fit, if one does."""
+        by_sizes: dict[tuple[int, int], set[str]] = {}
+        by_name: dict[str, int] = {}
+        for name, object_size, size in cache_sizes(self.recording):
+            by_name[name] = size
+            if not name.startswith(("kmalloc-", "dma-kmalloc-")):
+                by_sizes.setdefault((object_size, size), set()).add(name)
+
+        def choose(site: np.void) -> int:
+            if site["kind"] == KMALLOC:
+                return -1
+            fitting = by_sizes.get((int(site["bytes_req"]), int(site["bytes_alloc"])), set())
+            return self.number_of(min(fitting)) if len(fitting) == 1 else -1
+
+        return choose
+
+    def blocks(self, size: int = 1 << 18) -> Iterator[Block]:
+        """All events, annotated, in order; memory does not depend on the recording's length."""
+        cpus = self.recording.machine.cpus
+        annotator = Annotator(self.sites, cpus, 2 << self.page_shift)
+        known = list(self.pages_at[:1])
+        held = np.zeros(0, dtype=EVENT)
+        first = 0
+        for events in self.recording.chunks(size):
+            start = len(held)
+            held = np.concatenate([held, events])
+            if known and known[0][0] < first + len(held):
+                stop = max(known[0][0] - first, start)
+                annotator.annotate(held.ctypes.data, start, stop, first)
+                annotator.know_pages(known.pop(0)[1])
+                start = stop
+            annotator.annotate(held.ctypes.data, start, len(held), first)
+            ready = len(held) - WINDOW
+            if ready > 0:
+                yield Block(held, first, ready)
+                held = held[ready:].copy()
+                first += ready
+        yield Block(held, first, len(held))
+
+
+def slab_order(cache: dict[str, Any], slab: dict[str, Any]) -> int:
+    """The order of one slab of a truth: its cache's, or what its own number of objects needs if it is smaller."""
+    order = int(cache["oo"]) >> 16
+    if slab["objects"] >= int(cache["oo"]) & 0xFFFF:
+        return order
+    while order and (4096 << (order - 1)) >= slab["objects"] * int(cache["size"]):
+        order -= 1
+    return order
+
+
+def cache_sizes(recording: Recording) -> list[tuple[str, int, int]]:
+    """[(name, object_size, size)] of the caches that the recording's truths or /sys/kernel/slab name, in bytes."""
+    for snapshot in recording.snapshots.values():
+        if snapshot.truth is not None:
+            return [(c["name"], c["object_size"], c["size"]) for c in snapshot.truth["slab"]]
+    listed = set()
+    for snapshot in recording.snapshots.values():
+        if "slabinfo" in snapshot:
+            listed.update(line.split()[0] for line in snapshot.text("slabinfo").split("\n")[2:] if line.split())
+    caches = recording.sys_kernel_slab
+    sizes = []
+    for name, attributes in caches.items():
+        attributes = caches.get(attributes.get("@link", ""), attributes)
+        if name in listed and "object_size" in attributes and "slab_size" in attributes:
+            sizes.append((name, int(attributes["object_size"]), int(attributes["slab_size"])))
+    return sizes
+
+
+def find_page_offset(recording: Recording) -> int:
+    """The kernel virtual address of pfn 0, found from slabs: the first object after a slab's page lies in it.
+
+    Where no event tells, it is the architecture's base of the direct map.
+    """
+    shift = recording.machine.page_size.bit_length() - 1
+    votes: Counter[int] = Counter()
+    for events in recording.chunks():
+        votes.update(offset_votes(events, shift))
+        if votes and votes.most_common(1)[0][1] >= 64:
+            break
+    if votes:
+        return votes.most_common(1)[0][0]
+    return DIRECT_MAP.get(recording.machine.arch, DIRECT_MAP["x86_64"])
+
+
+def offset_votes(events: npt.NDArray[np.void], shift: int) -> list[int]:
+    """Candidates for the address of pfn 0: from each page taken and the object allocated right after it."""
+    kinds = events["kind"]
+    pages = np.flatnonzero((kinds[:-1] == PAGE_ALLOC) & np.isin(kinds[1:], (KMALLOC, KMEM_CACHE_ALLOC)))
+    pages = pages[events["pid"][pages] == events["pid"][pages + 1]][:4096]
+    votes = []
+    for page, following in zip(events[pages], events[pages + 1], strict=True):
+        block = shift + min(int(page["order"]), 20)
+        base = int(following["address"]) >> block << block
+        votes.append((base - (int(page["address"]) << shift)) & MASK64)
+    return votes
