@@ -1,9 +1,9 @@
 """The counters that /proc/vmstat, zoneinfo and meminfo print, by release and configuration.
 
-A line is `name [FIRST] [..LAST] [CONFIG] [@arch]`: printed from release FIRST on and no longer from LAST
-on, if the kernel is built with the switch and for the architecture. Kernel: `vmstat_text` and
-`zoneinfo_show_print` of mm/vmstat.c, `meminfo_proc_show` of fs/proc/meminfo.c. A release is the first
-with the line as far as history was read; else the first of releases.RELEASES that prints it.
+A line is `name [FIRST] [..LAST] [CONFIG] [@arch]`: printed from release FIRST on and no longer from
+LAST on, if the kernel is built with the switch and for the architecture. Kernel: `vmstat_text`
+and `zoneinfo_show_print` of mm/vmstat.c, `meminfo_proc_show` of fs/proc/meminfo.c. A release is
+the first with the line as far as history was read; else the first of releases.RELEASES that has it.
 """
 
 from dataclasses import dataclass
@@ -287,7 +287,7 @@ ZONE_PAGES = items("""
     min
     low
     high
-    promo 6.12
+    promo 6.7
     spanned
     present
     managed
@@ -389,3 +389,11 @@ def vmstat_names(profile: Profile) -> list[str]:
             zones = [zone.lower() for zone, _ in profile.zones if device or zone != "Device"]
             found += [f"{event}_{zone}" for event in ZONE_EVENTS for zone in zones]
     return [*found, "nr_unstable"]
+
+
+def most_partial_scanned(profile: Profile) -> int:
+    """How many slabs of a partial list slabinfo looks at, half from each end; 0: at all.
+
+    MAX_PARTIAL_TO_SCAN of mm/slub.c, since 6.10 (count_partial_free_approx).
+    """
+    return 10_000 if has_since(profile.version, "6.10") else 0

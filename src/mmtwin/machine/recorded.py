@@ -1,0 +1,110 @@
+"""A recorded machine: its profile, its zones and its state at a snapshot.
+
+`recording` is what `mmtwin.recordings.open_recording` gives: `.machine` (release, arch, page_size,
+cpus, cmdline, config), `.snapshots`, `.static(name)`, `.sys_kernel_slab`. This floor lies below
+recordings/, so it takes the object as it is.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from mmtwin.kernel.layout import Layout
+from mmtwin.kernel.mm import MM
+from mmtwin.machine.from_truth import build_from_truth, truth_addresses
+from mmtwin.machine.layouts import find_page_offset, layout_of
+from mmtwin.machine.texts import ZoneText, parse_cmdline, parse_release, parse_zoneinfo
+from mmtwin.machine.zones import zone_ranges
+from mmtwin.versions.gfp import to_twin_gfp
+from mmtwin.versions.profiles import Profile, debian_config
+from mmtwin.versions.releases import nearest_release
+
+PAGE_SUFFIX = {4096: "", 16384: "-16k", 65536: "-64k"}
+
+
+def static_text(recording: Any, name: str) -> str:
+    """A text that holds for the whole recording; "" if it is missing."""
+    try:
+        return str(recording.static(name))
+    except KeyError:
+        return ""
+
+
+def profile_of(recording: Any) -> Profile:
+    """The profile of a recorded machine: its own release, configuration and command line.
+
+    A recording without a configuration (a text trace) takes that of Debian's kernel. Raises
+    ValueError if the recording does not say its kernel or architecture.
+    """
+    machine = recording.machine
+    if not machine.arch or not machine.release:
+        raise ValueError(f"{recording.path} does not say what kernel it was made on")
+    version = parse_release(static_text(recording, "version") or machine.release)
+    config = {name: value for name, value in machine.config.items() if value not in ("n", "")}
+    if not config:
+        config = debian_config(nearest_release(version), machine.arch, machine.page_size)
+    line = ".".join(version.split(".")[:2])
+    name = f"{machine.arch}{PAGE_SUFFIX[machine.page_size]}-{line}"
+    cmdline = parse_cmdline(machine.cmdline)
+    return Profile(name, version, machine.arch, machine.page_size, config, cmdline)
+
+
+def zones_at(recording: Any, name: str | None = None) -> list[ZoneText]:
+    """The zoneinfo of a snapshot, of any one if `name` is None. Raises ValueError if none has it."""
+    names = [name] if name else list(recording.snapshots)
+    for each in names:
+        snapshot = recording.snapshots.get(each)
+        if snapshot is not None and "zoneinfo" in snapshot:
+            return parse_zoneinfo(snapshot.text("zoneinfo"))
+    raise ValueError(f"{recording.path} has no zoneinfo{f' at {name}' if name else ''}")
+
+
+def layout_of_recording(
+    recording: Any, addresses: Iterable[int] = (), profile: Profile | None = None, **settings: Any
+) -> Layout:
+    """The Layout of a recorded machine.
+
+    `addresses`: some addresses of objects that its events name: with them the direct map is found
+    even where the kernel moved it (KASLR); a truth names enough of them itself.
+    """
+    profile = profile or profile_of(recording)
+    zones = zones_at(recording)
+    ranges = zone_ranges(zones)
+    shift = profile.limits.page_shift
+    seen = list(addresses)
+    for snapshot in recording.snapshots.values():
+        if not seen and snapshot.has_truth:
+            seen = truth_addresses(snapshot.truth)
+    start, end = min(a for a, _ in ranges) << shift, max(b for _, b in ranges) << shift
+    offset = find_page_offset(profile, start, end, seen)
+    nodes = 1 + max(zone.node for zone in zones)
+    return layout_of(
+        profile, ranges, cpus=recording.machine.cpus, nodes=nodes, page_offset=offset, **settings
+    )
+
+
+def own_attributes(recording: Any) -> dict[str, dict[str, str]]:
+    """/sys/kernel/slab without its aliases."""
+    caches: dict[str, dict[str, str]] = recording.sys_kernel_slab
+    return {name: values for name, values in caches.items() if "@link" not in values}
+
+
+def machine_at_truth(
+    recording: Any, name: str, layout: Layout | None = None, profile: Profile | None = None
+) -> MM:
+    """The state at the marker `DUMP name`, from the truth that the recording holds of it.
+
+    Raises ValueError if it holds none.
+    """
+    snapshot = recording.snapshots.get(name)
+    if snapshot is None or not snapshot.has_truth:
+        raise ValueError(f"{recording.path} holds no truth of {name!r}")
+    profile = profile or profile_of(recording)
+    layout = layout or layout_of_recording(recording, profile=profile)
+    zones = zones_at(recording, name if "zoneinfo" in snapshot else None)
+    return build_from_truth(profile, zones, snapshot.truth, own_attributes(recording), layout)
+
+
+def twin_gfp_of(recording: Any) -> list[int]:
+    """What each bit of the recording's gfp numbers is in the twin; see `to_twin_gfp`."""
+    profile = profile_of(recording)
+    return to_twin_gfp(profile.version, profile.config)
