@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from mmtwin.report.replay_report import print_replay
-from mmtwin.report.units import bytes_text, count_text, share_text, spark
+from mmtwin.units import bytes_text, count_text, share_text, spark
 
 SNAPSHOT = {
     "name": "end",

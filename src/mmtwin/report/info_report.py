@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mmtwin.report.table import FigureTable
-from mmtwin.report.units import bytes_text, share_text
+from mmtwin.units import bytes_text, share_text
 
 
 def print_info(figures: Mapping[str, Any], console: Console) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from mmtwin.report.table import FigureTable
-from mmtwin.report.units import bytes_text, count_text, share_text, spark
+from mmtwin.units import bytes_text, count_text, share_text, spark
 
 Figures = Mapping[str, Any]
 CACHES = 15
