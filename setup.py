@@ -1,4 +1,4 @@
-"""Builds the compiled core: every `.py` of src/mmtwin with a `.pxd` beside it becomes a module.
+"""Builds the compiled core: each `.py` of src/mmtwin that a `.pxd` types becomes a module.
 
 Cython compiles them in pure-Python mode. Where there is no C compiler or no Python header the
 package installs all the same and runs uncompiled; where there is one, an error in a module is an
@@ -7,6 +7,7 @@ error. `MMTWIN_PURE=1` builds nothing, `MMTWIN_REQUIRE_COMPILED=1` refuses to go
 """
 
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -15,8 +16,12 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 SOURCE = Path("src")
-# Texts that C and Python both read: their .py serves the uncompiled run only.
-TEXTS = {"__init__", "structs", "constants", "features", "casts", "ram", "event"}
+# A .pxd that declares a class or a function without its body belongs to a module to compile; others
+# (records, constants, inline helpers) are texts that C and Python both read.
+DECLARES = re.compile(
+    r"^cp?def (class|(?!inline|enum|struct|extern|packed)[^=
+]*\()", re.M
+)
 LIMITED_API = "0x030b0000"  # Python 3.11
 PROBE = (
     f"#define Py_LIMITED_API {LIMITED_API}\n#include <Python.h>\nint probe(void) {{ return 0; }}\n"
@@ -55,7 +60,7 @@ def modules():
     found = []
     for pxd in sorted(SOURCE.rglob("*.pxd")):
         path = pxd.with_suffix(".py")
-        if pxd.stem in TEXTS or not path.exists():
+        if not path.exists() or not DECLARES.search(pxd.read_text()):
             continue
         name = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
         found.append(
