@@ -16,11 +16,10 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 SOURCE = Path("src")
-# A .pxd that declares a class or a function without its body belongs to a module to compile; others
-# (records, constants, inline helpers) are texts that C and Python both read.
+# A .pxd that declares a class, or a function without its body, belongs to a module to compile;
+# others (records, constants, inline helpers) are texts that C and Python both read.
 DECLARES = re.compile(
-    r"^cp?def (class|(?!inline|enum|struct|extern|packed)[^=
-]*\()", re.M
+    r"^cp?def (class\b|(?!inline\b|enum\b|struct\b|extern\b|packed\b)[^=\n]*\()", re.M
 )
 LIMITED_API = "0x030b0000"  # Python 3.11
 PROBE = (
