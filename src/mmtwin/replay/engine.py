@@ -1,0 +1,452 @@
+"""The replay loop: a recording's demands into the twin, the twin's responses held against the kernel's.
+
+A demand is carried out at the first event it caused: an object whose slab had to be made is asked for when the
+slab's page was taken, a few events before its own event (`event.ahead`, see recordings/roles.py). After each
+demand the steps that the twin's tracepoints wrote are compared with the recording's responses, in order. With
+`resync`, what the twin got wrong is counted and then set right, so that each miss counts once; without, the twin
+runs free and the recording's addresses are translated into its own.
+"""
+
+from importlib.resources import files
+
+import cython
+import numpy as np
+
+from mmtwin.kernel.constants import parse_constants
+from mmtwin.replay.counts import COUNTS
+from mmtwin.replay.queues import QUEUE
+
+if not cython.compiled:
+    from mmtwin.kernel.constants import __GFP_COMP, PG_buddy, PG_pcp, PG_slab, PG_tail
+    from mmtwin.kernel.page_alloc import alloc_pages, free_pages
+    from mmtwin.kernel.ram import cache_at, page_address, pfn_to_page, virt_to_head_pfn, virt_to_pfn
+    from mmtwin.kernel.slab_common import __kmalloc_node, kfree, kmalloc_slab
+    from mmtwin.kernel.slub import kmem_cache_alloc_node
+    from mmtwin.kernel.slub_free import kmem_cache_free
+    from mmtwin.kernel.slub_slab import rcu_free_slab
+    from mmtwin.kernel.trace import STEPS
+    from mmtwin.recordings.event import CONSTANTS as EVENT_CONSTANTS
+    from mmtwin.recordings.event import as_events, event_at
+    from mmtwin.replay.queues import QUEUES, as_queues, empty, get, put, queue_at
+    from mmtwin.replay.resync import (
+        drain_page,
+        exchange_blocks,
+        give_back_slab,
+        object_is_live,
+        put_object_back,
+        take_object,
+        take_page,
+    )
+
+    globals().update(COUNTS)
+    globals().update(STEPS)
+    globals().update(EVENT_CONSTANTS)
+    globals().update(QUEUES)
+    globals().update(parse_constants(files(__package__).joinpath("engine.pxd").read_text()))
+
+# The steps that the engine compares.
+COMPARED_STEPS = (
+    "STEP_MM_PAGE_ALLOC",
+    "STEP_MM_PAGE_ALLOC_ZONE_LOCKED",
+    "STEP_MM_PAGE_PCPU_DRAIN",
+    "STEP_SLUB_FREE_SLAB",
+)
+
+
+class Engine:
+    """One replay: an MM, the maps from the recording's numbers to the twin's, and the counts.
+
+    `cache_of`: int32 array, the twin's cache by number in the recording's names, -1 for none; `gfp_bits`: 32
+    ints, the twin's gfp bit of each recorded bit; `large`: KMALLOC_MAX_CACHE_SIZE in bytes; `resync`: see above.
+    """
+
+    def __init__(self, mm, cache_of, gfp_bits, large, resync=True):
+        count = np.zeros(COUNTS["COUNT_PLACES"], dtype=np.int64)
+        cache_of = np.ascontiguousarray(cache_of, dtype=np.int32)
+        bits = np.array(gfp_bits, dtype=np.uint32)
+        misses = np.zeros(mm.max_caches, dtype=np.int64)
+        queues = np.zeros(mm.nr_cpus * NR_QUEUES, dtype=np.dtype(QUEUE))
+        self._buffers = {
+            "count": count,
+            "cache_of": cache_of,
+            "bits": bits,
+            "misses": misses,
+            "queues": queues,
+        }
+        self.mm = mm
+        self.count = as_s64(count.ctypes.data, len(count))
+        self.misses = as_s64(misses.ctypes.data, len(misses))
+        self.cache_of = as_s32(cache_of.ctypes.data, len(cache_of))
+        self.nr_names = len(cache_of)
+        self.bits = as_u32(bits.ctypes.data, len(bits))
+        self.same_bits = all(int(bits[bit]) == 1 << bit for bit in range(len(bits)))
+        self.queues = as_queues(queues.ctypes.data, len(queues))
+        self.large = large
+        self.resync = resync
+        self.seen = mm.next_step
+        self.last_page = -1
+        for name in COMPARED_STEPS:
+            mm.step_mask |= 1 << STEP_NUMBERS[name]
+
+    def run(self, address, start, stop, available):
+        """Carries out events `start` to `stop` of the `available` ones in the array of EVENT at an address.
+
+        Events behind `stop` are looked at, not carried out: pass those that `ahead` can reach.
+        """
+        with cython.nogil:
+            self._run(address, start, stop, available)
+
+    def counts(self):
+        """What was counted, as a numpy array by COUNT_* and UNEXPLAINED_*; it goes on changing."""
+        return self._buffers["count"]
+
+    def cache_misses(self):
+        """Objects that were predicted wrongly, by cache number, as a numpy array."""
+        return self._buffers["misses"]
+
+    def _run(self, address, start, stop, available):
+        events = as_events(address, available)
+        self.events = events
+        self.available = available
+        for i in range(start, stop):
+            event = event_at(events, i)
+            self._event(event, i)
+        self.count[COUNT_EVENTS] += stop - start
+
+    def _event(self, event, number):
+        kind = event.kind
+        if kind == KIND_KMALLOC or kind == KIND_KMEM_CACHE_ALLOC:
+            if event.role & DONE == 0:
+                self._object_alloc(event, -1)
+        elif kind == KIND_KFREE or kind == KIND_KMEM_CACHE_FREE:
+            self._object_free(event)
+        elif kind == KIND_MM_PAGE_ALLOC:
+            self._page_alloc_event(event, number)
+        elif kind == KIND_MM_PAGE_FREE:
+            self._page_free_event(event)
+        elif kind == KIND_MM_PAGE_FREE_BATCHED:
+            if event.role == ROLE_DEMAND:
+                self._page_free(event, 0)
+        elif kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED:
+            put(self._queue(event.cpu, QUEUE_KERNEL_ZONE), event.address)
+        elif kind == KIND_MM_PAGE_PCPU_DRAIN:
+            self._drain_event(event)
+        elif kind == KIND_MM_PAGE_ALLOC_EXTFRAG and self.resync:
+            # Whether a pageblock is claimed depends on its movable pages (LRU), which no event names.
+            self.mm.claim_override = event.extra
+
+    def _queue(self, cpu, number):
+        return queue_at(self.queues, (cpu if cpu < self.mm.nr_cpus else 0) * NR_QUEUES + number)
+
+    def _set_cpu(self, event):
+        self.mm.cpu = event.cpu if event.cpu < self.mm.nr_cpus else 0
+
+    def _gfp(self, recorded):
+        """The twin's bits of a recorded gfp mask."""
+        if self.same_bits:
+            return recorded
+        gfp = 0
+        for bit in range(32):
+            if recorded >> bit & 1:
+                gfp |= self.bits[bit]
+        return gfp
+
+    # ---- pages
+
+    def _page_alloc_event(self, event, number):
+        if event.address >= self.mm.max_pfn:
+            self._failed_demand(event)
+        elif event.role == ROLE_DEMAND or event.role == ROLE_NONE:
+            self._page_alloc(event)
+        elif event.role == ROLE_SILENT:
+            self._silent_slab(event)
+        elif number + event.ahead < self.available:
+            demand = event_at(self.events, number + event.ahead)
+            if demand.role & DONE == 0:
+                demand.role |= DONE
+                self._object_alloc(demand, event.address)
+            # A demand for several slabs (a sheaf) meets the page of the first of them in the queue first.
+            predicted = get(self._queue(event.cpu, QUEUE_TWIN_SLAB))
+            self._compare_page(event.address, predicted)
+
+    def _failed_demand(self, event):
+        """pfn -1, or 0 before 5.11: the kernel found no page."""
+        self.count[UNEXPLAINED_FAILED_DEMAND] += 1
+
+    def _compare_page(self, pfn, predicted):
+        """Counts a page given out; whoever gave it out, the per-CPU lists or the zone."""
+        if self.mm.last_alloc_from != ALLOC_FROM_ZONE:
+            self.count[COUNT_PCP_PREDICTED] += 1
+            if pfn == predicted:
+                self.count[COUNT_PCP_EXACT] += 1
+
+    def _page_alloc(self, event):
+        mm = self.mm
+        self._set_cpu(event)
+        predicted = alloc_pages(mm, self._gfp(event.gfp), event.order, -1)
+        self.last_page = predicted
+        self._collect(event.cpu)
+        self._compare_page(event.address, predicted)
+        if predicted < 0:
+            self.count[UNEXPLAINED_FAILED_ALLOC] += 1
+        if self.resync and event.address != predicted:
+            self._set_page_right(event, predicted)
+
+    def _set_page_right(self, event, predicted):
+        """The kernel gave out another page: the twin takes that one and puts its own back."""
+        if predicted >= 0 and exchange_blocks(self.mm, predicted, event.address, event.order):
+            return
+        if predicted >= 0:
+            free_pages(self.mm, predicted, event.order)
+        if not take_page(self.mm, event.address, event.order):
+            self.count[UNEXPLAINED_SILENT_PAGE_FREE] += 1
+        self.seen = self.mm.next_step
+
+    def _page_free_event(self, event):
+        if event.address >= self.mm.max_pfn:
+            self.count[UNEXPLAINED_OUTSIDE] += 1
+        elif event.role == ROLE_SLAB:
+            self._slab_free_event(event)
+        elif event.role == ROLE_LARGE_KMALLOC:
+            return  # kfree() did it
+        elif event.ahead == 0:
+            self._page_free(event, event.order)
+
+    def _page_free(self, event, order):
+        mm = self.mm
+        self._set_cpu(event)
+        page = pfn_to_page(mm, event.address)
+        if page.flags & PG_slab:
+            self.count[UNEXPLAINED_UNKNOWN_OBJECT] += 1
+            if not self.resync or not give_back_slab(mm, event.address):
+                return
+        elif page_is_free(mm, event.address):
+            self.count[UNEXPLAINED_SILENT_PAGE_ALLOC] += 1
+            if not self.resync or not take_page(mm, event.address, order):
+                return
+        free_pages(mm, event.address, order)
+        self._collect(event.cpu)
+
+    def _slab_free_event(self, event):
+        """SLUB gave a slab back: the twin did too, after the free that emptied it or a grace period."""
+        mm = self.mm
+        if rcu_free_slab(mm, event.address):
+            self._collect(event.cpu)
+        self.count[COUNT_SLAB_FREE_PREDICTED] += 1
+        predicted = get(self._queue(event.cpu, QUEUE_TWIN_SLAB_FREE))
+        if predicted == event.address:
+            self.count[COUNT_SLAB_FREE_EXACT] += 1
+        elif pfn_to_page(mm, event.address).flags & PG_slab:
+            self.count[UNEXPLAINED_SLAB_KEPT] += 1
+            if self.resync and give_back_slab(mm, event.address):
+                free_pages(mm, event.address, event.order)
+                self._collect(event.cpu)
+
+    def _drain_event(self, event):
+        """A page left a per-CPU list: the twin's drains come just before, with the free that caused them."""
+        self.count[COUNT_DRAIN_PREDICTED] += 1
+        predicted = get(self._queue(event.cpu, QUEUE_TWIN_DRAIN))
+        if predicted == event.address:
+            self.count[COUNT_DRAIN_EXACT] += 1
+        elif predicted < 0:
+            self.count[UNEXPLAINED_EXTERNAL_DRAIN] += 1
+            if self.resync and event.address < self.mm.max_pfn:
+                drain_page(self.mm, event.address)
+                self.seen = self.mm.next_step
+
+    # ---- objects
+
+    def _object_alloc(self, event, page):
+        """An object is asked for; `page`: the first page of the slab the kernel took for it, -1 if none."""
+        mm = self.mm
+        self._set_cpu(event)
+        if event.address == 0:
+            self.count[UNEXPLAINED_FAILED_DEMAND] += 1
+            return
+        gfp = self._gfp(event.gfp)
+        if event.kind == KIND_KMALLOC and event.bytes_alloc > self.large:
+            self._large_alloc(event, gfp)
+            return
+        cache = self._cache_of(event, gfp)
+        if cache < 0:
+            self.count[UNEXPLAINED_UNKNOWN_CACHE] += 1
+            return
+        self.count[COUNT_BYTES_PREDICTED] += 1
+        if cache_at(mm, cache).size == event.bytes_alloc:
+            self.count[COUNT_BYTES_EXACT] += 1
+        self._expect_start(cache, event, page)
+        predicted = kmem_cache_alloc_node(mm, cache, gfp, -1)
+        mm.next_freelist_start = -1
+        self._collect(event.cpu)
+        self._compare_object(event, cache, predicted)
+
+    def _cache_of(self, event, gfp):
+        """The cache asked: of a kmalloc by its size, unless the recording knows better (random caches)."""
+        named = -1
+        if 0 <= event.cache < self.nr_names:
+            named = self.cache_of[event.cache]
+        if event.kind == KIND_KMALLOC and named < 0:
+            return kmalloc_slab(self.mm, event.bytes_req, gfp)
+        return named
+
+    def _expect_start(self, cache, event, page):
+        """Where a shuffled new slab begins was drawn at random: the recording's first object tells."""
+        mm = self.mm
+        s = cache_at(mm, cache)
+        if page < 0 or s.random_seq < 0:
+            return
+        offset = event.address - page_address(mm, page) - s.red_left_pad
+        for place in range(s.oo_objects):
+            if mm.random_seq[s.random_seq + place] == offset:
+                mm.next_freelist_start = place
+                return
+
+    def _compare_object(self, event, cache, predicted):
+        mm = self.mm
+        self.count[COUNT_OBJECTS_PREDICTED] += 1
+        if predicted == event.address:
+            self.count[COUNT_OBJECTS_EXACT] += 1
+            self.count[COUNT_OBJECTS_SAME_SLAB] += 1
+            return
+        self.misses[cache] += 1
+        if predicted == 0:
+            self.count[UNEXPLAINED_FAILED_ALLOC] += 1
+        elif virt_to_head_pfn(mm, predicted) == self._head_pfn(event.address):
+            self.count[COUNT_OBJECTS_SAME_SLAB] += 1
+        if self.resync:
+            self._set_object_right(event.address, cache, predicted)
+
+    def _head_pfn(self, address):
+        pfn = virt_to_pfn(self.mm, address)
+        return virt_to_head_pfn(self.mm, address) if 0 <= pfn < self.mm.max_pfn else -1
+
+    def _set_object_right(self, address, cache, predicted):
+        """The kernel gave out another object: the twin takes that one and puts its own back."""
+        mm = self.mm
+        pfn = self._head_pfn(address)
+        if predicted != 0:
+            put_object_back(mm, cache, predicted)
+        if pfn < 0 or pfn_to_page(mm, pfn).flags & PG_slab == 0 or pfn_to_page(mm, pfn).cache != cache:
+            self.count[UNEXPLAINED_UNREACHABLE] += 1
+        elif object_is_live(mm, cache, address):
+            self.count[UNEXPLAINED_SILENT_OBJECT_FREE] += 1
+        elif not take_object(mm, cache, address):
+            self.count[UNEXPLAINED_UNREACHABLE] += 1
+        self.seen = mm.next_step
+
+    def _large_alloc(self, event, gfp):
+        """kmalloc_large(): pages straight from the page allocator."""
+        mm = self.mm
+        predicted = __kmalloc_node(mm, event.bytes_req, gfp, -1)
+        self._collect(event.cpu)
+        self.count[COUNT_BYTES_PREDICTED] += 1
+        if predicted == 0:
+            self.count[UNEXPLAINED_FAILED_ALLOC] += 1
+            return
+        pfn = virt_to_pfn(mm, predicted)
+        if 1 << (pfn_to_page(mm, pfn).order + mm.page_shift) == event.bytes_alloc:
+            self.count[COUNT_BYTES_EXACT] += 1
+        recorded = virt_to_pfn(mm, event.address)
+        if self.resync and pfn != recorded and 0 <= recorded < mm.max_pfn:
+            move_large(mm, pfn, recorded)
+            self.seen = mm.next_step
+
+    def _object_free(self, event):
+        mm = self.mm
+        self._set_cpu(event)
+        if event.address <= ZERO_SIZE_PTR:
+            return
+        pfn = self._head_pfn(event.address)
+        if pfn < 0:
+            self.count[UNEXPLAINED_OUTSIDE] += 1
+            return
+        page = pfn_to_page(mm, pfn)
+        if page.flags & PG_slab == 0:
+            if page.flags & PG_large_kmalloc and event.kind == KIND_KFREE:
+                kfree(mm, event.address)
+                self._collect(event.cpu)
+            else:
+                self.count[UNEXPLAINED_UNKNOWN_OBJECT] += 1
+            return
+        cache = page.cache
+        if not object_is_live(mm, cache, event.address):
+            self.count[UNEXPLAINED_SILENT_OBJECT_ALLOC] += 1
+            if not self.resync or not take_object(mm, cache, event.address):
+                return
+        kmem_cache_free(mm, cache, event.address)
+        self._collect(event.cpu)
+
+    def _silent_slab(self, event):
+        """A slab was taken for objects that no event names (bulk allocation): they used up what there was."""
+        mm = self.mm
+        self._set_cpu(event)
+        self.count[UNEXPLAINED_SILENT_SLAB] += 1
+        cache = self.cache_of[event.cache] if 0 <= event.cache < self.nr_names else -1
+        if cache < 0:
+            self._page_alloc(event)
+            return
+        for _ in range(MOST_SILENT_OBJECTS):
+            if kmem_cache_alloc_node(mm, cache, self._gfp(event.gfp), -1) == 0:
+                return
+            self._collect(event.cpu)
+            predicted = get(self._queue(event.cpu, QUEUE_TWIN_SLAB))
+            if predicted >= 0:
+                self._compare_page(event.address, predicted)
+                if self.resync and predicted != event.address:
+                    move_slab(mm, predicted, event.address)
+                    self.seen = mm.next_step
+                return
+
+    # ---- the twin's own responses
+
+    def _collect(self, cpu):
+        """Takes in the steps the twin wrote since the last demand."""
+        mm = self.mm
+        first = self.seen
+        if mm.next_step - first > mm.ring_size:
+            first = mm.next_step - mm.ring_size
+        self.nr_wrong = 0
+        for number in range(first, mm.next_step):
+            record = step_at(mm, number)
+            if record.kind == STEP_MM_PAGE_ALLOC_ZONE_LOCKED:
+                self._compare_zone(cpu, record.args[0], record.args[1])
+            elif record.kind == STEP_MM_PAGE_PCPU_DRAIN:
+                put(self._queue(cpu, QUEUE_TWIN_DRAIN), record.args[0])
+            elif record.kind == STEP_SLUB_ALLOC_SLAB:
+                put(self._queue(cpu, QUEUE_TWIN_SLAB), record.args[1])
+            elif record.kind == STEP_SLUB_FREE_SLAB:
+                put(self._queue(cpu, QUEUE_TWIN_SLAB_FREE), record.args[1])
+        self.seen = mm.next_step
+        self._finish_zone(cpu)
+
+    def _compare_zone(self, cpu, predicted, order):
+        """A block the twin took from the free lists, against the kernel's next."""
+        recorded = get(self._queue(cpu, QUEUE_KERNEL_ZONE))
+        if recorded < 0:
+            self.count[UNEXPLAINED_ZONE_EXTRA] += 1
+            return
+        self.count[COUNT_ZONE_PREDICTED] += 1
+        if recorded == predicted:
+            self.count[COUNT_ZONE_EXACT] += 1
+        elif self.nr_wrong < MOST_WRONG and 0 <= recorded < self.mm.max_pfn:
+            self.wrong[3 * self.nr_wrong] = predicted
+            self.wrong[3 * self.nr_wrong + 1] = recorded
+            self.wrong[3 * self.nr_wrong + 2] = order
+            self.nr_wrong += 1
+
+    def _finish_zone(self, cpu):
+        """What the kernel took and the twin did not is counted; wrong blocks are exchanged."""
+        queue = self._queue(cpu, QUEUE_KERNEL_ZONE)
+        while not empty(queue):
+            get(queue)
+            self.count[COUNT_ZONE_PREDICTED] += 1
+            self.count[UNEXPLAINED_ZONE_MISSED] += 1
+        if self.resync and self.nr_wrong:
+            for place in range(self.nr_wrong):
+                exchange_blocks(
+                    self.mm,
+                    self.wrong[3 * place],
+                    self.wrong[3 * place + 1],
+                    self.wrong[3 * place + 2],
+                )
+            self.seen = self.mm.next_step

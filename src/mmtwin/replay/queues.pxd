@@ -1,0 +1,25 @@
+from mmtwin.kernel.structs cimport s32, s64
+
+cdef enum:
+    QUEUE_PLACES = 8192               # a power of two
+    QUEUE_KERNEL_ZONE = 0             # blocks the kernel took from its free lists
+    QUEUE_TWIN_DRAIN = 1              # pages the twin drained from per-CPU lists
+    QUEUE_TWIN_SLAB = 2               # pages the twin took for slabs
+    QUEUE_TWIN_SLAB_FREE = 3          # slabs the twin gave back
+    NR_QUEUES = 4
+
+# A queue of pfns.
+cdef struct queue_t:
+    s64 first
+    s64 last
+    s64 items[8192]
+
+cdef inline queue_t *as_queues(size_t address, size_t count) noexcept nogil:
+    return <queue_t *> address
+
+cdef inline queue_t *queue_at(queue_t *queues, s32 number) noexcept nogil:
+    return &queues[number]
+
+cdef void put(queue_t *queue, s64 item) noexcept nogil
+cdef s64 get(queue_t *queue) noexcept nogil
+cdef bint empty(queue_t *queue) noexcept nogil

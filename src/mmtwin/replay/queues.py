@@ -1,0 +1,45 @@
+"""Short queues of pfns: what one side said and the other has not said yet."""
+
+from importlib.resources import files
+
+import cython
+
+from mmtwin.kernel.constants import parse_constants
+from mmtwin.kernel.structs import parse_structs
+
+TEXT = files(__package__).joinpath("queues.pxd").read_text()
+QUEUE = parse_structs(TEXT)["queue_t"]
+
+if not cython.compiled:
+    globals().update(parse_constants(TEXT))
+    QUEUE_PLACES = parse_constants(TEXT)["QUEUE_PLACES"]
+
+    def as_queues(address, count):
+        """The records at an address."""
+        return (QUEUE * count).from_address(address)
+
+    def queue_at(queues, number):
+        """One record of an array."""
+        return queues[number]
+
+
+def put(queue, item):
+    """Adds at the end; a full queue loses its first."""
+    queue.items[queue.last & (QUEUE_PLACES - 1)] = item
+    queue.last += 1
+    if queue.last - queue.first > QUEUE_PLACES:
+        queue.first += 1
+
+
+def get(queue):
+    """Takes the first; -1 from an empty queue."""
+    if queue.first == queue.last:
+        return -1
+    item = queue.items[queue.first & (QUEUE_PLACES - 1)]
+    queue.first += 1
+    return item
+
+
+def empty(queue):
+    """Whether nothing waits."""
+    return queue.first == queue.last
