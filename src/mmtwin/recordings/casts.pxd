@@ -1,5 +1,5 @@
 # Bytes at an address: unaligned little-endian loads and stores. casts.py says the same for the uncompiled run.
-from libc.string cimport memcpy
+from libc.string cimport memchr, memcpy
 
 from mmtwin.recordings.event cimport s32, u8, u16, u32, u64
 
@@ -67,3 +67,8 @@ cdef inline bytes take_bytes(const u8 *data, u64 start, u64 end):
 # What a u64 does by itself.
 cdef inline u64 wrap64(u64 value) noexcept nogil:
     return value
+
+# Where a byte is found first in data[at:end]; end if nowhere.
+cdef inline u64 find_byte(const u8 *data, u64 at, u64 end, u8 byte) noexcept nogil:
+    cdef const u8 *found = <const u8 *> memchr(data + at, byte, end - at) if at < end else NULL
+    return <u64> (found - data) if found != NULL else end

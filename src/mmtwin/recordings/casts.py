@@ -77,3 +77,14 @@ def take_bytes(data, start, end):
 def wrap64(value):
     """What a u64 does by itself."""
     return value & MASK64
+
+
+def find_byte(data, at, end, byte):
+    """Where a byte is found first in data[at:end]; end if nowhere."""
+    while at < end:
+        piece = bytes(data[at : min(at + 512, end)])
+        place = piece.find(byte)
+        if place >= 0:
+            return at + place
+        at += len(piece)
+    return end

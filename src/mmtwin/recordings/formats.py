@@ -118,7 +118,7 @@ def parse_format(text: str, system: str, file: str) -> Format:
     if not name or not number or int(number[1]) > 0xFFFF:
         raise RecordingError(file, "not a format file: no name or ID", 0)
     common, own = [], []
-    for match in FIELD.finditer(text):
+    for match in FIELD.finditer(text.partition("\nprint fmt:")[0]):
         declaration, offset, size, signed = match.groups()
         if int(offset) + int(size) > 0xFFFF:
             raise RecordingError(file, f"field {declaration.strip()!r} lies outside any event", match.start())

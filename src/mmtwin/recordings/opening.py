@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from mmtwin.recordings.errors import RecordingError
+from mmtwin.recordings.machine import RecordedMachine
 from mmtwin.recordings.recording import Recording
 
 DEFAULT = "x86_64-6.1"
+HEAD = 1 << 16  # bytes that a text is known by
 
 
 def default_recording_path() -> Path:
@@ -13,10 +15,11 @@ def default_recording_path() -> Path:
     return Path(__file__).parents[1] / "data" / "recordings" / DEFAULT
 
 
-def open_recording(path: str | Path | None = None) -> Recording:
+def open_recording(path: str | Path | None = None, machine: RecordedMachine | None = None) -> Recording:
     """Opens a recording: an mmtwin recording, a lab data set (packed or unpacked), ftrace text, `perf script` text.
 
-    Without a path: the one that mmtwin ships. Raises RecordingError, which names the file and the byte, for anything
+    Without a path: the one that mmtwin ships. A text does not say what machine it is of: `machine` does, else the
+    kernel's line and architecture are guessed from the fields and addresses it prints. Raises RecordingError, which names the file and the byte, for anything
     else.
     """
     place = Path(path) if path is not None else default_recording_path()
@@ -28,4 +31,14 @@ def open_recording(path: str | Path | None = None) -> Recording:
         raise RecordingError(place, "a folder without recording.json or meta.json: not a recording")
     if not place.exists():
         raise RecordingError(place, "does not exist")
-    raise RecordingError(place, "no recording")
+    from mmtwin.recordings.trace_file import TextRecording, style_of
+
+    try:
+        with place.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError as error:
+        raise RecordingError(place, f"cannot be opened: {error.strerror}") from None
+    style = style_of(head)
+    if not style:
+        raise RecordingError(place, "neither ftrace text nor perf script text of kmem events", 0)
+    return TextRecording(place, style, machine)

@@ -104,7 +104,7 @@ class Recording:
         if name not in self.tables:
             raise KeyError(name)
         parts = [tables[name] for _events, tables in self._stream(frozenset([name])) if name in tables]
-        return pl.concat(parts, how="vertical_relaxed")
+        return pl.concat(parts, how="diagonal_relaxed")
 
     @property
     def summary(self) -> Summary:
@@ -190,7 +190,6 @@ def parse_sys_kernel_slab(text: str, where: str) -> dict[str, dict[str, str]]:
     caches: dict[str, dict[str, str]] = {}
     place = 0
     for line in text.split("\n"):
-        # a cache's name may hold spaces: it is what stands before the attribute that all caches begin with
         words = line.split(" ", 2)
         if line and len(words) < 2:
             raise RecordingError(where, f"no `cache attribute value`: {line!r:.60}", place)
