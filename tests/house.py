@@ -260,13 +260,18 @@ def forms_in_step(root: Path) -> Iterator[str]:
 def _one_sided_imports(root: Path, path: Path, tree: ast.Module, pxd: str) -> Iterator[str]:
     # what the .py imports for the uncompiled run only, the .pxd must cimport or define
     known = set(WORD.findall(re.sub(r"#.*", "", pxd)))
-    for node in tree.body:
-        if not isinstance(node, ast.If) or ast.unparse(node.test) != "not cython.compiled":
-            continue
+    halves = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "not cython.compiled"
+    ]
+    rest = ast.Module([node for node in tree.body if node not in halves], [])
+    used = {node.id for node in ast.walk(rest) if isinstance(node, ast.Name)}
+    for node in halves:
         for inner in node.body:
             if isinstance(inner, ast.ImportFrom):
                 for alias in inner.names:
-                    if (alias.asname or alias.name) not in known:
+                    if alias.name in used and alias.name not in known:
                         where = place(root, path, inner.lineno)
                         yield f"{where}: {alias.name} is imported uncompiled only"
 
@@ -308,7 +313,7 @@ def no_machine_paths(root: Path) -> Iterator[str]:
     )
     for path in sorted(root.rglob("*")):
         parts = path.relative_to(root).parts
-        if parts[0] in ("build", "dist", "out") or parts[0].startswith((".venv", ".git", ".mypy")):
+        if parts[0] in ("build", "dist", "out") or (parts[0][0] == "." and parts[0] != ".ci"):
             continue
         if not path.is_file() or path.suffix not in TEXT_FILES or "data" in parts:
             continue

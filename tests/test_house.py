@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 Rule = Callable[[Path], Iterator[str]]
 # Rules that the floors under construction do not keep yet.
-PENDING = {"dead_code", "sizes"}
+PENDING = {"dead_code", "sizes", "docstrings", "forms_in_step", "features_have_rows"}
 
 ARCHITECTURE = """
 | floor | room | what lives there |
@@ -32,7 +32,7 @@ HOUSE = {
         '"""Slabs."""\n'
         "from mmtwin.machine import boot\n"
         "if not cython.compiled:\n    from mmtwin.kernel.lists import list_del\n"
-        "def turned(b, a):\n    return b\n"
+        "def turned(b, a):\n    return list_del(b)\n"
         "def undocumented(mm):\n    return mm.version >= 6 or turned(1, 2)\n"
         "def _unused():\n" + "    x = 1\n" * 71 + f"WIDE = '{'x' * 100}'\n"
     ),
