@@ -1,5 +1,6 @@
 """What a command ends with: its exit codes, and the one line that bad input gets."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,14 +19,23 @@ class UserError(Exception):
 
 @contextmanager
 def input_errors(remedy: str = "") -> Iterator[None]:
-    """Turns what the floors below raise about their input into a UserError."""
-    from mmtwin.procfs.errors import ProcError
+    """Turns what the floors below raise about their input into a UserError.
+
+    They raise RecordingError, ProcError and other ValueErrors for input that cannot be; with
+    `MMTWIN_TRACEBACK=1` these come through as they are.
+    """
     from mmtwin.recordings.errors import RecordingError
 
     try:
         yield
-    except (RecordingError, ProcError) as error:
-        raise UserError(str(error), remedy) from error
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        raise UserError(f"{where}{error.strerror or error}", remedy) from error
+    except (RecordingError, ValueError, OSError) as error:
+        if os.environ.get("MMTWIN_TRACEBACK"):
+            raise
+        raise UserError(_told(error), remedy) from error
+
+
+def _told(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"

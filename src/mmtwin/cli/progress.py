@@ -32,4 +32,4 @@ def warn_if_uncompiled() -> None:
     import mmtwin.kernel.mm as mm
 
     if (mm.__file__ or "").endswith(".py"):
-        print("mmtwin: running uncompiled, about 50 times slower than compiled", file=sys.stderr)
+        print("mmtwin: running uncompiled: slowly", file=sys.stderr)
