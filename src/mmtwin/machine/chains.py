@@ -1,4 +1,4 @@
-"""Lists of entries written whole, through the numpy views: what `list_add_tail` in a loop would give."""
+"""Lists of entries written and read whole, through the numpy views."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from mmtwin.kernel.mm import MM
 
 
 def link_list(mm: MM, head: int, entries: Sequence[int]) -> None:
-    """Makes `entries` (pfns, or numbers of list heads) the list of an empty `head`, first one first.
+    """Makes `entries` (pfns) the list of an empty `head`, first one first.
 
     Raises ValueError if an entry is twice on the list: the list would have no end.
     """

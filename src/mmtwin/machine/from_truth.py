@@ -1,7 +1,7 @@
 """A machine in the state that a real kernel held: from a truth, read out of its RAM.
 
-A truth is `{"buddy": [...], "pageblocks": [...], "slab": [...]}` as the lab writes it: free lists and
-per-CPU lists in order, slabs with their free lists, keys and shuffled orders.
+A truth is `{"buddy": [...], "pageblocks": [...], "slab": [...]}` as the lab writes it: free lists
+and per-CPU lists in order, slabs with their free lists, keys and shuffled orders.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,12 @@ from mmtwin.kernel.layout import Layout
 from mmtwin.kernel.mm import MM
 from mmtwin.machine.layouts import find_page_offset, layout_of
 from mmtwin.machine.texts import ZoneText
-from mmtwin.machine.truth_pages import add_free_lists, add_pcp_lists, set_pageblocks
+from mmtwin.machine.truth_pages import (
+    add_free_lists,
+    add_pcp_lists,
+    known_pageblocks,
+    set_pageblocks,
+)
 from mmtwin.machine.truth_slab import add_caches
 from mmtwin.machine.zones import init_zones, zone_ranges
 from mmtwin.versions.profiles import Profile
@@ -25,7 +30,7 @@ def truth_addresses(truth: Mapping[str, Any]) -> list[int]:
 def layout_from_truth(
     profile: Profile, zones: Sequence[ZoneText], truth: Mapping[str, Any], **settings: Any
 ) -> Layout:
-    """The Layout of a recorded machine: ranges from its zoneinfo, CPUs and addresses from the truth."""
+    """A recorded machine's Layout: ranges by its zoneinfo, CPUs and addresses by the truth."""
     ranges = zone_ranges(zones)
     shift = profile.limits.page_shift
     start, end = min(a for a, _ in ranges) << shift, max(b for _, b in ranges) << shift
@@ -41,12 +46,14 @@ def build_from_truth(
     truth: Mapping[str, Any],
     attributes: Mapping[str, Mapping[str, str]] | None = None,
     layout: Layout | None = None,
+    pageblocks: Mapping[int, int | None] | None = None,
 ) -> MM:
     """The machine that a truth describes, as MM.
 
     `zones`: its zoneinfo (sizes, watermarks and reserves, which a truth lacks); `attributes`: its
     /sys/kernel/slab by cache (alignment, usercopy regions), if known; `layout`: else made from the
-    profile, `zones` and the truth. Raises ValueError if the parts contradict each other.
+    profile, `zones` and the truth; `pageblocks`: types of pageblocks by number, else what the
+    truth tells for sure. Raises ValueError if the parts contradict each other.
     """
     layout = layout or layout_from_truth(profile, zones, truth)
     mm = MM(layout, profile)
@@ -58,6 +65,6 @@ def build_from_truth(
         add_free_lists(mm, numbers[key], zone["free"])
         for cpu, pcp in enumerate(zone["pcp"][: mm.nr_cpus]):
             add_pcp_lists(mm, numbers[key], cpu, pcp)
-    set_pageblocks(mm, truth["pageblocks"])
+    set_pageblocks(mm, known_pageblocks(mm, truth) if pageblocks is None else pageblocks)
     add_caches(mm, profile, truth.get("slab", ()), attributes or {})
     return mm

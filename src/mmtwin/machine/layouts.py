@@ -8,8 +8,8 @@ from mmtwin.versions.profiles import Profile
 
 MASK64 = (1 << 64) - 1
 GIB = 1 << 30
-# Where the direct map begins: x86-64 with four and with five levels of page tables (without KASLR),
-# arch/x86/include/asm/page_64_types.h __PAGE_OFFSET_BASE_L4, _L5.
+# Where the direct map begins: x86-64 with four and with five levels of page tables, no KASLR
+# (arch/x86/include/asm/page_64_types.h: __PAGE_OFFSET_BASE_L4, _L5).
 X86_PAGE_OFFSETS = (0xFFFF888000000000, 0xFF11000000000000)
 # arm64: _PAGE_OFFSET(va) is -(1 << va); the machine may have fewer bits than the kernel was built
 # for (VA_BITS_MIN of arch/arm64/include/asm/memory.h: 47 with 16 KiB pages, else 48).
@@ -40,7 +40,7 @@ def find_page_offset(
 ) -> int:
     """The address of pfn 0, by addresses of objects that the machine's events or lists name.
 
-    `ram_start`, `ram_end`: physical bytes; `addresses`: kernel virtual addresses of the direct map.
+    `ram_start`, `ram_end`: physical bytes; `addresses`: kernel addresses of the direct map.
     With KASLR the base is none of the usual ones; then it is the highest GiB boundary (what KASLR
     aligns to) from which all addresses lie inside RAM. Raises ValueError if there is none.
     """
@@ -74,8 +74,8 @@ def layout_of(
     """The Layout of a machine with this profile.
 
     `ranges`: (first pfn, pfn behind the last) of its memory; `page_offset`: address of pfn 0, the
-    architecture's own if None; `settings`: other fields of Layout. `mem_map` ends on a block of the
-    largest order, so that a buddy's record always exists; what is no memory is a hole.
+    architecture's own if None; `settings`: other fields of Layout. `mem_map` ends on a block of
+    the largest order, so that a buddy's record always exists; what is no memory is a hole.
     """
     limits = profile.limits
     first = min(start for start, _ in ranges)

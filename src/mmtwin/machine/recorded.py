@@ -5,19 +5,32 @@ cpus, cmdline, config), `.snapshots`, `.static(name)`, `.sys_kernel_slab`. This 
 recordings/, so it takes the object as it is.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from mmtwin.kernel.layout import Layout
 from mmtwin.kernel.mm import MM
+from mmtwin.machine.from_proc import PcpLists, build_from_proc
 from mmtwin.machine.from_truth import build_from_truth, truth_addresses
 from mmtwin.machine.layouts import find_page_offset, layout_of
-from mmtwin.machine.texts import ZoneText, parse_cmdline, parse_release, parse_zoneinfo
+from mmtwin.machine.proc_pages import guess_pageblocks
+from mmtwin.machine.proc_slab import SlabHints
+from mmtwin.machine.texts import (
+    ZoneText,
+    parse_cmdline,
+    parse_pagetypeinfo,
+    parse_release,
+    parse_slabinfo,
+    parse_zoneinfo,
+)
+from mmtwin.machine.truth_pages import known_pageblocks, set_pageblocks
 from mmtwin.machine.zones import zone_ranges
 from mmtwin.versions.gfp import to_twin_gfp
 from mmtwin.versions.profiles import Profile, debian_config
 from mmtwin.versions.releases import nearest_release
 
+CMA_AREA = re.compile(r"cma: Reserved (\d+) MiB at (0x[0-9a-f]+)")
 PAGE_SUFFIX = {4096: "", 16384: "-16k", 65536: "-64k"}
 
 
@@ -49,7 +62,7 @@ def profile_of(recording: Any) -> Profile:
 
 
 def zones_at(recording: Any, name: str | None = None) -> list[ZoneText]:
-    """The zoneinfo of a snapshot, of any one if `name` is None. Raises ValueError if none has it."""
+    """The zoneinfo of a snapshot, of any one if `name` is None; ValueError if none has it."""
     names = [name] if name else list(recording.snapshots)
     for each in names:
         snapshot = recording.snapshots.get(each)
@@ -101,7 +114,56 @@ def machine_at_truth(
     profile = profile or profile_of(recording)
     layout = layout or layout_of_recording(recording, profile=profile)
     zones = zones_at(recording, name if "zoneinfo" in snapshot else None)
-    return build_from_truth(profile, zones, snapshot.truth, own_attributes(recording), layout)
+    mm = build_from_truth(profile, zones, snapshot.truth, own_attributes(recording), layout)
+    known = known_pageblocks(mm, snapshot.truth)
+    if "kpageflags" in snapshot and "pagetypeinfo" in snapshot:
+        pagetypes = parse_pagetypeinfo(snapshot.text("pagetypeinfo"))
+        flags = snapshot.array("kpageflags")
+        types = guess_pageblocks(profile, zones, flags, pagetypes, cma_areas(recording), known)
+        set_pageblocks(mm, dict(enumerate(types)))
+    return mm
+
+
+def cma_areas(recording: Any) -> list[tuple[int, int]]:
+    """(first pfn, pfn behind the last) of the CMA areas that dmesg names."""
+    shift = (recording.machine.page_size - 1).bit_length()
+    areas = []
+    for size, start in CMA_AREA.findall(static_text(recording, "dmesg")):
+        first = int(start, 16) >> shift
+        areas.append((first, first + (int(size) << 20 >> shift)))
+    return areas
+
+
+def machine_at_proc(
+    recording: Any, name: str, layout: Layout | None = None, profile: Profile | None = None,
+    pcp: PcpLists | None = None, hints: SlabHints | None = None,
+) -> MM:
+    """The state when `name`'s kpageflags was read, from /proc alone.
+
+    `pcp` and `hints`: what events tell beyond it (see from_proc). Raises ValueError if the
+    snapshot lacks zoneinfo, pagetypeinfo or kpageflags.
+    """
+    snapshot = recording.snapshots.get(name)
+    needed = ("zoneinfo", "pagetypeinfo", "kpageflags")
+    missing = [file for file in needed if snapshot is None or file not in snapshot]
+    if missing:
+        raise ValueError(f"{recording.path} has no {', '.join(missing)} at {name!r}")
+    assert snapshot is not None
+    profile = profile or profile_of(recording)
+    layout = layout or layout_of_recording(recording, profile=profile)
+    slabs = parse_slabinfo(snapshot.text("slabinfo")) if "slabinfo" in snapshot else []
+    return build_from_proc(
+        profile,
+        layout,
+        zones_at(recording, name),
+        parse_pagetypeinfo(snapshot.text("pagetypeinfo")),
+        snapshot.array("kpageflags"),
+        slabs,
+        own_attributes(recording),
+        cma=cma_areas(recording),
+        pcp=pcp,
+        hints=hints,
+    )
 
 
 def twin_gfp_of(recording: Any) -> list[int]:

@@ -5,7 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from mmtwin.kernel.constants import MIGRATE_HIGHATOMIC, MIGRATE_PCPTYPES, USE_FREE, PG_buddy, PG_pcp
+from mmtwin.kernel.constants import (
+    MIGRATE_HIGHATOMIC,
+    MIGRATE_MOVABLE,
+    MIGRATE_PCPTYPES,
+    USE_FREE,
+    PG_buddy,
+    PG_pcp,
+)
 from mmtwin.kernel.mm import MM
 from mmtwin.machine.chains import link_list, list_pfns
 
@@ -66,7 +73,7 @@ def pcp_place(mm: MM, index: int) -> tuple[int, int]:
 
 
 def add_pcp_lists(mm: MM, number: int, cpu: int, truth: Mapping[str, Any]) -> None:
-    """Fills a CPU's lists of a zone: `count`, `high`, `batch` and `lists` of a truth's `pcp` entry."""
+    """Fills a CPU's lists of a zone from an entry of a truth's `pcp`."""
     pcp = mm.view("pcp")[number * mm.nr_cpus + cpu]
     pages = 0
     for key, pfns in truth["lists"].items():
@@ -83,11 +90,41 @@ def add_pcp_lists(mm: MM, number: int, cpu: int, truth: Mapping[str, Any]) -> No
     pcp["batch"] = truth["batch"]
 
 
-def set_pageblocks(mm: MM, types: Sequence[int | None]) -> None:
-    """Types of the pageblocks by `pfn >> pageblock_order`; a `None` (a hole) reads unmovable."""
+def known_pageblocks(mm: MM, truth: Mapping[str, Any]) -> dict[int, int]:
+    """Types of pageblocks that a truth tells for sure, by number.
+
+    Its `pageblocks` were read with four bits a block. A kernel that keeps eight (see
+    Limits.pageblock_bits) shows a block's type in every other entry, and only for the first half
+    of each memory section; blocks with pages on a free list have that list's type.
+    """
+    entries: Sequence[int | None] = truth["pageblocks"]
+    limits = mm.profile.limits
+    known = {}
+    if limits.pageblock_bits == 4:
+        return {block: kind for block, kind in enumerate(entries) if kind is not None}
+    in_section = 1 << (limits.section_size_bits - limits.page_shift - limits.pageblock_order)
+    for block in range(len(entries)):
+        place = block % in_section
+        entry = entries[block - place + 2 * place] if 2 * place < in_section else None
+        if entry is not None:
+            known[block] = entry
+    for zone in truth["buddy"]:
+        for key, pfns in zone["free"].items():
+            order, kind = (int(word) for word in key.split(","))
+            for pfn in pfns:
+                first, last = pfn, pfn + (1 << order) - 1
+                for block in range(first >> mm.pageblock_order, (last >> mm.pageblock_order) + 1):
+                    known[block] = kind
+    return known
+
+
+def set_pageblocks(mm: MM, types: Mapping[int, int | None]) -> None:
+    """Types of pageblocks by number; those not named are movable, as at boot."""
     blocks = mm.view("pageblock")
-    count = min(len(types), len(blocks))
-    blocks[:count] = [0 if kind is None else kind for kind in types[:count]]
+    blocks[:] = MIGRATE_MOVABLE
+    for block, kind in types.items():
+        if block < len(blocks) and kind is not None:
+            blocks[block] = kind
 
 
 def free_lists(mm: MM, number: int) -> dict[str, list[int]]:

@@ -1,4 +1,4 @@
-"""SLUB's part of a truth: caches, slabs with their free lists, CPUs' slabs, partial lists, sheaves."""
+"""SLUB's part of a truth: caches, slabs with their free lists, CPUs' slabs, partial lists."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from mmtwin.kernel.constants import (
+    __GFP_COMP,
+    __GFP_DMA,
+    __GFP_DMA32,
+    __GFP_RECLAIMABLE,
     USE_SLAB,
     PG_head,
     PG_partial,
     PG_slab,
     PG_tail,
-    __GFP_COMP,
-    __GFP_DMA,
-    __GFP_DMA32,
-    __GFP_RECLAIMABLE,
 )
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.slub_defs import DEFS as SLUB_DEFS
@@ -180,10 +180,9 @@ def add_cpu(mm: MM, number: int, cpu: int, truth: Mapping[str, Any] | None) -> N
         record["slab"] = truth["slab"]
         record["freelist"] = write_chain(mm, number, truth.get("freelist") or [])
     page = mm.view("page")
-    following, slabs, free = -1, 0, 0
+    following, free = -1, 0
     # counts stand in the first slab; those behind keep what they had when they were first
-    for pfn in reversed(truth.get("partial") or []):
-        slabs += 1
+    for slabs, pfn in enumerate(reversed(truth.get("partial") or []), 1):
         free += int(page[pfn]["objects"]) - int(page[pfn]["inuse"])
         page[pfn]["next"] = following
         page[pfn]["slabs"] = slabs

@@ -1,7 +1,7 @@
 """A recording's zones in the twin: sizes, watermarks and reserves as /proc/zoneinfo shows them.
 
-They are taken, not computed: a kernel computes reserves and pcp sizes at moments of boot when fewer
-pages were managed than later (before the initrd and the init sections are freed).
+They are taken, not computed: a kernel computes reserves and pcp sizes at moments of boot when
+fewer pages were managed than later (before the initrd and the init sections are freed).
 """
 
 from collections.abc import Sequence
@@ -92,7 +92,7 @@ def init_zones(mm: MM, profile: Profile, zones: Sequence[ZoneText]) -> dict[tupl
 
 
 def set_zone(mm: MM, profile: Profile, zone: ZoneText) -> None:
-    """Watermarks, boost and reserves of one zone. Reserves go to the places of the twin's zones."""
+    """Watermarks, boost and reserves of one zone; reserves at the twin's own places."""
     record = mm.view("zone")[zone_number(mm, profile, zone)]
     said = zone.numbers
     for name, mark in MARKS.items():
@@ -109,7 +109,7 @@ def set_zone(mm: MM, profile: Profile, zone: ZoneText) -> None:
 
 
 def set_pagesets(mm: MM, profile: Profile, zone: ZoneText) -> None:
-    """high, batch and their limits of each CPU's lists of a zone, as far as zoneinfo shows them."""
+    """high, batch and limits of each CPU's lists of a zone, as far as zoneinfo shows them."""
     if not zone.pagesets:
         return
     number = zone_number(mm, profile, zone)

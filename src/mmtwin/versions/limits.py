@@ -13,6 +13,7 @@ SECTION_SIZE_BITS = {("arm64", 4096): 27, ("arm64", 16384): 27, ("arm64", 65536)
 ARM64_SECTION_30_UNTIL = "5.12"  # f0b13ee23241: SECTION_SIZE_BITS of arm64 went from 30 to 27
 DEFAULT_ORDERS = 11
 MIN_THREAD_SHIFT = 14
+ISOLATE_BIT_SINCE = "6.17"
 PAGE_BLOCK_MAX_SINCE = "6.16"  # e13e7922d034
 
 
@@ -33,6 +34,7 @@ class Limits:
     kmalloc_min_size: int
     thread_size: int
     section_size_bits: int
+    pageblock_bits: int
     struct_page_size: int = STRUCT_PAGE_SIZE
 
 
@@ -53,6 +55,14 @@ def kmalloc_min_size(version: str, arch: str, config: Mapping[str, str]) -> int:
     if arch == "x86_64":
         return 8
     return 8 if has_since(version, "6.5") else 128
+
+
+def pageblock_bits(version: str, config: Mapping[str, str]) -> int:
+    """NR_PAGEBLOCK_BITS: bits that the kernel keeps for each pageblock. A migratetype and a skip
+    mark take four; since 6.17 isolation is a bit of its own, and they are rounded up to eight.
+    """
+    own_bit = has_since(version, ISOLATE_BIT_SINCE) and "CONFIG_MEMORY_ISOLATION" in config
+    return 8 if own_bit else 4
 
 
 def limits_of(version: str, arch: str, page_size: int, config: Mapping[str, str]) -> Limits:
@@ -79,4 +89,5 @@ def limits_of(version: str, arch: str, page_size: int, config: Mapping[str, str]
         kmalloc_min_size=kmalloc_min_size(version, arch, config),
         thread_size=1 << max(MIN_THREAD_SHIFT, page_shift),
         section_size_bits=section_bits,
+        pageblock_bits=pageblock_bits(version, config),
     )

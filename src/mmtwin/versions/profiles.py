@@ -16,6 +16,7 @@ from mmtwin.versions.configs import (
 )
 from mmtwin.versions.features import features_of
 from mmtwin.versions.limits import Limits, limits_of
+from mmtwin.versions.options import overrides
 from mmtwin.versions.releases import RELEASES, has_since
 from mmtwin.versions.zones import migratetypes_of, zones_of
 
@@ -47,8 +48,10 @@ class Profile:
 
     @cached_property
     def features(self) -> dict[str, int]:
-        """Every field of kernel/features.pxd for this kernel."""
-        return features_of(self.version, self.arch, self.page_size, self.config)
+        """Every field of kernel/features.pxd for this kernel, as its command line leaves it."""
+        features = features_of(self.version, self.arch, self.page_size, self.config)
+        changed = overrides(self.cmdline)
+        return features | {name: value for name, value in changed.items() if name in features}
 
     @cached_property
     def limits(self) -> Limits:

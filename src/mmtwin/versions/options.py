@@ -1,0 +1,67 @@
+"""What the kernel's command line changes in the feature table.
+
+Sources: mm/slub.c setup_slub_debug(), parse_slub_debug_flags(); mm/slab_common.c; mm/page_alloc.c
+and mm/mm_init.c (init_on_alloc=, init_on_free=); mm/shuffle.c; mm/memcontrol.c.
+The `slab_` names of options came with 6.9 (671776b32b81) beside the `slub_` ones.
+"""
+
+from collections.abc import Mapping
+
+# Letters of slub_debug= as the twin's SLAB_* (kernel/slub_defs.pxd; those of 5.10).
+DEBUG_LETTERS = {"F": 0x100, "Z": 0x400, "P": 0x800, "U": 0x10000, "T": 0x200000, "A": 0x2000000}
+DEBUG_DEFAULT = DEBUG_LETTERS["F"] | DEBUG_LETTERS["Z"] | DEBUG_LETTERS["P"] | DEBUG_LETTERS["U"]
+BOOLEANS = {"1": 1, "y": 1, "Y": 1, "on": 1, "t": 1, "T": 1,
+            "0": 0, "n": 0, "N": 0, "off": 0, "f": 0, "F": 0}
+# option -> (feature, value where it is given without one or is read as a boolean)
+SWITCHES = {
+    "init_on_alloc": "init_on_alloc",
+    "init_on_free": "init_on_free",
+    "page_alloc.shuffle": "shuffle",
+}
+NUMBERS = ("min_order", "max_order", "min_objects")
+
+
+def debug_flags(value: str) -> int:
+    """The SLAB_* that `slub_debug=value` sets on every cache.
+
+    Blocks are separated by `;`; one with a `,` is for the caches it names only and does not count.
+    """
+    flags = 0
+    for block in value.split(";"):
+        letters, comma, _ = block.partition(",")
+        if comma:
+            continue
+        if letters == "-":
+            return 0
+        if not letters:
+            flags |= DEBUG_DEFAULT
+        for letter in letters.upper():
+            flags |= DEBUG_LETTERS.get(letter, 0)
+    return flags
+
+
+def overrides(cmdline: Mapping[str, str]) -> dict[str, int]:
+    """The features that a command line changes; `cmdline` as `{"slub_debug": "FZPU"}`."""
+    found: dict[str, int] = {}
+    for option, feature in SWITCHES.items():
+        value = BOOLEANS.get(cmdline.get(option, ""))
+        if value is not None:
+            found[feature] = value
+    for prefix in ("slub", "slab"):
+        if f"{prefix}_nomerge" in cmdline:
+            found["slab_merge"] = 0
+        if f"{prefix}_merge" in cmdline:
+            found["slab_merge"] = 1
+        if f"{prefix}_debug" in cmdline:
+            found["slub_debug_flags"] = debug_flags(cmdline[f"{prefix}_debug"])
+        for name in NUMBERS:
+            value_text = cmdline.get(f"{prefix}_{name}", "")
+            if value_text.isdigit():
+                found[f"slub_{name}"] = int(value_text)
+    if BOOLEANS.get(cmdline.get("page_poison", "")):
+        found["init_on_alloc"] = found["init_on_free"] = 0
+    if "memory" in cmdline.get("cgroup_disable", "").split(","):
+        found["kmalloc_cgroup"] = 0
+    if "nokmem" in cmdline.get("cgroup.memory", "").split(","):
+        found["kmalloc_cgroup"] = 0
+    return found
