@@ -1,7 +1,9 @@
 """/proc/buddyinfo: free blocks of each zone by order (mm/vmstat.c, frag_show_print)."""
 
 from dataclasses import dataclass
+from typing import Any
 
+from mmtwin.procfs.state import free_blocks, mm_of, populated
 from mmtwin.procfs.text import Lines, shortened
 
 FILE = "buddyinfo"
@@ -45,3 +47,11 @@ def parse_row(lines: Lines) -> BuddyRow:
 def format_buddyinfo(rows: list[BuddyRow]) -> str:
     """The text of the file."""
     return "".join(str(row) for row in rows)
+
+
+def show(machine: Any) -> list[BuddyRow]:
+    """The twin's zones: a `Machine` or its MM."""
+    mm = mm_of(machine)
+    return [
+        BuddyRow(place.node, place.name, free_blocks(mm, place.number)) for place in populated(mm)
+    ]

@@ -4,10 +4,28 @@ A little-endian u64 for each pfn, from 0 on. The bits are the same in every vers
 (include/uapi/linux/kernel-page-flags.h).
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import numpy.typing as npt
 
+from mmtwin.kernel.constants import (
+    PG_buddy,
+    PG_head,
+    PG_hole,
+    PG_reserved,
+    PG_slab,
+    PG_table,
+    PG_tail,
+)
 from mmtwin.procfs.errors import ProcError
+from mmtwin.procfs.state import mm_of, profile_of
+from mmtwin.versions.proc_items import shows_nopage
+
+if TYPE_CHECKING:
+    from mmtwin.kernel.mm import MM
 
 FILE = "kpageflags"
 ENTRY = np.dtype("<u8")
@@ -46,3 +64,57 @@ def format_kpageflags(flags: npt.NDArray[np.uint64]) -> bytes:
 def flag_names(flags: int) -> list[str]:
     """The names of the bits set in one entry."""
     return [name for name, bit in KPF.items() if flags >> bit & 1]
+
+
+FREE = mask("buddy")
+
+
+def show(machine: Any, entries: int | None = None) -> npt.NDArray[np.uint64]:
+    """The twin's pages: a `Machine` or its MM.
+
+    It knows of buddy and slab, of compound pages, page tables and reserved pages as far as it was
+    told, and of pages that are not there. The other flags are 0.
+
+    `entries`: how many pfns, by default whole memory sections as the kernel shows them.
+    """
+    mm = mm_of(machine)
+    profile = profile_of(mm)
+    section = 1 << (profile.limits.section_size_bits - mm.page_shift)
+    if entries is None:
+        entries = -(-last_pfn(mm) // section) * section
+    flags = np.zeros(max(entries, mm.max_pfn), dtype=np.uint64)
+    page = mm.view("page")[: mm.max_pfn]
+    of_head = page["flags"][heads_of(mm)]
+    for bits, name in ((PG_head, "compound_head"), (PG_tail, "compound_tail"),
+                       (PG_table, "pgtable"), (PG_reserved, "reserved")):  # fmt: skip
+        flags[: mm.max_pfn][page["flags"] & bits != 0] |= mask(name)
+    flags[: mm.max_pfn][of_head & PG_slab != 0] |= mask("slab")
+    for pfn in np.flatnonzero(page["flags"] & PG_buddy):
+        flags[pfn : pfn + (1 << int(page["order"][pfn]))] |= FREE
+    mark_holes(mm, flags, section, shows_nopage(profile))
+    return flags[:entries]
+
+
+def last_pfn(mm: MM) -> int:
+    """The pfn behind the last page of RAM."""
+    zones = mm.view("zone")
+    return int((zones["start_pfn"] + zones["spanned_pages"]).max())
+
+
+def heads_of(mm: MM) -> npt.NDArray[Any]:
+    """compound_head() of each page, as a pfn."""
+    page = mm.view("page")[: mm.max_pfn]
+    pfns = np.arange(mm.max_pfn)
+    return np.where(page["flags"] & PG_tail != 0, page["compound_head"], pfns)
+
+
+def mark_holes(mm: MM, flags: npt.NDArray[np.uint64], section: int, nopage: bool) -> None:
+    """Pages that are no memory: without a struct page in a section that holds none, else reserved.
+
+    `section`: pages in a memory section. `nopage`: whether the kernel says so (or 0).
+    """
+    hole = np.ones(-(-len(flags) // section) * section, dtype=bool)
+    hole[: mm.max_pfn] = mm.view("page")["flags"][: mm.max_pfn] & PG_hole != 0
+    absent = np.repeat(hole.reshape(-1, section).all(axis=1), section)
+    flags[(hole & ~absent)[: len(flags)]] = mask("reserved")
+    flags[absent[: len(flags)]] = mask("nopage") if nopage else 0

@@ -3,9 +3,24 @@
 Kernel: mm/vmstat.c, pagetypeinfo_show.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mmtwin.procfs.state import (
+    ZonePlace,
+    free_list_head,
+    list_length,
+    mm_of,
+    pageblocks,
+    populated,
+    profile_of,
+)
 from mmtwin.procfs.text import Lines, shortened
+
+if TYPE_CHECKING:
+    from mmtwin.kernel.mm import MM
 
 FILE = "pagetypeinfo"
 FREE_TITLE = "Free pages count per migrate type at order"
@@ -167,3 +182,39 @@ def parse_blocks(lines: Lines, nr_types: int) -> tuple[BlockRow, ...]:
 def format_pagetypeinfo(nodes: list[PageTypeInfo]) -> str:
     """The text of the file."""
     return "".join(str(node) for node in nodes)
+
+
+def show(machine: Any) -> list[PageTypeInfo]:
+    """The twin's nodes: a `Machine` or its MM. Lists are counted up to MOST_COUNTED, as shown."""
+    mm = mm_of(machine)
+    types = tuple(profile_of(mm).migratetypes)
+    nodes = []
+    for node in range(mm.nr_nodes):
+        zones = [place for place in populated(mm) if place.node == node]
+        if not zones:
+            continue
+        free = [
+            free_row(mm, place, migratetype, name)
+            for place in zones
+            for migratetype, name in enumerate(types)
+        ]
+        blocks = [
+            BlockRow(node, place.name, tuple(int(n) for n in pageblocks(mm, place.number)))
+            for place in zones
+        ]
+        order = mm.pageblock_order
+        nodes.append(
+            PageTypeInfo(order, 1 << order, mm.nr_orders, types, tuple(free), tuple(blocks))
+        )
+    return nodes
+
+
+def free_row(mm: MM, place: ZonePlace, migratetype: int, name: str) -> FreeRow:
+    """A zone's free lists of one migratetype."""
+    following = mm.view("page")["next"]
+    counts = tuple(
+        list_length(following, free_list_head(mm, place.number, order, migratetype), MOST_COUNTED)
+        for order in range(mm.nr_orders)
+    )
+    capped = frozenset(order for order, count in enumerate(counts) if count == MOST_COUNTED)
+    return FreeRow(place.node, place.name, name, counts, capped)

@@ -4,8 +4,11 @@ Kernel: mm/slab_common.c, print_slabinfo_header and cache_show.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
+from mmtwin.procfs.state import cache_numbers, mm_of, node_slabs, profile_of
 from mmtwin.procfs.text import Lines, shortened
+from mmtwin.versions.proc_items import most_partial_scanned
 
 FILE = "slabinfo"
 VERSION = "slabinfo - version: 2.1"
@@ -99,3 +102,28 @@ def section(lines: Lines, text: str, name: str) -> list[int]:
 def format_slabinfo(rows: list[SlabInfo]) -> str:
     """The text of the file."""
     return HEADER + "".join(str(row) for row in rows)
+
+
+def show(machine: Any) -> list[SlabInfo]:
+    """The twin's caches, newest first: a `Machine` or its MM (get_slabinfo)."""
+    mm = mm_of(machine)
+    most = most_partial_scanned(profile_of(mm))
+    rows = []
+    for number in cache_numbers(mm):
+        cache = mm.view("cache")[number]
+        nodes = [node_slabs(mm, number, node, most) for node in range(mm.nr_nodes)]
+        objects = sum(node.objects for node in nodes)
+        slabs = sum(node.slabs for node in nodes)
+        rows.append(
+            SlabInfo(
+                mm.cache_names[number],
+                objects - sum(node.free for node in nodes),
+                objects,
+                int(cache["size"]),
+                int(cache["oo_objects"]),
+                1 << int(cache["oo_order"]),
+                active_slabs=slabs,
+                num_slabs=slabs,
+            )
+        )
+    return rows

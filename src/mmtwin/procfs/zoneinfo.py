@@ -4,9 +4,19 @@ Which counters there are, and in which order, differs from version to version: a
 them by name in the order of the text, and prints them in that order.
 """
 
-from dataclasses import dataclass, field, replace
+from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from mmtwin.kernel.constants import WMARK_HIGH, WMARK_LOW, WMARK_MIN, WMARK_PROMO
+from mmtwin.procfs.counters import node_stats, numa_counters, with_base, zone_counters
+from mmtwin.procfs.state import ZonePlace, mm_of, pageblocks, populated, profile_of, zone_places
 from mmtwin.procfs.text import Lines, shortened
+from mmtwin.versions.proc_items import NODE, NUMA, PAGESET, ZONE, ZONE_PAGES, ZONE_TAIL, names
+
+if TYPE_CHECKING:
+    from mmtwin.kernel.mm import MM
 
 FILE = "zoneinfo"
 PROTECTION = "        protection: ("
@@ -15,6 +25,10 @@ PAGES = "  pages "
 PAGESETS = "  pagesets"
 CPU = "    cpu: "
 THRESHOLD = "  vm stats threshold: "
+WATERMARKS = {"min": WMARK_MIN, "low": WMARK_LOW, "high": WMARK_HIGH, "promo": WMARK_PROMO}
+# calculate_normal_threshold: by 128 MiB of a zone, and at most so much.
+DRIFT_SHIFT = 27
+MOST_DRIFT = 125
 
 
 @dataclass(frozen=True)
@@ -187,3 +201,85 @@ def colon(lines: Lines) -> tuple[str, int]:
 def format_zoneinfo(zones: list[ZoneInfo]) -> str:
     """The text of the file."""
     return "".join(str(zone) for zone in zones)
+
+
+def show(machine: Any, base: list[ZoneInfo] | None = None) -> list[ZoneInfo]:
+    """The twin's zones: a `Machine` or its MM.
+
+    `base`: the kernel's own text at the moment where the twin began: what the twin does not
+    hold is printed as it was there, else as 0.
+    """
+    mm = mm_of(machine)
+    before = {(zone.node, zone.zone): zone for zone in base or ()}
+    places = zone_places(mm)
+    first = {place.node: place.number for place in reversed(populated(mm))}
+    zones = []
+    for place in places:
+        of_node = place.number == first.get(place.node)
+        zones.append(show_zone(mm, place, of_node, before.get((place.node, place.name))))
+    return zones
+
+
+def show_zone(mm: MM, place: ZonePlace, of_node: bool, base: ZoneInfo | None) -> ZoneInfo:
+    """One zone; `of_node`: with its node's counters."""
+    profile = profile_of(mm)
+    record = mm.view("zone")[place.number]
+    sizes = zone_sizes(mm, place.number)
+    pages = {name: sizes[name] for name in names(ZONE_PAGES, profile)}
+    reserves = record["lowmem_reserve"]
+    protection = tuple(int(reserves[number]) for _, number in profile.zones)
+    node_values = None
+    if of_node:
+        start = base.node_stats if base else None
+        of_start = start or names(NODE, profile)
+        node_values = with_base(of_start, node_stats(mm, place.node, start), {}, start)
+    if not sizes["present"]:
+        return ZoneInfo(place.node, place.name, pages, protection, node_values)
+    start = base.stats if base else None
+    stats = with_base(
+        start or names(ZONE + NUMA, profile),
+        zone_counters(mm, place.number),
+        numa_counters(mm, place.number),
+        start,
+    )
+    pagesets = tuple(show_pageset(mm, place.number, cpu) for cpu in range(mm.nr_cpus))
+    last = {
+        "node_unreclaimable": 0,
+        "start_pfn": int(record["start_pfn"]),
+        "reserved_highatomic": int(record["nr_reserved_highatomic"]),
+        "free_highatomic": int(record["nr_free_highatomic"]),
+    }
+    tail = {name: last[name] for name in names(ZONE_TAIL, profile)}
+    return ZoneInfo(place.node, place.name, pages, protection, node_values, stats, pagesets, tail)
+
+
+def zone_sizes(mm: MM, zone: int) -> dict[str, int]:
+    """A zone's sizes and watermarks in pages; the marks hold the boost, as wmark_pages()."""
+    record = mm.view("zone")[zone]
+    boost = int(record["watermark_boost"])
+    sizes = {
+        "free": int(record["nr_free_pages"]),
+        "boost": boost,
+        "spanned": int(record["spanned_pages"]),
+        "present": int(record["present_pages"]),
+        "managed": int(record["managed_pages"]),
+        "cma": 0,
+    }
+    for name, mark in WATERMARKS.items():
+        sizes[name] = int(record["watermark"][mark]) + boost
+    if mm.migrate_cma >= 0 and sizes["present"]:
+        sizes["cma"] = int(pageblocks(mm, zone)[mm.migrate_cma]) << mm.pageblock_order
+    return sizes
+
+
+def show_pageset(mm: MM, zone: int, cpu: int) -> Pageset:
+    """A CPU's part of a zone."""
+    record = mm.view("pcp")[zone * mm.nr_cpus + cpu]
+    values = {name: int(record[name]) for name in names(PAGESET, profile_of(mm))}
+    return Pageset(cpu, values, stat_threshold(mm, zone))
+
+
+def stat_threshold(mm: MM, zone: int) -> int:
+    """How far a CPU's counters of a zone may drift (calculate_normal_threshold)."""
+    chunks = int(mm.view("zone")["managed_pages"][zone]) >> (DRIFT_SHIFT - mm.page_shift)
+    return min(MOST_DRIFT, 2 * mm.nr_cpus.bit_length() * (1 + chunks.bit_length()))

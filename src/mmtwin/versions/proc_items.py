@@ -1,9 +1,10 @@
 """The counters that /proc/vmstat, zoneinfo and meminfo print, by release and configuration.
 
-A line is `name [FIRST] [..LAST] [CONFIG] [@arch]`: printed from release FIRST on and no longer from
-LAST on, if the kernel is built with the switch and for the architecture. Kernel: `vmstat_text`
-and `zoneinfo_show_print` of mm/vmstat.c, `meminfo_proc_show` of fs/proc/meminfo.c. A release is
-the first with the line as far as history was read; else the first of releases.RELEASES that has it.
+A line is `name [FIRST] [..LAST] [CONFIG] [@arch]`: printed from release FIRST on and no longer
+from LAST on, if the kernel is built with the switch and for the architecture. Kernel:
+`vmstat_text` and `zoneinfo_show_print` of mm/vmstat.c, `meminfo_proc_show` of fs/proc/meminfo.c.
+Where a commit stands beside it, the release is the one it came with; else it is the first or last of
+releases.RELEASES for which it holds.
 """
 
 from dataclasses import dataclass
@@ -370,6 +371,39 @@ MEMINFO = items("""
     DirectMap4k @x86_64
     DirectMap2M @x86_64
 """)
+# /sys/kernel/slab/CACHE: slab_attrs of mm/slub.c, as far as they can be read without side effects.
+SLAB_ATTRIBUTES = items("""
+    object_size
+    slab_size
+    align
+    order
+    objs_per_slab
+    cpu_partial
+    min_partial
+    objects
+    objects_partial
+    total_objects
+    slabs
+    partial
+    cpu_slabs
+    slabs_cpu_partial
+    aliases
+    ctor
+    red_zone
+    poison
+    store_user
+    sanity_checks
+    trace
+    reclaim_account
+    hwcache_align
+    cache_dma ZONE_DMA
+    destroy_by_rcu
+    usersize HARDENED_USERCOPY
+    failslab FAILSLAB
+    remote_node_defrag_ratio NUMA
+    skip_kfence 6.1 KFENCE
+    sheaf_capacity 6.18
+""")
 
 
 def names(table: tuple[Item, ...], profile: Profile) -> list[str]:
@@ -397,3 +431,11 @@ def most_partial_scanned(profile: Profile) -> int:
     MAX_PARTIAL_TO_SCAN of mm/slub.c, since 6.10 (count_partial_free_approx).
     """
     return 10_000 if has_since(profile.version, "6.10") else 0
+
+
+def shows_nopage(profile: Profile) -> bool:
+    """Whether kpageflags says KPF_NOPAGE of a pfn without a struct page; later 0 stands there.
+
+    stable_page_flags is called for such a pfn up to 6.12; kpage_read of 7.3 does not.
+    """
+    return not has_since(profile.version, "6.18")
