@@ -5,6 +5,7 @@
 
 import re
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 CONSTANT = re.compile(r"^    (\w+) = (\w+)", re.M)
 
@@ -20,3 +21,7 @@ def load_constants(file_name):
 
 
 globals().update(load_constants("constants.pxd"))
+
+if TYPE_CHECKING:  # the names stand in the .pxd
+
+    def __getattr__(name: str) -> int: ...
