@@ -52,6 +52,7 @@ cdef struct features_t:
     s32 track_bytes               # sizeof(struct track): stack traces moved to the stack depot
     s32 orig_size_bytes           # SLAB_STORE_USER keeps the size asked of kmalloc
     s32 orig_size_moves_freeptr   # ... and red zones then push the free pointer out
+    s32 freeptr_with_ctor         # a cache with a constructor may place its free pointer
     s32 freelist_hardened         # free pointers are encoded
     s32 freelist_random           # new slabs are shuffled
     s32 init_on_alloc             # objects are zeroed when allocated (init_on_alloc=)

@@ -28,6 +28,8 @@ cdef class MM:
     cdef step_t *step
     cdef s64 *kmalloc_cache       # by KMALLOC_* type * 32 + index: cache number, -1 for none
     cdef features_t *has
+    cdef s64 *bulk_page           # what the last alloc_pages_bulk() took: pfns
+    cdef u8 *cpu_node             # node of each CPU
 
     cdef readonly pfn_t min_pfn
     cdef readonly pfn_t max_pfn
@@ -65,13 +67,22 @@ cdef class MM:
     cdef public s64 rcu_sheaf_first     # sheaves of kfree_rcu() that wait for one, by sheaf.next
     cdef public s64 rcu_sheaf_last
     cdef public u64 random_kmalloc_seed
+    cdef public s32 last_alloc_from     # who served the last alloc_pages(): ALLOC_FROM_*
+    cdef public s32 rmqueue_mode        # what __rmqueue() tries first while the zone lock is held
+    cdef public s32 claim_override      # replay: 1 or 0 decides the next claim of a pageblock, -1: the twin does
+    cdef public s32 page_group_by_mobility_disabled
+    cdef public s64 min_free_kbytes
+    cdef public s64 watermark_scale_factor   # 1/10000
+    cdef public s64 watermark_boost_factor   # 1/10000
 
     cdef readonly object profile        # the facts the machine was made from
     cdef public list cache_names        # by cache number
+    cdef public dict cache_aliases      # names of merged caches by cache number
     cdef public list complaints         # what the kernel would have printed: dicts, see complain()
     cdef public dict policy             # swapped policies: slot -> Python callable
     cdef dict _buffers
     cdef dict _counts
+    cdef dict _views
 
     cpdef object view(self, str name)
 

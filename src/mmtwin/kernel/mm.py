@@ -35,6 +35,7 @@ LIST_HEADS = 1 << 17
 RANDOM_SEQUENCE_ENTRIES = 1 << 21
 VM_EVENTS = 256
 ZONELIST_PLACES = 64
+BULK_PAGES = 512
 KMALLOC_CACHES = 32 * 32  # types * indexes
 
 
@@ -83,11 +84,20 @@ class MM:
         self.rcu_sheaf_first = -1
         self.rcu_sheaf_last = -1
         self.random_kmalloc_seed = 0
+        self.last_alloc_from = 0
+        self.rmqueue_mode = 0
+        self.claim_override = -1
+        self.page_group_by_mobility_disabled = 0
+        self.min_free_kbytes = 1024
+        self.watermark_scale_factor = 10
+        self.watermark_boost_factor = 15000
         self.cache_names = []
+        self.cache_aliases = {}
         self.complaints = []
         self.policy = {}
         self._buffers = {}
         self._counts = {}
+        self._views = {}
         self._map_arrays()
         for name, value in layout.features.items():
             setattr(self.view("has")[0], name, value)
@@ -123,6 +133,8 @@ class MM:
         self.kmalloc_cache = as_s64(self._map("kmalloc_cache", ctypes.c_int64, count), count)
         self.view("kmalloc_cache")[:] = -1
         self.step = as_steps(self._map("step", structs["step_t"], self.ring_size), self.ring_size)
+        self.bulk_page = as_s64(self._map("bulk_page", ctypes.c_int64, BULK_PAGES), BULK_PAGES)
+        self.cpu_node = as_u8(self._map("cpu_node", ctypes.c_uint8, self.nr_cpus), self.nr_cpus)
         self.has = as_features(self._map("has", FEATURES, 1), 1)
         assert size_t(structs["page_t"]) == 64
 
@@ -142,8 +154,10 @@ class MM:
         `name`: page, zone, pcp, cache, cache_cpu, cache_node, sheaf, random_seq, pageblock, ram, zonelist,
         vm_event, kmalloc_cache, step, has. Raises KeyError for another name.
         """
-        array = self._buffers[name]
-        return array if name == "has" else np.ctypeslib.as_array(array)
+        if name not in self._views:
+            array = self._buffers[name]
+            self._views[name] = array if name == "has" else np.ctypeslib.as_array(array)
+        return self._views[name]
 
     def new_list_head(self):
         """Takes an entry number for a list head and makes it an empty list."""

@@ -54,7 +54,9 @@ cdef struct zone_t:
     s32 pageset_high_min
     s32 pageset_high_max
     s32 contiguous
-    s64 stat[16]                  # ZSTAT_* of mm.pxd
+    s32 flags                     # ZONE_BOOSTED_WATERMARK, ...
+    s32 nr_isolate_pageblock
+    s64 stat[16]                  # ZSTAT_* of constants.pxd
 
 # struct per_cpu_pages of one zone and CPU.
 cdef struct pcp_t:
@@ -92,8 +94,8 @@ cdef struct kmem_cache_t:
     gfp_t allocflags
     s32 refcount
     s32 ctor                      # number of the constructor, 0 for none
-    s32 dead
-    s32 alive                     # the record is in use
+    u16 dead
+    u16 alive                     # the record is in use
     s32 defrag_ratio              # remote_node_defrag_ratio: 0 .. 1000
     u64 random                    # key of hardened free pointers
     s64 random_seq                # index of its first entry in mm.random_seq, -1 for none
@@ -125,8 +127,8 @@ cdef struct sheaf_t:
     u32 size
     u32 capacity
     s32 cache
-    s32 node
-    s32 pfmemalloc                # holds objects of the reserves
+    u16 node
+    u16 pfmemalloc                # holds objects of the reserves
     u64 address                   # of the kernel's struct slab_sheaf (a kmalloc object), 0 if unknown
     u64 objects[64]
 
