@@ -78,6 +78,82 @@ cdef enum:
     COMPLAINT_BAD_ADDRESS = 11        # an address outside the direct map: the kernel would fault
 
 cdef enum:
+    COMPLAINT_BAD_PAGE = 32           # "Bad page state": a page is freed that is free already
+    COMPLAINT_BAD_ORDER = 33          # a block is freed whose pfn its order does not divide
+    COMPLAINT_PAGE_ALLOC = 34         # "page allocation failure: order:%u"
+
+# alloc_flags of the page allocator (mm/internal.h): the low bits choose a watermark.
+cdef enum:
+    ALLOC_WMARK_MIN = 0x0
+    ALLOC_WMARK_LOW = 0x1
+    ALLOC_NO_WATERMARKS = 0x4
+    ALLOC_WMARK_MASK = 0x3
+    ALLOC_OOM = 0x8
+    ALLOC_NON_BLOCK = 0x10            # ALLOC_HARDER before 6.3
+    ALLOC_MIN_RESERVE = 0x20          # ALLOC_HIGH before 6.3
+    ALLOC_CPUSET = 0x40
+    ALLOC_CMA = 0x80
+    ALLOC_NOFRAGMENT = 0x100
+    ALLOC_HIGHATOMIC = 0x200
+    ALLOC_KSWAPD = 0x800
+    ALLOC_RESERVES = 0x238            # NON_BLOCK, MIN_RESERVE, HIGHATOMIC, OOM
+
+# zone_t.flags
+cdef enum:
+    ZONE_BOOSTED_WATERMARK = 0x1
+    ZONE_RECLAIM_ACTIVE = 0x2
+    ZONE_BELOW_HIGH = 0x4
+
+# pcp_t.flags
+cdef enum:
+    PCPF_PREV_FREE_HIGH_ORDER = 0x1
+    PCPF_FREE_HIGH_BATCH = 0x2
+
+# How __free_one_page() is asked to free (fpi_t).
+cdef enum:
+    FPI_NONE = 0x0
+    FPI_TO_TAIL = 0x2
+
+# zone_t.stat, pcp_t.stat
+cdef enum:
+    ZSTAT_NUMA_HIT = 0
+    ZSTAT_NUMA_MISS = 1
+    ZSTAT_NUMA_FOREIGN = 2
+    ZSTAT_NUMA_LOCAL = 4
+    ZSTAT_NUMA_OTHER = 5
+    ZSTAT_BUDDY_ALLOC = 6             # blocks taken from the free lists for callers, not for pcp lists
+    ZSTAT_BUDDY_FREE = 7              # blocks freed straight to the free lists
+    ZSTAT_FALLBACK = 8                # allocations served from another migratetype (extfrag)
+    ZSTAT_CLAIM = 9                   # of these, pageblocks that changed their type
+    PCPSTAT_ALLOC = 0                 # blocks given out
+    PCPSTAT_REFILL = 1                # times a list was filled
+    PCPSTAT_REFILL_BLOCKS = 2
+    PCPSTAT_FREE = 3                  # blocks put on
+    PCPSTAT_DRAIN = 4                 # times lists were drained
+    PCPSTAT_DRAIN_BLOCKS = 5
+    PCPSTAT_SEEN = 6                  # allocations and frees at the last refresh_cpu_vm_stats()
+
+# mm.vm_event: /proc/vmstat counters that the twin's subsystems count
+cdef enum:
+    VM_PGALLOC = 0                    # + zone type
+    VM_ALLOCSTALL = 8                 # + zone type
+    VM_PGFREE = 16
+    VM_PAGEOUTRUN = 17                # kswapd would have been woken
+
+# Sizes: places of a node in mm.zonelist, pfns in mm.bulk_page; rounds until a remote list is drained.
+cdef enum:
+    ZONELIST_PLACES = 64
+    BULK_PAGES = 512
+    EXPIRE_ROUNDS = 3
+    PAGE_ALLOC_COSTLY_ORDER = 3
+
+# mm.last_alloc_from
+cdef enum:
+    ALLOC_FROM_PCP = 0
+    ALLOC_FROM_PCP_REFILL = 1
+    ALLOC_FROM_ZONE = 2
+
+cdef enum:
     WMARK_MIN = 0
     WMARK_LOW = 1
     WMARK_HIGH = 2

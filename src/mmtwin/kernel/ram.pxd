@@ -48,3 +48,9 @@ cdef inline void store64(MM mm, virt_t address, u64 value) noexcept nogil:
 
 cdef extern from *:
     u64 swab64 "__builtin_bswap64"(u64 value) noexcept nogil
+
+cdef extern from "string.h":
+    void *memset(void *to, int value, size_t size) noexcept nogil
+
+cdef inline void clear_pages(MM mm, pfn_t pfn, s32 pages) noexcept nogil:
+    memset(&mm.ram[(<u64> pfn << mm.page_shift) >> 3], 0, <u64> pages << mm.page_shift)

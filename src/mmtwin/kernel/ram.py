@@ -67,6 +67,12 @@ def store64(mm, address, value):
     mm.ram[((address - mm.page_offset) & MASK64) >> 3] = value
 
 
+def clear_pages(mm, pfn, pages):
+    """Zeroes whole pages."""
+    first = (pfn << mm.page_shift) >> 3
+    mm.view("ram")[first : first + ((pages << mm.page_shift) >> 3)] = 0
+
+
 def swab64(value):
     """The bytes of a 64-bit word, reversed."""
     return int.from_bytes(value.to_bytes(8, "little"), "big")

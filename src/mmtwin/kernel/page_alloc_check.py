@@ -1,0 +1,149 @@
+"""validate(): every invariant of the page allocator's state, for tests and for a replay that wants to be sure."""
+
+import numpy as np
+
+from mmtwin.kernel.constants import (
+    MIGRATE_HIGHATOMIC,
+    MIGRATE_PCPTYPES,
+    USE_FREE,
+    PG_buddy,
+    PG_pcp,
+)
+from mmtwin.kernel.page_alloc_pcp import pindex_to_order
+
+
+class _Census:
+    """The free blocks seen so far: where they are, and what is wrong with them."""
+
+    def __init__(self, mm):
+        self.mm = mm
+        self.page = mm.view("page")
+        self.owner = np.zeros(mm.max_pfn, dtype=np.uint8)
+        self.problems = []
+        self.blocks = {}
+
+    def complain(self, text):
+        self.problems.append(text)
+
+    def walk(self, head, where):
+        """The entries of a list, first to last; stops at a broken link."""
+        previous, entry, entries = head, int(self.page["next"][head]), []
+        while entry != head:
+            if not 0 <= entry < self.mm.max_pfn or self.page["prev"][entry] != previous:
+                self.complain(f"{where}: broken link {previous} -> {entry}")
+                return entries
+            if len(entries) > self.mm.max_pfn:
+                self.complain(f"{where}: endless")
+                return entries
+            entries.append(entry)
+            previous, entry = entry, int(self.page["next"][entry])
+        if self.page["prev"][head] != previous:
+            self.complain(f"{where}: the head's prev is not the last entry")
+        return entries
+
+    def block(self, pfn, order, flag, zone, where):
+        """A block on a list: its first page's record, its place, and that it is on no other list."""
+        page = self.page[pfn]
+        flags = int(page["flags"])
+        if flags & (PG_buddy | PG_pcp) != flag:
+            self.complain(f"{where}: page {pfn} has flags {flags:#x}")
+        if page["order"] != order:
+            self.complain(f"{where}: page {pfn} has order {page['order']}")
+        if page["zone"] != zone:
+            self.complain(f"{where}: page {pfn} is of zone {page['zone']}")
+        if pfn & ((1 << order) - 1):
+            self.complain(f"{where}: page {pfn} is not aligned")
+        pages = self.owner[pfn : pfn + (1 << order)]
+        if pages.any():
+            self.complain(f"{where}: page {pfn} is on two lists")
+        pages[:] = 1
+        if (self.page["users"][pfn : pfn + (1 << order)] != USE_FREE).any():
+            self.complain(f"{where}: block {pfn} has pages in use")
+        self.blocks[pfn] = order
+
+
+def validate(mm):
+    """What is wrong with the page allocator's state, as sentences; empty if every invariant holds."""
+    census = _Census(mm)
+    for number in range(mm.nr_zones):
+        if mm.view("zone")[number]["free_list"]:
+            _check_zone(mm, number, census)
+    for index, pcp in enumerate(mm.view("pcp")):
+        if pcp["nr_lists"]:
+            _check_pcp(mm, index, pcp, census)
+    _check_pages(mm, census)
+    return census.problems
+
+
+def _check_zone(mm, number, census):
+    zone = mm.view("zone")[number]
+    total = {}
+    for order in range(mm.nr_orders):
+        blocks = 0
+        for migratetype in range(mm.nr_migratetypes):
+            where = f"zone {number} order {order} type {migratetype}"
+            head = int(zone["free_list"]) + order * mm.nr_migratetypes + migratetype
+            entries = census.walk(head, where)
+            for pfn in entries:
+                census.block(pfn, order, PG_buddy, number, where)
+                _check_type(mm, pfn, migratetype, census, where)
+            blocks += len(entries)
+            total[migratetype] = total.get(migratetype, 0) + (len(entries) << order)
+        if blocks != zone["nr_free"][order]:
+            census.complain(f"zone {number}: nr_free[{order}] {zone['nr_free'][order]}, not {blocks}")
+    expected = {
+        "nr_free_pages": sum(n for t, n in total.items() if t != mm.migrate_isolate),
+        "nr_free_cma": total.get(mm.migrate_cma, 0),
+        "nr_free_highatomic": total.get(MIGRATE_HIGHATOMIC, 0),
+    }
+    for field, pages in expected.items():
+        if zone[field] != pages:
+            census.complain(f"zone {number}: {field} {zone[field]}, not {pages}")
+    if zone["nr_reserved_highatomic"] < 0 or zone["watermark_boost"] < 0:
+        census.complain(f"zone {number}: a counter is negative")
+
+
+def _check_type(mm, pfn, migratetype, census, where):
+    if census.page["migratetype"][pfn] != migratetype:
+        census.complain(f"{where}: page {pfn} says type {census.page['migratetype'][pfn]}")
+    block_type = mm.view("pageblock")[pfn >> mm.pageblock_order]
+    if mm.view("has")[0].freelist_hygiene and block_type != migratetype:
+        census.complain(f"{where}: the pageblock of {pfn} is of type {block_type}")
+
+
+def _check_pcp(mm, index, pcp, census):
+    number, pages = index // mm.nr_cpus, 0
+    for pindex in range(int(pcp["nr_lists"])):
+        where = f"pcp {index} list {pindex}"
+        order = pindex_to_order(mm, pindex)
+        for pfn in census.walk(int(pcp["lists"]) + pindex, where):
+            census.block(pfn, order, PG_pcp, number, where)
+            pages += 1 << order
+    if pages != pcp["count"]:
+        census.complain(f"pcp {index}: count {pcp['count']}, not {pages}")
+
+
+def _check_pages(mm, census):
+    page = census.page
+    heads = ((page["flags"][: mm.max_pfn] & (PG_buddy | PG_pcp)) != 0).nonzero()[0]
+    for pfn in heads:
+        if int(pfn) not in census.blocks:
+            census.complain(f"page {pfn} says it is free but is on no list")
+    lost = ((page["users"][: mm.max_pfn] == USE_FREE) & (census.owner == 0)).nonzero()[0]
+    for pfn in lost:
+        census.complain(f"page {pfn} is free but in no block")
+    for pfn, order in census.blocks.items():
+        if page["flags"][pfn] & PG_buddy and order < mm.nr_orders - 1:
+            _check_merged(mm, pfn, order, census)
+
+
+def _check_merged(mm, pfn, order, census):
+    page, buddy = census.page, pfn ^ (1 << order)
+    if buddy < pfn or buddy not in census.blocks or not page["flags"][buddy] & PG_buddy:
+        return
+    if page["order"][buddy] != order or page["zone"][buddy] != page["zone"][pfn]:
+        return
+    types = [int(mm.view("pageblock")[p >> mm.pageblock_order]) for p in (pfn, buddy)]
+    if order >= mm.pageblock_order and types[0] != types[1] and max(types) >= MIGRATE_PCPTYPES:
+        return
+    census.complain(f"blocks {pfn} and {buddy} of order {order} are free but not merged")
