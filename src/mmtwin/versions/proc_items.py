@@ -3,8 +3,8 @@
 A line is `name [FIRST] [..LAST] [CONFIG] [@arch]`: printed from release FIRST on and no longer
 from LAST on, if the kernel is built with the switch and for the architecture. Kernel:
 `vmstat_text` and `zoneinfo_show_print` of mm/vmstat.c, `meminfo_proc_show` of fs/proc/meminfo.c.
-Where a commit stands beside it, the release is the one it came with; else it is the first or last of
-releases.RELEASES for which it holds.
+Where a commit stands beside it, the release is the one it came with; else it is the first or last
+of releases.RELEASES for which it holds.
 """
 
 from dataclasses import dataclass
