@@ -1,5 +1,5 @@
 # Bytes at an address: unaligned little-endian loads and stores. casts.py says the same for the uncompiled run.
-from libc.string cimport memchr, memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 from mmtwin.recordings.event cimport s32, u8, u16, u32, u64
 
@@ -72,3 +72,6 @@ cdef inline u64 wrap64(u64 value) noexcept nogil:
 cdef inline u64 find_byte(const u8 *data, u64 at, u64 end, u8 byte) noexcept nogil:
     cdef const u8 *found = <const u8 *> memchr(data + at, byte, end - at) if at < end else NULL
     return <u64> (found - data) if found != NULL else end
+
+cdef inline bint same_bytes(const u8 *data, u64 at, const u8 *other, u64 start, u64 size) noexcept nogil:
+    return memcmp(data + at, other + start, size) == 0

@@ -7,7 +7,6 @@ if not cython.compiled:
     from mmtwin.recordings.casts import as_u8, as_u32, as_u64, take_bytes
 
 FIRST_SLOTS = 1024
-PROBES = 32  # further than that a hostile set of texts is looked up in the dictionary
 
 
 class Interner:
@@ -47,7 +46,7 @@ class Interner:
         """The number of the text data[start:end]."""
         if not cython.compiled:
             return self.number(take_bytes(data, start, end))
-        hashed = hash_bytes(data, start, end)
+        hashed = hash_bytes(data, start, end)  # noqa: F821 (interner.pxd; compiled only)
         slot = hashed & self.mask
         for _probe in range(PROBES):
             if self.slot_hash[slot] == 0:
@@ -55,7 +54,7 @@ class Interner:
             if (
                 self.slot_hash[slot] == hashed
                 and self.slot_length[slot] == end - start
-                and same_bytes(data, start, self.text, self.slot_start[slot], end - start)
+                and same_bytes(data, start, self.text, self.slot_start[slot], end - start)  # noqa: F821
             ):
                 return self.slot_value[slot]
             slot = (slot + 1) & self.mask
@@ -75,23 +74,25 @@ class Interner:
     def _insert(self, key, value):
         """Puts a text into a free slot near its hash; leaves it to the dictionary if there is none."""
         if not cython.compiled:
-            return
-        raw = bytes(key)
-        hashed = hash_bytes(raw, 0, len(raw))
-        slot = int(hashed) & self.mask
-        if self.text_end + len(raw) > self.text_size:
-            return
+            return 0
+        raw = np.frombuffer(key + b"\0", np.uint8)
+        size = len(key)
+        hashed = hash_bytes(as_u8(raw.ctypes.data, size), 0, size)  # noqa: F821
+        slot = hashed & self.mask
+        if self.text_end + size > self.text_size:
+            return 0
         for _probe in range(PROBES):
             if self.slot_hash[slot] == 0:
-                self._arrays["text"][self.text_end : self.text_end + len(raw)] = np.frombuffer(raw, np.uint8)
+                self._arrays["text"][self.text_end : self.text_end + size] = raw[:size]
                 self.slot_hash[slot] = hashed
                 self.slot_start[slot] = self.text_end
-                self.slot_length[slot] = len(raw)
+                self.slot_length[slot] = size
                 self.slot_value[slot] = value
-                self.text_end += len(raw)
+                self.text_end += size
                 self.used += 1
-                return
+                return 0
             slot = (slot + 1) & self.mask
+        return 0
 
     def number(self, key):
         """The number of a text, as a Python call."""
@@ -100,26 +101,3 @@ class Interner:
             value = self.make(key)
             self.values[key] = value
         return value
-
-
-def hash_bytes(data, start, end):
-    """A 64-bit hash, never 0 (compiled code only)."""
-    value = end - start
-    at = start
-    while end - at >= 8:
-        value = mix(value ^ get64(data, at))  # noqa: F821 (cimported)
-        at += 8
-    tail = 0
-    left = end - at
-    while left > 0:
-        left -= 1
-        tail = (tail << 8) | data[at + left]
-    return mix(value ^ tail) | 1  # noqa: F821 (cimported)
-
-
-def same_bytes(data, start, text, place, length):
-    """memcmp() == 0"""
-    for at in range(length):
-        if data[start + at] != text[place + at]:
-            return False
-    return True

@@ -18,7 +18,7 @@ from mmtwin.recordings.machine import read_machine, read_meta
 from mmtwin.recordings.recording import Recording, Tables
 from mmtwin.recordings.ring_buffer import PageDecoder
 from mmtwin.recordings.snapshot import Snapshot
-from mmtwin.recordings.stream import Events, Lane, Numbering, Summary, merge
+from mmtwin.recordings.stream import Events, Lane, Numbering, Summary, merge, own
 from mmtwin.recordings.symbols import Symbols, parse_kallsyms
 from mmtwin.recordings.tables import table_of
 
@@ -102,7 +102,7 @@ class LabRecording(Recording):
             self._hand_over(decoder, data, room, lane)
             lane.decoded += count
             if count:
-                yield room[:count].copy()
+                yield own(room[:count]) if len(self._raw) > 1 else room[:count]
             if decoder.failure is not None:
                 raise RecordingError(self.store.where(name), decoder.failure, position + decoder.failed_at)
             if whole < len(data):

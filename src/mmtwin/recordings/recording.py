@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mmtwin.recordings.errors import RecordingError
 from mmtwin.recordings.machine import RecordedMachine
 from mmtwin.recordings.snapshot import Snapshot
-from mmtwin.recordings.stream import Events, Loss, Marker, Summary, cut
+from mmtwin.recordings.stream import Events, Loss, Marker, Summary, cut, own
 from mmtwin.recordings.symbols import Symbols
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Recording:
     # what each format gives
 
     def _pass(self, wanted: frozenset[str] | None, summary: list[Summary]) -> Iterator[tuple[Events, Tables]]:
-        """All events, numbered, in blocks of any size; `summary` gets the pass's Summary at the end.
+        """All events, numbered, in blocks of any size, valid until the next; `summary` gets the pass's Summary at the end.
 
         `wanted` names the tables to come along with each block's events; None stands for all.
         """
@@ -85,7 +85,8 @@ class Recording:
 
     def chunks_with_tables(self) -> Iterator[tuple[Events, Tables]]:
         """As chunks(), in blocks of any size, each with the side tables of its events (rows by `index`)."""
-        return self._stream(None)
+        for events, tables in self._stream(None):
+            yield own(events), tables
 
     def _stream(self, wanted: frozenset[str] | None) -> Iterator[tuple[Events, Tables]]:
         found: list[Summary] = []

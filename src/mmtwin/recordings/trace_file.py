@@ -19,7 +19,7 @@ from mmtwin.recordings.symbols import Symbols
 from mmtwin.recordings.tables import column_name
 from mmtwin.recordings.trace_text import LineScanner
 
-PIECE = 1 << 20
+PIECE = 1 << 18
 LINE_LIMIT = 1 << 16
 GUESS = 1 << 18  # bytes from the start that the kernel's version is guessed from
 MARKER = CONSTANTS["KIND_MARKER"]
@@ -157,15 +157,15 @@ class TextRecording(Recording):
 
     def _count(self, block: Events, summary: Summary) -> None:
         """Counts events by the kernel's name for them."""
-        nodes = block["extra"] & EXTRA_NODE_EVENT != 0
-        keys, counts = np.unique(block["kind"].astype(np.int64) * 2 + nodes, return_counts=True)
-        for key, count in zip(keys.tolist(), counts.tolist(), strict=True):
-            name = "print" if key >> 1 == MARKER else KIND_NAMES[key >> 1] + ("_node" if key & 1 else "")
-            if key >> 1:
-                summary.counts[name] += count
-        others, counts = np.unique(block["cache"][block["kind"] == 0], return_counts=True)
-        for number, count in zip(others.tolist(), counts.tolist(), strict=True):
-            summary.counts[self._names[number]] += count
+        counts = np.bincount(block["kind"] * np.uint8(2) + (block["extra"] >> 1 & 1))
+        for key in np.flatnonzero(counts[2:]).tolist():
+            kind, node = divmod(key + 2, 2)
+            name = "print" if kind == MARKER else KIND_NAMES[kind] + ("_node" if node else "")
+            summary.counts[name] += int(counts[key + 2])
+        if counts[:2].any():
+            others, counts = np.unique(block["cache"][block["kind"] == 0], return_counts=True)
+            for number, count in zip(others.tolist(), counts.tolist(), strict=True):
+                summary.counts[self._names[number]] += count
 
     @cached_property
     def symbols(self) -> Symbols:
@@ -201,38 +201,41 @@ class TextReader:
     def blocks(self) -> Iterator[Events]:
         """The events in blocks of any size."""
         room = np.empty(PIECE // 24 + 1, EVENT)
-        held = b""
-        position = 0  # of held[0] in the file
-        with self.path.open("rb") as file:
+        data = bytearray(PIECE + LINE_LIMIT)
+        position = 0  # of data[0] in the file
+        held = 0
+        with self.path.open("rb", buffering=0) as file:
             while True:
-                piece = file.read(PIECE)
-                data = held + piece
+                got = file.readinto(memoryview(data)[held : held + PIECE]) or 0
+                size = held + got
                 if position == 0:
-                    self._header(data[:4096])
+                    self._header(bytes(data[: min(size, 4096)]))
                 used = 0
-                while used < len(data):
-                    count, used, more = self._scan(data, used, not piece, room, position)
+                more = True
+                while more and used < size:
+                    count, used, more = self._scan(data, used, size, not got, room, position)
                     if count:
-                        yield room[:count].copy()
-                    if not more:
-                        break
-                held = data[used:]
+                        yield room[:count]
+                held = size - used
                 position += used
-                if len(held) > LINE_LIMIT and b"\n" not in held:
+                if held >= LINE_LIMIT:
                     raise RecordingError(self.path, f"a line of more than {LINE_LIMIT} bytes", position)
-                if not piece:
+                data[:held] = data[used:size]
+                if not got:
                     return
 
-    def _scan(self, data: bytes, start: int, final: bool, room: Events, position: int) -> tuple[int, int, bool]:
-        """Scans from a place in data: (events, place reached, whether to go on from there)."""
+    def _scan(
+        self, data: bytearray, start: int, size: int, final: bool, room: Events, position: int
+    ) -> tuple[int, int, bool]:
+        """Scans data[start:size]: (events, place reached, whether to go on from there)."""
         scanner = self.scanner
         view = np.frombuffer(data, np.uint8)
         try:
-            count = scanner.scan(view.ctypes.data + start, len(data) - start, final, room.ctypes.data, len(room))
+            count = scanner.scan(view.ctypes.data + start, size - start, final, room.ctypes.data, len(room))
         except ValueError as error:
             raise RecordingError(self.path, f"{error!s:.200}", position + start + scanner.line_start) from None
         for row, first, end in scanner.payloads().tolist():
-            text = data[start + first : start + end]
+            text = bytes(data[start + first : start + end])
             if room["kind"][row] == MARKER:
                 self.lane.markers.append(text.decode("utf-8", "replace"))
             else:
@@ -244,7 +247,7 @@ class TextReader:
         reached = start + scanner.consumed
         if scanner.stopped:
             line = start + scanner.line_start
-            self._no_event(data[line:reached].removesuffix(b"\n"), position + line)
+            self._no_event(bytes(data[line:reached]).removesuffix(b"\n"), position + line)
         return count, reached, scanner.stopped or count == len(room)
 
     def _header(self, head: bytes) -> None:

@@ -1,6 +1,6 @@
 cimport cython
 
-from mmtwin.recordings.casts cimport as_u8, as_u32, as_u64, copy_bytes, find_byte, put_number, wrap64
+from mmtwin.recordings.casts cimport as_u8, as_u32, as_u64, copy_bytes, find_byte, get64, put_number, same_bytes, wrap64
 from mmtwin.recordings.event cimport s32, u8, u16, u32, u64
 from mmtwin.recordings.interner cimport Interner
 
@@ -55,6 +55,10 @@ cdef class LineScanner:
     cdef u64 *keys_of_kind              # by kind: bit of each key that belongs to it
     cdef u32 *target                    # by key: place, size, how, number of the interner
     cdef u8 *blank
+    # keys by their first 8 bytes: a table of 128, looked into once
+    cdef u64 *key_head                  # those bytes, 0 behind the key's end
+    cdef u32 *key_number                # number | length << 8
+    cdef u8 *key_text                   # 32 bytes each
     cdef readonly u64 nr_payloads
     cdef readonly u64 line_start
     cdef readonly u64 consumed
@@ -62,7 +66,7 @@ cdef class LineScanner:
     cdef u64 *payload
     # of the line at hand
     cdef u64 time
-    cdef u32 pid
+    cdef u64 pid
     cdef u32 cpu
     cdef u32 flags
 
@@ -72,7 +76,7 @@ cdef class LineScanner:
     cdef bint line(self, const u8 *data, u64 at, u64 end, u8 *out, u64 row) except -1
     @cython.locals(bracket=u64, here=u64)
     cdef u64 prefix(self, const u8 *data, u64 at, u64 end) noexcept
-    @cython.locals(here=u64, back=u64, value=u64, scale=u64)
+    @cython.locals(here=u64, back=u64, stop=u64, value=u64, scale=u64)
     cdef u64 task_and_cpu(self, const u8 *data, u64 at, u64 bracket, u64 end) noexcept
     @cython.locals(stop=u64)
     cdef u64 flags_and_time(self, const u8 *data, u64 here, u64 end) noexcept
@@ -80,8 +84,14 @@ cdef class LineScanner:
     cdef u64 stamp(self, const u8 *data, u64 here, u64 end) noexcept
     @cython.locals(equals=u64, stop=u64, ahead=u64, key=u64)
     cdef s32 fields(self, const u8 *data, u64 here, u64 end, u32 kind, u8 *out, u64 place) except -1
+    @cython.locals(head=u64, slot=u32, length=u64)
+    cdef u64 key(self, const u8 *data, u64 here, u64 equals, u64 end) except? 0xFFFFFFFF
     @cython.locals(how=u32, value=u64, number=u32)
     cdef s32 value(self, const u8 *data, u64 at, u64 end, u32 key, u8 *out, u64 place) except -1
+
+# The slot of a key of the table of keys.
+cdef inline u32 key_slot(u64 head, u64 length) noexcept nogil:
+    return <u32> (((head ^ (head >> 29) ^ length) * (<u64> 0x9E3779B1)) >> 20) & 127
 
 cdef u64 skip_spaces(const u8 *data, u64 at, u64 end) noexcept nogil
 @cython.locals(value=u64, byte=u8, negative=bint)

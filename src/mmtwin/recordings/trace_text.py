@@ -28,6 +28,7 @@ if not cython.compiled:
     globals().update(load_constants("trace_text.pxd"))
 
 UNKNOWN_KEY = 63
+PASSED_OVER = (b"page", b"pageblock_order", b"fragmenting")
 KMALLOC = CONSTANTS["KIND_KMALLOC"]
 RECORD_SIZE = EVENT.itemsize
 # Keys whose values are no plain numbers; rss_stat names its member as `type` or, before 5.15, `member`.
@@ -77,12 +78,15 @@ class LineScanner:
         blank = np.zeros(1, EVENT)
         blank["cache"] = blank["node"] = blank["migratetype"] = -1
         numbers = {key.encode(): number for key, (number, _place) in targets.items()}
+        for key in PASSED_OVER:
+            numbers[key] = UNKNOWN_KEY
         self.keys = Interner(lambda key: numbers.get(key, UNKNOWN_KEY))
         self._arrays = {"kinds": kinds, "target": target, "blank": blank, "payload": np.zeros(3, np.uint64)}
         self.keys_of_kind = as_u64(kinds.ctypes.data, len(kinds))
         self.target = as_u32(target.ctypes.data, len(target))
         self.blank = as_u8(blank.ctypes.data, RECORD_SIZE)
         self.payload = as_u64(self._arrays["payload"].ctypes.data, 3)
+        self._lay_out_keys(numbers)
 
     def payloads(self):
         """(row, start, end) of what follows the name of the last scan()'s carried events, as rows of an array."""
@@ -203,13 +207,14 @@ class LineScanner:
                 back -= 1
         value = 0
         scale = 1
-        while back > at and 48 <= data[back - 1] <= 57 and scale < 10000000000:
+        stop = back
+        while back > at and 48 <= data[back - 1] <= 57 and stop - back < 10:
             value += (data[back - 1] - 48) * scale
             scale *= 10
             back -= 1
         if scale == 1 or back == at:
             return 0
-        self.pid = value & 0xFFFFFFFF
+        self.pid = value
         if self.style == STYLE_FTRACE:
             return here if data[back - 1] == DASH else 0
         return here if data[back - 1] == SPACE or data[back - 1] == SLASH else 0
@@ -260,7 +265,7 @@ class LineScanner:
         """Reads `key=value` pairs. A word without `=` belongs to the value before it (`f+0x1/0x2 [module]`)."""
         equals = find_byte(data, here, end, EQUALS)
         while equals < end:
-            key = self.keys.find(data, here, equals)
+            key = self.key(data, here, equals, end)
             stop = equals + 1
             ahead = end
             while stop < end:
@@ -277,6 +282,38 @@ class LineScanner:
             here = stop + 1
             equals = ahead
         return 0
+
+    def key(self, data, here, equals, end):
+        """The number of a key, by its first 8 bytes and length where the line reaches that far."""
+        length = equals - here
+        if not cython.compiled or length < 2 or length > 24 or here + 8 > end:
+            return self.keys.find(data, here, equals)
+        head = get64(data, here)  # noqa: F821 (trace_text.pxd; compiled only)
+        if length < 8:
+            head = head << (64 - 8 * length) >> (64 - 8 * length)
+        slot = key_slot(head, length)  # noqa: F821
+        if self.key_head[slot] != head or self.key_number[slot] >> 8 != length:
+            return self.keys.find(data, here, equals)
+        if length > 8 and not same_bytes(data, here + 8, self.key_text, 32 * slot + 8, length - 8):  # noqa: F821
+            return NO_KEY
+        return self.key_number[slot] & 255
+
+    def _lay_out_keys(self, numbers):
+        """Keys by their first bytes, for compiled code; one whose slot is taken is left to `keys`."""
+        heads, found, texts = np.zeros(128, np.uint64), np.zeros(128, np.uint32), np.zeros(128 * 32, np.uint8)
+        self._arrays.update(heads=heads, found=found, texts=texts)
+        self.key_head = as_u64(heads.ctypes.data, 128)
+        self.key_number = as_u32(found.ctypes.data, 128)
+        self.key_text = as_u8(texts.ctypes.data, 128 * 32)
+        if not cython.compiled:
+            return
+        for key, number in numbers.items():
+            head = int.from_bytes(key[:8], "little")
+            slot = key_slot(head, len(key))  # noqa: F821
+            if not found[slot]:
+                heads[slot] = head
+                found[slot] = number | len(key) << 8
+                texts[32 * slot : 32 * slot + len(key)] = np.frombuffer(key, np.uint8)
 
     def value(self, data, at, end, key, out, place):
         """Stores the value of one key."""
