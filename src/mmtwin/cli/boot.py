@@ -1,0 +1,122 @@
+"""Boots a machine of a profile: a Python shell, a script or one line, with the machine as `k`."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmtwin.cli.errors import UserError, input_errors
+from mmtwin.cli.options import add_json, number, print_json
+from mmtwin.cli.progress import warn_if_uncompiled
+
+if TYPE_CHECKING:
+    from mmtwin.machine import Machine
+
+DEFAULT = "arm64-5.13"
+EXAMPLES = """\
+examples:
+  mmtwin boot                              a shell on the deck's machine, arm64-5.13
+  mmtwin boot x86_64-6.1 --memory 1G       >>> p = k.kmalloc(100); k.ksize(p)
+  mmtwin boot x86_64-6.1 -c 'print(k.proc["slabinfo"])'
+  mmtwin boot arm64-5.13 script.py 1 2     runs script.py with k, and sys.argv[1:] == ["1", "2"]
+  mmtwin boot x86_64-6.12 --set SLAB_FREELIST_RANDOM=n --json
+  mmtwin boot --list                       the profiles"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("profile", metavar="PROFILE", nargs="?", help=f"default: {DEFAULT}")
+    parser.add_argument("script", metavar="SCRIPT", nargs="?", help="a Python file to run")
+    parser.add_argument("arguments", metavar="ARGUMENT", nargs="*", help="the script's own")
+    parser.add_argument("-c", dest="code", metavar="CODE", help="Python code to run")
+    parser.add_argument("--memory", metavar="SIZE", help="RAM, as 256M or 4G")
+    parser.add_argument("--cpus", type=int, metavar="N", help="CPUs")
+    parser.add_argument("--nodes", type=int, metavar="N", help="NUMA nodes")
+    parser.add_argument("--seed", type=int, metavar="N", help="what the machine draws at random")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SWITCH=VALUE",
+        help="a switch of the kernel's configuration: SLAB_FREELIST_HARDENED=n",
+    )
+    parser.add_argument("--list", action="store_true", help="print the profiles and exit")
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command; its exit status."""
+    from mmtwin.versions.profiles import profile_names
+
+    if arguments.list:
+        print("\n".join(profile_names()))
+        return 0
+    if arguments.script and arguments.code:
+        raise UserError("SCRIPT and -c exclude each other", "give one of them")
+    warn_if_uncompiled()
+    with input_errors("`mmtwin boot --list` prints the profiles"):
+        machine = booted(arguments)
+    if arguments.json:
+        print_json({"machine": machine.describe()})
+    elif arguments.script:
+        run_script(machine, arguments.script, arguments.arguments)
+    elif arguments.code is not None:
+        exec(compile(arguments.code, "<command line>", "exec"), names(machine))
+    elif sys.stdin.isatty():
+        shell(machine)
+    else:
+        exec(compile(sys.stdin.read(), "<stdin>", "exec"), names(machine))
+    return 0
+
+
+def booted(arguments: argparse.Namespace) -> "Machine":
+    """The machine that the command line describes."""
+    from mmtwin.machine import Machine
+
+    settings: dict[str, Any] = {
+        name: value
+        for name in ("cpus", "nodes", "seed")
+        if (value := getattr(arguments, name)) is not None
+    }
+    if arguments.memory is not None:
+        settings["memory"] = number(arguments.memory)
+    for text in arguments.set:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--set {text!r}", "it takes SWITCH=VALUE: SLAB_FREELIST_RANDOM=n")
+        settings[name.removeprefix("CONFIG_")] = {"y": True, "n": False}.get(value, value)
+    return Machine.boot(arguments.profile or DEFAULT, **settings)
+
+
+def names(machine: "Machine") -> dict[str, Any]:
+    """What a shell and a script find defined."""
+    import mmtwin
+
+    return {"__name__": "__main__", "k": machine, "mmtwin": mmtwin}
+
+
+def run_script(machine: "Machine", script: str, arguments: list[str]) -> None:
+    """Runs a Python file with the machine as k; its exceptions are its own."""
+    path = Path(script)
+    with input_errors():
+        code = compile(path.read_text(), script, "exec")
+    sys.argv = [script, *arguments]
+    sys.path.insert(0, str(path.resolve().parent))
+    exec(code, {**names(machine), "__file__": script})
+
+
+def shell(machine: "Machine") -> None:
+    """An interactive shell, with completion and history where readline is there."""
+    import code
+
+    known = names(machine)
+    try:
+        import readline
+        import rlcompleter
+
+        readline.set_completer(rlcompleter.Completer(known).complete)
+        readline.parse_and_bind("tab: complete")
+    except ImportError:
+        pass
+    banner = f"{machine!r}\nk is the machine: k.kmalloc(100), k.alloc_pages(0); help(k)"
+    code.interact(banner, local=known, exitmsg="")
