@@ -1,0 +1,246 @@
+"""Speeds of mmtwin beside the floor, as ratios in one run: `make bench [RECORDING=...]`.
+
+The floor is what reading the events costs at all (stream their columns) and what keeping one hash
+map of live addresses costs (an insert, find or erase for each event), both in C; above them a plain
+C program that does the same job (c_reference.c). Raw ring-buffer pages are decoded where RECORDING
+is a lab data set; the default is the recording that comes with mmtwin.
+"""
+
+import argparse
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ftrace_text import write_ftrace
+from perf_data import write_perf_data
+from rich.console import Console
+
+from mmtwin import Machine, open_recording
+from mmtwin.recordings.annotate import Annotated
+from mmtwin.replay import replay
+from mmtwin.replay.run import Replay
+from mmtwin.report.table import FigureTable
+from mmtwin.units import count_text
+
+HERE = Path(__file__).parent
+PROFILE = "x86_64-6.1"
+CALLS = 100_000
+
+
+def timed(work: Callable[[], object], rounds: int) -> float:
+    """Seconds of the quickest of some rounds."""
+    times = []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+def c_reference(path: str | None, folder: Path, rounds: int) -> Iterator[tuple[str, float]]:
+    """(what, events/s) of the C program's three loops."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        print("bench: no C compiler: no floor", file=sys.stderr)
+        return
+    program = folder / "c_reference"
+    source = HERE / "c_reference.c"
+    subprocess.run([compiler, "-O3", "-march=native", "-o", program, source], check=True)
+    events, caches = folder / "events", folder / "caches"
+    with open_recording(path) as recording:
+        job = Replay(recording, statistics=False)
+        with events.open("wb") as file:
+            for block in job.annotated.blocks():
+                file.write(block.events[: block.ready].tobytes())
+        write_caches(job, caches)
+        pages = 2 * job.mm.max_pfn
+    command = [program, events, caches, str(pages), str(rounds)]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    names = {
+        "stream": "floor: stream the columns (C)",
+        "hash": "floor: one hash map operation an event (C)",
+        "reference": "the same job in plain C",
+    }
+    for line in lines.splitlines():
+        name, seconds, count = line.split()
+        yield names[name], int(count) / float(seconds)
+
+
+def write_caches(job: Replay, path: Path) -> None:
+    """The geometry of each cache that events name, as c_reference reads it."""
+    mm = job.mm
+    numbers = {name: number for number, name in enumerate(mm.cache_names)}
+    lines = []
+    for name in job.annotated.names:
+        cache = mm.view("cache")[numbers[name]] if name in numbers else None
+        if cache is None or not cache["oo_objects"]:
+            lines.append("8 0 0 0 0 0")
+            continue
+        fields = ("size", "oo_order", "oo_objects", "offset", "cpu_partial_slabs", "min_partial")
+        lines.append(" ".join(str(int(cache[field])) for field in fields))
+    path.write_text("\n".join(lines) + "\n")
+
+
+def decode(path: str | None) -> int:
+    """Reads every event; their number."""
+    with open_recording(path) as recording:
+        return sum(len(events) for events in recording.chunks())
+
+
+def annotate(path: str | None) -> int:
+    """Reads every event and tells demands from responses; their number."""
+    with open_recording(path) as recording:
+        return sum(block.ready for block in Annotated(recording).blocks())
+
+
+def readers(path: str | None, folder: Path, rounds: int) -> Iterator[tuple[str, float]]:
+    """(what, events/s) of the readers."""
+    with open_recording(path) as recording:
+        kind, count = recording.kind, recording.nr_events
+    what = {"lab": "decode raw ring-buffer pages", "mmtwin": "read the mmtwin recording (Parquet)"}
+    yield what.get(kind, f"read {kind}"), count / timed(lambda: decode(path), rounds)
+    text = folder / "trace"
+    with open_recording(path) as recording:
+        lines = write_ftrace(text, recording)
+    yield "read ftrace text", lines / timed(lambda: decode(str(text)), rounds)
+    yield "tell demands from responses", count / timed(lambda: annotate(path), rounds)
+
+
+def replays(path: str | None, rounds: int) -> Iterator[tuple[str, float]]:
+    """(what, events/s) of replays: the events' loop, the reading of the recording in it."""
+    for name, kept in (("replay, with statistics", True), ("replay, fidelity only", False)):
+        speeds = []
+        for _ in range(rounds):
+            result = replay(path, statistics=kept).to_dict()
+            speeds.append(result["speed"]["events_per_second"])
+        yield name, max(speeds)
+
+
+def perf(path: str | None, folder: Path, rounds: int) -> Iterator[tuple[str, float]]:
+    """(what, events/s) of `perf kmem stat` on the same allocations and frees."""
+    program = shutil.which("perf")
+    if program is None:
+        print("bench: no perf here: no comparison with it", file=sys.stderr)
+        return
+    data = folder / "perf.data"
+    with open_recording(path) as recording:
+        count = write_perf_data(data, recording.chunks())
+    command = [program, "kmem", "-i", str(data), "stat"]
+    subprocess.run(command, check=True, capture_output=True)
+    seconds = timed(lambda: subprocess.run(command, check=True, capture_output=True), rounds)
+    yield "perf kmem stat, per allocation or free", count / seconds
+
+
+def calls() -> Iterator[tuple[str, float]]:
+    """(what, seconds) of single calls from Python."""
+    machine = Machine.boot(PROFILE)
+
+    def alone() -> None:
+        for _ in range(CALLS):
+            pass
+
+    kmalloc, kfree = machine.kmalloc, machine.kfree
+    empty = timed(alone, 5)
+    objects: list[int] = []
+
+    def allocate() -> None:
+        objects.clear()
+        objects.extend(kmalloc(100) for _ in range(CALLS))
+
+    taken = []
+    for _ in range(5):
+        taken.append(timed(allocate, 1))
+        for address in objects:
+            kfree(address)
+    yield "one kmalloc(100) from Python", (min(taken) - empty) / CALLS
+
+    def pair() -> None:
+        for _ in range(CALLS):
+            kfree(kmalloc(100))
+
+    yield "kmalloc(100) and kfree", (timed(pair, 5) - empty) / CALLS
+
+
+def starts(rounds: int) -> Iterator[tuple[str, float]]:
+    """(what, seconds) of whole processes."""
+    script = f"from mmtwin import Machine; Machine.boot({PROFILE!r}).kmalloc(100)"
+    for name, command in (
+        ("mmtwin --help", [sys.executable, "-m", "mmtwin", "--help"]),
+        ("process start to first kmalloc", [sys.executable, "-c", script]),
+    ):
+
+        def run(command: list[str] = command) -> None:
+            subprocess.run(command, check=True, capture_output=True)
+
+        run()
+        yield name, statistics.median(timed(run, 1) for _ in range(rounds))
+
+
+def speeds(path: str | None, rounds: int) -> dict[str, float]:
+    """Every figure in events a second, in the order of the table."""
+    found: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        found.update(c_reference(path, folder, rounds))
+        found.update(replays(path, rounds))
+        found.update(readers(path, folder, rounds))
+        found.update(perf(path, folder, rounds))
+    return found
+
+
+def print_speeds(found: dict[str, float], console: Console) -> None:
+    """The table of speeds, each beside the floor, plain C and perf."""
+    against = {
+        "hash map": "floor: one hash map operation an event (C)",
+        "plain C": "the same job in plain C",
+        "perf": "perf kmem stat, per allocation or free",
+    }
+    columns = [f">x {name}" for name, row in against.items() if row in found]
+    table = FigureTable("Events a second, and as a multiple", "what", ">events/s", *columns)
+    for what, speed in found.items():
+        ratios = [f"{speed / found[row]:.3g}" for row in against.values() if row in found]
+        table.add_row(what, count_text(speed), *ratios)
+    console.print(table)
+
+
+def print_times(found: dict[str, float], console: Console) -> None:
+    """The table of single calls and of process starts."""
+    table = FigureTable("Calls and starts", "what", ">time")
+    for what, seconds in found.items():
+        text = f"{seconds * 1e6:.3f} us" if seconds < 1e-3 else f"{seconds:.3f} s"
+        table.add_row(what, text)
+    console.print(table)
+
+
+def describe(path: str | None) -> str:
+    """One line on the recording."""
+    with open_recording(path) as recording:
+        machine = recording.machine
+        return (
+            f"{recording.path.name}: {recording.nr_events:,} events of {machine.release} "
+            f"{machine.arch}, {recording.kind} recording; numpy {np.__version__}"
+        )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints every table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recording", nargs="?")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments: Any = parser.parse_args(argv)
+    console = Console(highlight=False)
+    console.print(describe(arguments.recording))
+    print_speeds(speeds(arguments.recording, arguments.rounds), console)
+    print_times({**dict(calls()), **dict(starts(10))}, console)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
