@@ -127,6 +127,17 @@ def test_slab_geometry_and_names(twin):
     assert list(first.values) == list(theirs.values)
 
 
+def test_slab_folders_without_a_base(twin):
+    mm, folder = twin
+    kernel = sys_kernel_slab.parse((folder / "sys_kernel_slab").read_bytes())
+    shown = {entry.name: entry for entry in slab_show.show(mm)}
+    for entry in kernel:
+        if isinstance(entry, sys_kernel_slab.SlabAttributes):
+            assert isinstance(shown[entry.name], sys_kernel_slab.SlabAttributes)
+        elif entry.name in mm.cache_names:
+            assert shown[entry.name] == entry
+
+
 def test_kpageflags_count_free_and_slab_pages(twin):
     mm, folder = twin
     flags = kpageflags.show(mm)

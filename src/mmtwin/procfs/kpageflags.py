@@ -67,6 +67,7 @@ def flag_names(flags: int) -> list[str]:
 
 
 FREE = mask("buddy")
+SUBSECTION_SHIFT = 21  # include/linux/mmzone.h
 
 
 def show(machine: Any, entries: int | None = None) -> npt.NDArray[np.uint64]:
@@ -79,8 +80,8 @@ def show(machine: Any, entries: int | None = None) -> npt.NDArray[np.uint64]:
     """
     mm = mm_of(machine)
     profile = profile_of(mm)
-    section = 1 << (profile.limits.section_size_bits - mm.page_shift)
     if entries is None:
+        section = 1 << (profile.limits.section_size_bits - mm.page_shift)
         entries = -(-last_pfn(mm) // section) * section
     flags = np.zeros(max(entries, mm.max_pfn), dtype=np.uint64)
     page = mm.view("page")[: mm.max_pfn]
@@ -91,7 +92,7 @@ def show(machine: Any, entries: int | None = None) -> npt.NDArray[np.uint64]:
     flags[: mm.max_pfn][of_head & PG_slab != 0] |= mask("slab")
     for pfn in np.flatnonzero(page["flags"] & PG_buddy):
         flags[pfn : pfn + (1 << int(page["order"][pfn]))] |= FREE
-    mark_holes(mm, flags, section, shows_nopage(profile))
+    mark_holes(mm, flags, shows_nopage(profile))
     return flags[:entries]
 
 
@@ -108,11 +109,12 @@ def heads_of(mm: MM) -> npt.NDArray[Any]:
     return np.where(page["flags"] & PG_tail != 0, page["compound_head"], pfns)
 
 
-def mark_holes(mm: MM, flags: npt.NDArray[np.uint64], section: int, nopage: bool) -> None:
-    """Pages that are no memory: without a struct page in a section that holds none, else reserved.
+def mark_holes(mm: MM, flags: npt.NDArray[np.uint64], nopage: bool) -> None:
+    """Pages that are no memory: reserved, but without a struct page where none is in a subsection.
 
-    `section`: pages in a memory section. `nopage`: whether the kernel says so (or 0).
+    `nopage`: whether the kernel says so (or 0). Kernel: pfn_section_valid, subsection_map_init.
     """
+    section = 1 << (SUBSECTION_SHIFT - mm.page_shift)
     hole = np.ones(-(-len(flags) // section) * section, dtype=bool)
     hole[: mm.max_pfn] = mm.view("page")["flags"][: mm.max_pfn] & PG_hole != 0
     absent = np.repeat(hole.reshape(-1, section).all(axis=1), section)

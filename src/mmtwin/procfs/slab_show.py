@@ -11,6 +11,7 @@ from mmtwin.procfs.state import cache_numbers, mm_of, node_slabs, profile_of
 from mmtwin.procfs.sys_kernel_slab import (
     CpuPartial,
     Entry,
+    SlabAlias,
     SlabAttributes,
     SlabCount,
     resolve,
@@ -31,6 +32,13 @@ FLAGS = {
     "cache_dma": "SLAB_CACHE_DMA",
     "destroy_by_rcu": "SLAB_TYPESAFE_BY_RCU",
 }
+ID_LETTERS = {
+    "d": "SLAB_CACHE_DMA",
+    "D": "SLAB_CACHE_DMA32",
+    "a": "SLAB_RECLAIM_ACCOUNT",
+    "F": "SLAB_CONSISTENCY_CHECKS",
+    "A": "SLAB_ACCOUNT",
+}
 FIELDS = {
     "object_size": "object_size",
     "slab_size": "size",
@@ -45,16 +53,17 @@ FIELDS = {
 
 
 def show(machine: Any, base: list[Entry] | None = None) -> list[Entry]:
-    """The twin's caches under their own names, newest first: a `Machine` or its MM.
+    """The twin's caches, newest first: a `Machine` or its MM.
 
-    `base`: the kernel's own folder. Where it is given its names, links and order stand, and what
-    the twin does not hold (the constructor's symbol, `skip_kfence`) is printed as it is there;
-    caches that the twin has not are left out.
+    A cache that others may be merged into has a folder named by its flags and size, and links from
+    its names (sysfs_slab_add). `base`: the kernel's own folder. Where it is given its names, links
+    and order stand, and what the twin does not hold (the constructor's symbol, `skip_kfence`) is
+    printed as it is there; caches that the twin has not are left out.
     """
     mm = mm_of(machine)
-    shown = {mm.cache_names[number]: attributes(mm, number) for number in cache_numbers(mm)}
     if base is None:
-        return [SlabAttributes(name, values) for name, values in shown.items()]
+        return own_entries(mm)
+    shown = {mm.cache_names[number]: attributes(mm, number) for number in cache_numbers(mm)}
     entries: list[Entry] = []
     owner = {id(entry): name for name, entry in resolve(base).items() if name in shown}
     for entry in base:
@@ -66,6 +75,42 @@ def show(machine: Any, base: list[Entry] | None = None) -> list[Entry]:
             known.update((name, entry.values[name]) for name in UNKNOWN if name in entry.values)
             entries.append(SlabAttributes(entry.name, known))
     return entries
+
+
+def own_entries(mm: MM) -> list[Entry]:
+    """Folders and links as a kernel makes them."""
+    entries: dict[str, Entry] = {}
+    for number in cache_numbers(mm):
+        name = mm.cache_names[number]
+        folder = name if unmergeable(mm, number) else unique_id(mm, number)
+        if folder in entries:
+            continue  # the kernel too makes no second folder of a name
+        entries[folder] = SlabAttributes(folder, attributes(mm, number))
+        if folder != name:
+            entries[name] = SlabAlias(name, folder)
+    return list(entries.values())
+
+
+def unmergeable(mm: MM, number: int) -> bool:
+    """Whether no other cache may share this one (slab_unmergeable)."""
+    cache = mm.view("cache")[number]
+    profile = profile_of(mm)
+    merges = profile.on("SLAB_MERGE_DEFAULT") or "slab_merge" in profile.cmdline
+    if not merges or {"slab_nomerge", "slub_nomerge"} & set(profile.cmdline):
+        return True
+    never = int(cache["flags"]) & SLUB["SLAB_NEVER_MERGE"]
+    # while only some caches have sheaves (2d517aa09bbc, 6.18), those are not shared
+    asked = mm.view("has")[0].sheaves == 1 and cache["sheaf_capacity"] > 0
+    return bool(never or cache["ctor"] or cache["usersize"] or cache["refcount"] < 0 or asked)
+
+
+def unique_id(mm: MM, number: int) -> str:
+    """The folder of a cache that may be shared (create_unique_id)."""
+    cache = mm.view("cache")[number]
+    letters = "".join(
+        letter for letter, flag in ID_LETTERS.items() if int(cache["flags"]) & SLUB[flag]
+    )
+    return f":{letters}{'-' if letters else ''}{int(cache['size']):07}"
 
 
 # What the twin prints in its own way when it has to.
