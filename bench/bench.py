@@ -1,9 +1,9 @@
 """Speeds of mmtwin beside the floor, as ratios in one run: `make bench [RECORDING=...]`.
 
-The floor is what reading the events costs at all (stream their columns) and what keeping one hash
-map of live addresses costs (an insert, find or erase for each event), both in C; above them a plain
-C program that does the same job (c_reference.c). Raw ring-buffer pages are decoded where RECORDING
-is a lab data set; the default is the recording that comes with mmtwin.
+The floor is what reading the events costs at all (stream their columns) and what keeping one
+hash map of live addresses costs (an insert, find or erase for each event), both in C; above them
+a plain C program that does the same job (c_reference.c). Raw ring-buffer pages are decoded where
+RECORDING is a lab data set; the default is the recording that comes with mmtwin.
 """
 
 import argparse

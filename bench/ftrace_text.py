@@ -1,4 +1,4 @@
-"""Writes a recording's events as the kernel's `trace` file prints them, to time the text reader."""
+"""Writes a recording's events as the kernel's `trace` file prints them, to time its reader."""
 
 from pathlib import Path
 from typing import Any

@@ -1,0 +1,43 @@
+"""Makes the parts of the documentation that the program itself writes: `make docs`.
+
+README.md's report and the picture docs/replay.svg, from a replay of the recording that comes with
+mmtwin. A part stands between `<!-- NAME -->` and `<!-- /NAME -->`.
+"""
+
+import io
+import re
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from mmtwin.draw.replay_picture import replay_svg
+from mmtwin.replay import replay
+from mmtwin.report.replay_report import print_replay
+
+ROOT = Path(__file__).resolve().parent.parent
+WIDTH = 100
+ROWS = 8
+
+
+def put(path: Path, name: str, text: str) -> None:
+    """Replaces one part of a page."""
+    page = path.read_text(encoding="utf-8")
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
+    if not pattern.search(page):
+        sys.exit(f"{path.name} has no part {name}")
+    path.write_text(pattern.sub(lambda match: match[1] + text + match[2], page), encoding="utf-8")
+
+
+def main() -> None:
+    """Writes every part."""
+    figures = replay().to_dict()
+    console = Console(file=io.StringIO(), width=WIDTH, color_system=None, highlight=False)
+    print_replay(figures, console, ROWS)
+    report = console.file.getvalue()  # type: ignore[attr-defined]
+    put(ROOT / "README.md", "report", f"```text\n$ mmtwin replay --top {ROWS}\n{report}```\n")
+    (ROOT / "docs" / "replay.svg").write_text(replay_svg(figures), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
