@@ -1,0 +1,32 @@
+# The entries of SLUB.
+cimport cython
+
+from mmtwin.kernel.slub_defs cimport NUMA_NO_NODE, SLAB_CONSISTENCY_CHECKS
+from mmtwin.kernel.constants cimport (
+    COMPLAINT_BAD_ADDRESS, COMPLAINT_INVALID_OBJECT, COMPLAINT_NOT_SLAB, COMPLAINT_WRONG_CACHE,
+    PG_slab,
+)
+from mmtwin.kernel.mm cimport MM, complain
+from mmtwin.kernel.ram cimport cache_at, cache_p, page_p, pfn_to_page, virt_to_head_pfn, virt_to_pfn
+from mmtwin.kernel.slub_alloc cimport alloc_bulk_from_slab, alloc_from_slab
+from mmtwin.kernel.slub_free cimport free_bulk_to_slab, free_to_slab, is_object
+from mmtwin.kernel.slub_freelist cimport stat_add, wipe_on_alloc, wipe_on_free
+from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u32, u64, virt_t
+from mmtwin.kernel.trace cimport STEP_KMEM_CACHE_ALLOC, STEP_KMEM_CACHE_FREE, step
+
+@cython.locals(object=virt_t)
+cdef virt_t slab_alloc_node(MM mm, s32 cache, gfp_t gfp, s32 node) noexcept nogil
+cdef void slab_free(MM mm, s32 cache, pfn_t pfn, virt_t object) noexcept nogil
+@cython.locals(pfn=pfn_t)
+cpdef pfn_t virt_to_known_pfn(MM mm, virt_t object) noexcept nogil
+@cython.locals(s=cache_p, object=virt_t)
+cpdef virt_t kmem_cache_alloc_node(MM mm, s32 cache, gfp_t gfp, s32 node) noexcept nogil
+cpdef virt_t kmem_cache_alloc(MM mm, s32 cache, gfp_t gfp) noexcept nogil
+@cython.locals(pfn=pfn_t, page=page_p)
+cdef s32 cache_from_obj(MM mm, s32 cache, virt_t object) noexcept nogil
+@cython.locals(pfn=pfn_t)
+cpdef void kmem_cache_free(MM mm, s32 cache, virt_t object) noexcept nogil
+@cython.locals(done=s64, index=s64)
+cdef s64 __kmem_cache_alloc_bulk(MM mm, s32 cache, gfp_t gfp, u64 *objects, s64 count) noexcept nogil
+@cython.locals(index=s64)
+cdef void __kmem_cache_free_bulk(MM mm, u64 *objects, s64 count) noexcept nogil

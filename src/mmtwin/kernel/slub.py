@@ -1,0 +1,118 @@
+"""The entries of SLUB: objects of a cache, one or many, allocated and freed.
+
+mm/slub.c: kmem_cache_alloc_node(), kmem_cache_free(), kmem_cache_alloc_bulk(), kmem_cache_free_bulk().
+"""
+
+import cython
+
+if not cython.compiled:
+    from mmtwin.kernel.constants import (
+        COMPLAINT_BAD_ADDRESS,
+        COMPLAINT_INVALID_OBJECT,
+        COMPLAINT_NOT_SLAB,
+        COMPLAINT_WRONG_CACHE,
+        PG_slab,
+    )
+    from mmtwin.kernel.mm import complain
+    from mmtwin.kernel.ram import cache_at, pfn_to_page, virt_to_head_pfn, virt_to_pfn
+    from mmtwin.kernel.slub_alloc import alloc_bulk_from_slab, alloc_from_slab
+    from mmtwin.kernel.slub_defs import NUMA_NO_NODE, SLAB_CONSISTENCY_CHECKS
+    from mmtwin.kernel.slub_free import free_bulk_to_slab, free_to_slab, is_object
+    from mmtwin.kernel.slub_freelist import wipe_on_alloc, wipe_on_free
+    from mmtwin.kernel.trace import STEP_KMEM_CACHE_ALLOC, STEP_KMEM_CACHE_FREE, step
+
+
+def slab_alloc_node(mm, cache, gfp, node):
+    """slab_alloc_node(): an object, zeroed where the kernel zeroes, without a tracepoint; 0 on failure."""
+    object = alloc_from_slab(mm, cache, gfp, node)
+    if object and mm.contents:
+        wipe_on_alloc(mm, cache, object, gfp)
+    return object
+
+
+def slab_free(mm, cache, pfn, object):
+    """slab_free(): an object of the slab at `pfn`."""
+    if mm.contents and mm.has.init_on_free:
+        wipe_on_free(mm, cache, object)
+    free_to_slab(mm, cache, pfn, object, object, 1)
+
+
+def virt_to_known_pfn(mm, object):
+    """virt_to_head_page(), or -1 with a complaint where the machine has no memory."""
+    pfn = virt_to_pfn(mm, object)
+    if pfn < mm.min_pfn or pfn >= mm.max_pfn:
+        complain(mm, COMPLAINT_BAD_ADDRESS, object, -1)
+        return -1
+    return virt_to_head_pfn(mm, object)
+
+
+def kmem_cache_alloc_node(mm, cache, gfp, node):
+    """Allocates an object of a cache on a node (s32, -1: any); kmem_cache_alloc_node().
+
+    `cache`: s32, a number from kmem_cache_create(). `gfp`: gfp_t, the twin's bits. Returns the
+    object's address (u64), 0 if there is no memory.
+    """
+    object = slab_alloc_node(mm, cache, gfp, node)
+    s = cache_at(mm, cache)
+    step(mm, STEP_KMEM_CACHE_ALLOC, object, s.object_size, s.size, gfp, node, cache)
+    return object
+
+
+def kmem_cache_alloc(mm, cache, gfp):
+    """Allocates an object of a cache; kmem_cache_alloc(). See kmem_cache_alloc_node."""
+    return kmem_cache_alloc_node(mm, cache, gfp, NUMA_NO_NODE)
+
+
+def cache_from_obj(mm, cache, object):
+    """cache_from_obj(): the object's real cache, -1 if it is in none; complains of a wrong one.
+
+    The kernel looks only if free lists are hardened or the cache is checked.
+    """
+    pfn = virt_to_known_pfn(mm, object)
+    if pfn < 0:
+        return -1
+    page = pfn_to_page(mm, pfn)
+    if not page.flags & PG_slab:
+        complain(mm, COMPLAINT_NOT_SLAB, object, cache)
+        return -1
+    if page.cache != cache:
+        complain(mm, COMPLAINT_WRONG_CACHE, object, cache)
+    if not is_object(mm, pfn, object):
+        complain(mm, COMPLAINT_INVALID_OBJECT, object, page.cache)
+        return -1
+    return page.cache
+
+
+def kmem_cache_free(mm, cache, object):
+    """Frees an object of a cache; kmem_cache_free().
+
+    An address that is no object of a slab is left alone, with a complaint (mm.complaints) that names
+    what the kernel would have found; one of another cache goes back to that cache, as in the kernel.
+    """
+    cache = cache_from_obj(mm, cache, object)
+    if cache < 0:
+        return
+    step(mm, STEP_KMEM_CACHE_FREE, object, cache)
+    slab_free(mm, cache, virt_to_head_pfn(mm, object), object)
+
+
+def __kmem_cache_alloc_bulk(mm, cache, gfp, objects, count):
+    """kmem_cache_alloc_bulk() into a C array of u64: all `count` objects, or 0 and none."""
+    done = alloc_bulk_from_slab(mm, cache, gfp, objects, 0, count)
+    if done < count:
+        free_bulk_to_slab(mm, objects, 0, done)
+        return 0
+    if mm.contents:
+        for index in range(count):
+            wipe_on_alloc(mm, cache, objects[index], gfp)
+    return done
+
+
+def __kmem_cache_free_bulk(mm, objects, count):
+    """kmem_cache_free_bulk(), kfree_bulk() of a C array of u64, which it overwrites."""
+    if mm.contents and mm.has.init_on_free:
+        for index in range(count):
+            pfn = virt_to_head_pfn(mm, objects[index])
+            if pfn_to_page(mm, pfn).flags & PG_slab:
+                wipe_on_free(mm, pfn_to_page(mm, pfn).cache, objects[index])
+    free_bulk_to_slab(mm, objects, 0, count)

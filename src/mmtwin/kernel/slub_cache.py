@@ -1,0 +1,344 @@
+"""Caches: created, merged, shrunk, destroyed.
+
+mm/slab_common.c: kmem_cache_create(), find_mergeable(), kmem_cache_destroy(); mm/slub.c:
+kmem_cache_open(), __kmem_cache_shrink(), __kmem_cache_shutdown(). Plain Python: none of it is hot.
+"""
+
+from mmtwin.kernel import slub_layout
+from mmtwin.kernel.constants import COMPLAINT_BAD_CACHE, COMPLAINT_OBJECTS_REMAIN, PG_partial
+from mmtwin.kernel.lists import list_entries
+from mmtwin.kernel.slub_defs import (
+    SLAB_KMALLOC,
+    SLAB_MERGE_SAME,
+    SLAB_NEVER_MERGE,
+    SLAB_NO_USER_FLAGS,
+    SLAB_TYPESAFE_BY_RCU,
+)
+from mmtwin.kernel.slub_freelist import draw
+from mmtwin.kernel.slub_partial import flush_cpu_slab
+from mmtwin.kernel.slub_sheaf import destroy_sheaves, flush_sheaves, init_sheaves
+from mmtwin.kernel.slub_slab import discard_slab, rcu_free_slabs
+
+SHRINK_PROMOTE_MAX = 32
+
+
+class SlabError(ValueError):
+    """A request that the kernel would refuse or warn about."""
+
+
+def cache_record(mm, cache):
+    """The record of a cache as numpy sees it. Raises SlabError if there is no such cache."""
+    if not 0 <= cache < mm.nr_caches or not mm.view("cache")[cache]["alive"]:
+        raise SlabError(f"no slab cache has the number {cache}")
+    return mm.view("cache")[cache]
+
+
+def live_caches(mm):
+    """The numbers of all caches, oldest first."""
+    alive = mm.view("cache")["alive"]
+    return [number for number in range(mm.nr_caches) if alive[number]]
+
+
+def new_record(mm, name):
+    """An empty record for a cache: its number. Its lists are empty, all CPUs without slabs."""
+    cache = mm.nr_caches
+    if cache >= mm.max_caches:
+        raise SlabError(f"no room for a {cache + 1}th cache (Layout.max_caches)")
+    mm.nr_caches = cache + 1
+    mm.cache_names.append(name)
+    record = mm.view("cache")[cache]
+    record["alive"] = 1
+    record["refcount"] = 1
+    record["random_seq"] = -1
+    record["defrag_ratio"] = 1000
+    for cpu in range(mm.nr_cpus):
+        place = mm.view("cache_cpu")[cache * mm.nr_cpus + cpu]
+        place["tid"] = cpu
+        for field in ("slab", "partial", "sheaf_main", "sheaf_spare", "sheaf_rcu"):
+            place[field] = -1
+    for node in range(mm.nr_nodes):
+        place = mm.view("cache_node")[cache * mm.nr_nodes + node]
+        place["partial"] = mm.new_list_head()
+        place["barn_full"] = -1
+        place["barn_empty"] = -1
+    return cache
+
+
+def draw_random_seq(mm, cache):
+    """cache_random_seq_create(): the shuffled order of a slab's objects, as byte offsets.
+
+    Fisher-Yates with the twin's own draws. Slabs of one object have none.
+    """
+    record = mm.view("cache")[cache]
+    count = int(record["oo_objects"])
+    if count < 2:
+        return
+    order = list(range(count))
+    for place in range(count - 1, 0, -1):
+        other = draw(mm) % (place + 1)
+        order[place], order[other] = order[other], order[place]
+    set_random_seq(mm, cache, [number * int(record["size"]) for number in order])
+
+
+def set_random_seq(mm, cache, offsets):
+    """Gives a cache its shuffled order: byte offsets into a slab, without red_left_pad."""
+    record = mm.view("cache")[cache]
+    if not len(offsets):
+        record["random_seq"] = -1
+        return
+    start = mm.next_random_seq
+    store = mm.view("random_seq")
+    if start + len(offsets) > len(store):
+        raise SlabError("no room for another random_seq")
+    store[start : start + len(offsets)] = offsets
+    record["random_seq"] = start
+    mm.next_random_seq = start + len(offsets)
+
+
+def lay_out(mm, cache, object_size, align, flags, ctor=0, freeptr_offset=None, sheaf_asked=0):
+    """kmem_cache_open(): fills a record's layout, orders and limits. Raises SlabError if none fits."""
+    has = mm.view("has")[0]
+    record = mm.view("cache")[cache]
+    page_size = 1 << mm.page_shift
+    layout = slub_layout.object_layout(has, object_size, align, flags, bool(ctor), freeptr_offset)
+    size = layout["size"]
+    choose = mm.policy.get("calculate_order", slub_layout.calculate_order)
+    order = choose(has, size, page_size, mm.nr_orders, mm.nr_cpus, mm.nr_cpus)
+    if order < 0:
+        raise SlabError(f"objects of {size} bytes fit into no block of pages")
+    record["object_size"] = object_size
+    record["align"] = align
+    record["ctor"] = ctor
+    for field, value in layout.items():
+        record[field] = value
+    record["oo_order"] = order
+    record["oo_objects"] = (page_size << order) // size
+    record["min_order"] = slub_layout.get_order(size, page_size)
+    record["min_objects"] = (page_size << int(record["min_order"])) // size
+    record["allocflags"] = slub_layout.allocation_flags(has, flags, order)
+    record["min_partial"] = slub_layout.minimum_partial(size)
+    objects, slabs = slub_layout.cpu_partial_limits(
+        has, size, page_size, int(record["oo_objects"]), flags
+    )
+    record["cpu_partial"] = objects
+    record["cpu_partial_slabs"] = slabs
+    record["sheaf_capacity"] = 0
+    if not flags & SLAB_KMALLOC:
+        record["sheaf_capacity"] = slub_layout.sheaf_capacity(
+            has, size, page_size, flags, sheaf_asked, lambda wanted: kmalloc_roundup(has, wanted)
+        )
+
+
+def kmalloc_roundup(has, size):
+    """kmalloc_size_roundup() of a size that a kmalloc cache serves, by the rule alone."""
+    smallest = max(has.kmalloc_minalign, has.kmalloc_dma_align)
+    if smallest <= 32 and 64 < size <= 96:
+        return 96
+    if smallest <= 64 and 128 < size <= 192:
+        return 192
+    return max(1 << (size - 1).bit_length(), smallest)
+
+
+def kmem_cache_flags(has, flags):
+    """kmem_cache_flags(): with those that slub_debug= sets on every cache."""
+    return flags if flags & SLAB_NO_USER_FLAGS else flags | has.slub_debug_flags
+
+
+def slab_unmergeable(has, record):
+    """slab_unmergeable(): whether no other cache may share this one."""
+    return bool(
+        not has.slab_merge
+        or int(record["flags"]) & SLAB_NEVER_MERGE
+        or record["ctor"]
+        or (has.usercopy_unmergeable and record["usersize"])
+        or record["refcount"] < 0
+    )
+
+
+def find_mergeable(mm, size, align, flags, ctor=0):
+    """find_mergeable(): the oldest cache that can serve objects of this size as well, or -1.
+
+    At most 7 bytes larger, of a compatible alignment, with the same SLAB_MERGE_SAME flags.
+    """
+    has = mm.view("has")[0]
+    flags = kmem_cache_flags(has, flags)
+    if not has.slab_merge or ctor or flags & SLAB_NEVER_MERGE:
+        return -1
+    size = slub_layout.align_up(size, slub_layout.WORD)
+    align = slub_layout.calculate_alignment(has, flags, align, size)
+    size = slub_layout.align_up(size, align)
+    for cache in live_caches(mm):
+        record = mm.view("cache")[cache]
+        theirs = int(record["size"])
+        if slab_unmergeable(has, record) or size > theirs:
+            continue
+        if (flags ^ int(record["flags"])) & SLAB_MERGE_SAME:
+            continue
+        if theirs % align == 0 and theirs - size < slub_layout.WORD:
+            return cache
+    return -1
+
+
+def kmem_cache_create(
+    mm,
+    name,
+    size,
+    align=0,
+    flags=0,
+    *,
+    useroffset=0,
+    usersize=0,
+    ctor=0,
+    freeptr_offset=None,
+    sheaf_capacity=0,
+):
+    """Creates a cache of objects of `size` bytes, or finds one to share: its number.
+
+    `align` in bytes, `flags` SLAB_*; `useroffset`, `usersize`: the region that user space may copy;
+    `ctor`: a number other than 0 if objects are constructed; `freeptr_offset`, `sheaf_capacity`: of
+    struct kmem_cache_args. Raises SlabError as kmem_cache_create() returns NULL.
+    mm/slab_common.c: kmem_cache_create_usercopy(), __kmem_cache_create_args() since 6.12.
+    """
+    has = mm.view("has")[0]
+    if not name or size < 1 or size > (1 << (mm.page_shift + mm.nr_orders - 1)):
+        mm.complaints.append({"kind": COMPLAINT_BAD_CACHE, "address": 0, "detail": size})
+        raise SlabError(f"kmem_cache_create({name!r}): bad size {size}")
+    if align < 0 or align & (align - 1):
+        raise SlabError(f"kmem_cache_create({name!r}): alignment {align} is no power of two")
+    if (useroffset and not usersize) or useroffset + usersize > size:
+        useroffset = usersize = 0
+    if not usersize:
+        cache = find_mergeable(mm, size, align, flags, ctor)
+        if cache >= 0:
+            record = mm.view("cache")[cache]
+            record["refcount"] += 1
+            record["object_size"] = max(int(record["object_size"]), size)
+            record["inuse"] = max(int(record["inuse"]), slub_layout.align_up(size, slub_layout.WORD))
+            mm.cache_aliases.setdefault(cache, []).append(name)
+            return cache
+    flags = kmem_cache_flags(has, flags)
+    cache = new_record(mm, name)
+    record = mm.view("cache")[cache]
+    align = slub_layout.calculate_alignment(has, flags, align, size)
+    try:
+        lay_out(mm, cache, size, align, flags, ctor, freeptr_offset, sheaf_capacity)
+    except SlabError:
+        record["alive"] = 0
+        raise
+    record["useroffset"] = useroffset
+    record["usersize"] = usersize
+    set_up(mm, cache)
+    return cache
+
+
+def set_up(mm, cache):
+    """kmem_cache_open(): what a new cache draws, and its first sheaves."""
+    has = mm.view("has")[0]
+    record = mm.view("cache")[cache]
+    if has.freelist_hardened:
+        record["random"] = draw(mm)
+    if has.freelist_random:
+        draw_random_seq(mm, cache)
+    init_sheaves(mm, cache)
+
+
+def node_record(mm, cache, node):
+    """The record of a cache's node as numpy sees it."""
+    return mm.view("cache_node")[cache * mm.nr_nodes + node]
+
+
+def relink(mm, head, entries):
+    """Makes a list hold these entries, in this order."""
+    pages = mm.view("page")
+    chain = [head, *entries, head]
+    for before, after in zip(chain, chain[1:], strict=False):
+        pages["next"][before] = after
+        pages["prev"][after] = before
+
+
+def take_empty(mm, cache, node):
+    """Takes the empty slabs off a node's partial list: (them, the rest), each in order."""
+    pages = mm.view("page")
+    n = node_record(mm, cache, node)
+    entries = list_entries(mm, int(n["partial"]))
+    empty = [pfn for pfn in entries if not pages["inuse"][pfn]]
+    rest = [pfn for pfn in entries if pages["inuse"][pfn]]
+    relink(mm, int(n["partial"]), rest)
+    n["nr_partial"] = len(rest)
+    for pfn in empty:
+        pages["flags"][pfn] &= ~PG_partial
+    return empty, rest
+
+
+def shrink_node(mm, cache, node):
+    """__kmem_cache_do_shrink(): frees a node's empty slabs, puts the fullest first.
+
+    Slabs with up to 32 free objects come before the others, fewest first, each number's turned round.
+    """
+    pages = mm.view("page")
+    empty, rest = take_empty(mm, cache, node)
+    free = {pfn: int(pages["objects"][pfn]) - int(pages["inuse"][pfn]) for pfn in rest}
+    promoted = [pfn for pfn in reversed(rest) if free[pfn] <= SHRINK_PROMOTE_MAX]
+    promoted.sort(key=free.__getitem__)
+    others = [pfn for pfn in rest if free[pfn] > SHRINK_PROMOTE_MAX]
+    relink(mm, int(node_record(mm, cache, node)["partial"]), promoted + others)
+    for pfn in reversed(empty):
+        discard_slab(mm, cache, pfn)
+    return int(node_record(mm, cache, node)["nr_slabs"]) > 0
+
+
+def kmem_cache_shrink(mm, cache):
+    """Frees the empty slabs of a cache and sorts its partial lists; kmem_cache_shrink().
+
+    Returns whether slabs remain. Raises SlabError if there is no such cache.
+    """
+    cache_record(mm, cache)
+    flush_all(mm, cache)
+    return any([shrink_node(mm, cache, node) for node in range(mm.nr_nodes)])
+
+
+def flush_all(mm, cache):
+    """flush_all(): what the CPUs keep goes to the nodes' lists."""
+    running = mm.cpu
+    for cpu in range(mm.nr_cpus):
+        mm.cpu = cpu
+        flush_sheaves(mm, cache)
+        flush_cpu_slab(mm, cache, cpu)
+    mm.cpu = running
+
+
+def kmem_cache_destroy(mm, cache):
+    """Gives a cache up; kmem_cache_destroy().
+
+    A shared cache loses one user. Objects that remain are complained of (mm.complaints) and the cache
+    stays, dead, as in the kernel. Slabs of a SLAB_TYPESAFE_BY_RCU cache are freed after a grace period
+    for which it waits. Returns whether the cache is gone. Raises SlabError if there is no such cache.
+    """
+    record = cache_record(mm, cache)
+    record["refcount"] -= 1
+    if record["refcount"] > 0:
+        return False
+    flush_all(mm, cache)
+    for node in range(mm.nr_nodes):
+        for pfn in reversed(take_empty(mm, cache, node)[0]):
+            discard_slab(mm, cache, pfn)
+    slabs = sum(int(node_record(mm, cache, node)["nr_slabs"]) for node in range(mm.nr_nodes))
+    if slabs:
+        mm.complaints.append(
+            {"kind": COMPLAINT_OBJECTS_REMAIN, "address": first_page(mm, cache), "detail": cache}
+        )
+        record["dead"] = 1
+        return False
+    destroy_sheaves(mm, cache)
+    if int(record["flags"]) & SLAB_TYPESAFE_BY_RCU:
+        rcu_free_slabs(mm, -1)  # slab_caches_to_rcu_destroy_workfn(): rcu_barrier()
+    record["alive"] = 0
+    return True
+
+
+def first_page(mm, cache):
+    """The address of a cache's first partial slab, 0 if it has none."""
+    for node in range(mm.nr_nodes):
+        for pfn in list_entries(mm, int(node_record(mm, cache, node)["partial"])):
+            return mm.page_offset + (pfn << mm.page_shift)
+    return 0

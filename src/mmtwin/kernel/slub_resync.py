@@ -1,0 +1,220 @@
+"""Objects taken and given back where a recorded kernel says so, after the twin predicted another.
+
+`take_object` allocates one given object wherever it lies free; `put_back` undoes an allocation;
+`make_cpu_slab` gives the CPU the slab that the kernel evidently allocates from.
+"""
+
+import cython
+
+if not cython.compiled:
+    from mmtwin.kernel.constants import PG_partial, PG_slab
+    from mmtwin.kernel.ram import (
+        cache_at,
+        cache_cpu_of,
+        cache_node_of,
+        pfn_to_page,
+        virt_to_head_pfn,
+        virt_to_pfn,
+    )
+    from mmtwin.kernel.slub_alloc import node_match
+    from mmtwin.kernel.slub_defs import TO_HEAD
+    from mmtwin.kernel.slub_free import is_object
+    from mmtwin.kernel.slub_freelist import get_freepointer, kmem_cache_debug, set_freepointer
+    from mmtwin.kernel.slub_partial import add_partial, flush_slab, remove_partial
+    from mmtwin.kernel.slub_slab import numa_node_id, pfmemalloc_match
+
+
+
+
+def slab_of(mm, cache, object):
+    """The pfn of the slab of this cache that has an object at this address, or -1."""
+    pfn = virt_to_pfn(mm, object)
+    if pfn < mm.min_pfn or pfn >= mm.max_pfn:
+        return -1
+    pfn = virt_to_head_pfn(mm, object)
+    page = pfn_to_page(mm, pfn)
+    if not page.flags & PG_slab or page.cache != cache or not is_object(mm, pfn, object):
+        return -1
+    return pfn
+
+
+def find_before(mm, s, head, object):
+    """The object before this one on a free list, 0 if it is the first, 1 if it is not there."""
+    before = 0
+    entry = head
+    while entry and entry != object:
+        before = entry
+        entry = get_freepointer(mm, s, entry)
+    return before if entry else 1
+
+
+def cpu_of_slab(mm, cache, pfn):
+    """The CPU whose slab it is, or -1."""
+    for cpu in range(mm.nr_cpus):
+        if cache_cpu_of(mm, cache, cpu).slab == pfn:
+            return cpu
+    return -1
+
+
+def leave_cpu_partial(mm, cache, pfn):
+    """Takes a slab off whichever CPU partial list it is on."""
+    for cpu in range(mm.nr_cpus):
+        c = cache_cpu_of(mm, cache, cpu)
+        before = -1
+        entry = c.partial
+        while entry >= 0 and entry != pfn:
+            before = entry
+            entry = pfn_to_page(mm, entry).next
+        if entry >= 0:
+            if before >= 0:
+                pfn_to_page(mm, before).next = pfn_to_page(mm, pfn).next
+            else:
+                c.partial = pfn_to_page(mm, pfn).next
+            pfn_to_page(mm, pfn).next = -1
+            return
+
+
+def take_from_cpu(mm, cache, pfn, object):
+    """Takes an object off the free list of the CPU that owns its slab."""
+    cpu = cpu_of_slab(mm, cache, pfn)
+    if cpu < 0:
+        return False
+    s = cache_at(mm, cache)
+    c = cache_cpu_of(mm, cache, cpu)
+    before = find_before(mm, s, c.freelist, object)
+    if before == 1:
+        return False
+    if before:
+        set_freepointer(mm, s, before, get_freepointer(mm, s, object))
+    else:
+        c.freelist = get_freepointer(mm, s, object)
+    c.tid += mm.has.tid_step
+    return True
+
+
+def take_from_slab(mm, cache, pfn, object):
+    """Takes an object off its slab's own free list; a slab that is full then leaves its list."""
+    s = cache_at(mm, cache)
+    page = pfn_to_page(mm, pfn)
+    before = find_before(mm, s, page.freelist, object)
+    if before == 1:
+        return False
+    if before:
+        set_freepointer(mm, s, before, get_freepointer(mm, s, object))
+    else:
+        page.freelist = get_freepointer(mm, s, object)
+    page.inuse += 1
+    if page.freelist or cpu_of_slab(mm, cache, pfn) >= 0:
+        return True
+    if page.flags & PG_partial:
+        remove_partial(mm, cache, pfn)
+    else:
+        leave_cpu_partial(mm, cache, pfn)
+    page.frozen = 0
+    return True
+
+
+def take_object(mm, cache, object):
+    """Allocates the object at this address, wherever it lies free. Returns whether it was free.
+
+    Everything else keeps its order; a slab that becomes full leaves the partial list it is on.
+    """
+    pfn = slab_of(mm, cache, object)
+    if pfn < 0:
+        return False
+    return take_from_cpu(mm, cache, pfn, object) or take_from_slab(mm, cache, pfn, object)
+
+
+def put_back(mm, cache, object):
+    """Undoes an allocation: the object is the first free one again where it came from.
+
+    On the free list of this CPU if it owns the slab, else on the slab's own. Returns False if no
+    object has the address or it is free already.
+    """
+    pfn = slab_of(mm, cache, object)
+    if pfn < 0 or object_state(mm, cache, object) != 1:
+        return False
+    s = cache_at(mm, cache)
+    page = pfn_to_page(mm, pfn)
+    c = cache_cpu_of(mm, cache, mm.cpu)
+    if c.slab == pfn:
+        set_freepointer(mm, s, object, c.freelist)
+        c.freelist = object
+        c.tid += mm.has.tid_step
+        return True
+    set_freepointer(mm, s, object, page.freelist)
+    if not page.freelist and cpu_of_slab(mm, cache, pfn) < 0:
+        add_partial(mm, cache, pfn, TO_HEAD)
+    page.freelist = object
+    page.inuse -= 1
+    return True
+
+
+def make_cpu_slab(mm, cache, object):
+    """Makes the slab that holds this object the CPU's, as an allocation from it shows it to be.
+
+    The CPU's slab of before is flushed, the new one leaves the list it is on. False if there is no
+    such slab, another CPU owns it, or the cache is a debug cache, whose CPUs own none.
+    """
+    pfn = slab_of(mm, cache, object)
+    s = cache_at(mm, cache)
+    if pfn < 0 or kmem_cache_debug(s) or not mm.has.slub_cpu_slabs:
+        return False
+    c = cache_cpu_of(mm, cache, mm.cpu)
+    if c.slab == pfn:
+        return True
+    if cpu_of_slab(mm, cache, pfn) >= 0:
+        return False
+    page = pfn_to_page(mm, pfn)
+    if page.flags & PG_partial:
+        remove_partial(mm, cache, pfn)
+    else:
+        leave_cpu_partial(mm, cache, pfn)
+    flush_slab(mm, cache, mm.cpu)
+    c.slab = pfn
+    c.freelist = page.freelist
+    page.freelist = 0
+    page.inuse = page.objects
+    page.frozen = 1
+    return True
+
+
+def object_state(mm, cache, object):
+    """Whether an object is live (1) or free (0); -1 if no object of this cache has the address."""
+    pfn = slab_of(mm, cache, object)
+    if pfn < 0:
+        return -1
+    s = cache_at(mm, cache)
+    cpu = cpu_of_slab(mm, cache, pfn)
+    if find_before(mm, s, pfn_to_page(mm, pfn).freelist, object) != 1:
+        return 0
+    if cpu >= 0 and find_before(mm, s, cache_cpu_of(mm, cache, cpu).freelist, object) != 1:
+        return 0
+    return 1
+
+
+def next_object(mm, cache, gfp, node):
+    """The object that the next allocation takes, 0 if that needs a new slab; changes nothing.
+
+    Tells a replay whether an allocation was decided before or after an interrupt whose events stand
+    before its own. Other nodes' lists are not looked at.
+    """
+    c = cache_cpu_of(mm, cache, mm.cpu)
+    if c.slab >= 0 and node_match(mm, c.slab, node) and pfmemalloc_match(mm, c.slab, gfp):
+        if c.freelist:
+            return c.freelist
+        if pfn_to_page(mm, c.slab).freelist:
+            return pfn_to_page(mm, c.slab).freelist
+    pfn = c.partial
+    while pfn >= 0:
+        if node_match(mm, pfn, node) and pfmemalloc_match(mm, pfn, gfp):
+            return pfn_to_page(mm, pfn).freelist
+        pfn = pfn_to_page(mm, pfn).next
+    n = cache_node_of(mm, cache, numa_node_id(mm) if node < 0 else node)
+    head = n.partial
+    pfn = pfn_to_page(mm, head).next
+    while pfn != head:
+        if pfmemalloc_match(mm, pfn, gfp):
+            return pfn_to_page(mm, pfn).freelist
+        pfn = pfn_to_page(mm, pfn).next
+    return 0
