@@ -31,6 +31,7 @@ def proc_truth(
     cma: Sequence[tuple[int, int]] = (),
     pcp: PcpLists | None = None,
     hints: SlabHints | None = None,
+    heads: Sequence[tuple[int, int]] | None = None,
 ) -> dict[str, Any]:
     """What /proc tells, in a truth's form: the input of `build_from_truth`."""
     types = guess_pageblocks(profile, zones, kpageflags, pagetypes, cma)
@@ -48,7 +49,7 @@ def proc_truth(
         buddy.append({"name": zone.name, "node": zone.node, "free": free, "pcp": sets})
     caches = slab_truth(
         profile, slabs, attributes or {}, kpageflags, layout.page_offset, hints or SlabHints(),
-        layout.seed,
+        layout.seed, heads,
     )
     return {"buddy": buddy, "pageblocks": types, "slab": caches}
 
@@ -67,7 +68,8 @@ def build_from_proc(
 
     `zones`, `pagetypes`, `slabs`: parsed zoneinfo, pagetypeinfo, slabinfo; `kpageflags`: u64 by
     pfn; `attributes`: /sys/kernel/slab by cache; `known`: `cma` (ranges of pfns), `pcp` (lists of
-    the CPUs), `hints` (SlabHints). Raises ValueError if the texts contradict each other.
+    the CPUs), `hints` (SlabHints), `heads` (the slabs). Raises ValueError if the texts contradict
+    each other.
     """
     truth = proc_truth(
         profile, layout, zones, pagetypes, kpageflags, slabs, attributes, **known

@@ -170,10 +170,14 @@ def slab_truth(
     page_offset: int,
     hints: SlabHints,
     seed: int,
+    heads: Sequence[tuple[int, int]] | None = None,
 ) -> list[dict[str, Any]]:
-    """The `slab` part of a truth, as far as /proc and the hints tell it; newest cache first."""
+    """The `slab` part of a truth, as far as /proc and the hints tell it; newest cache first.
+
+    `heads`: (first pfn, pages) of the slabs, else those that `flags` (kpageflags) shows.
+    """
     draw = random.Random(seed)
-    owners = deal_slabs(lines, slab_heads(flags), hints)
+    owners = deal_slabs(lines, slab_heads(flags) if heads is None else heads, hints)
     caches = []
     for line in lines:
         entry = cache_entry(profile, line, attributes.get(line.name, {}), draw)

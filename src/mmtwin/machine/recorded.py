@@ -13,6 +13,7 @@ from mmtwin.kernel.layout import Layout
 from mmtwin.kernel.mm import MM
 from mmtwin.machine.from_proc import PcpLists, build_from_proc
 from mmtwin.machine.from_truth import build_from_truth, truth_addresses
+from mmtwin.machine.history import BootHistory
 from mmtwin.machine.layouts import find_page_offset, layout_of
 from mmtwin.machine.proc_pages import guess_pageblocks
 from mmtwin.machine.proc_slab import SlabHints
@@ -72,12 +73,17 @@ def zones_at(recording: Any, name: str | None = None) -> list[ZoneText]:
 
 
 def layout_of_recording(
-    recording: Any, addresses: Iterable[int] = (), profile: Profile | None = None, **settings: Any
+    recording: Any,
+    addresses: Iterable[int] = (),
+    profile: Profile | None = None,
+    page_offset: int | None = None,
+    **settings: Any,
 ) -> Layout:
     """The Layout of a recorded machine.
 
     `addresses`: some addresses of objects that its events name: with them the direct map is found
-    even where the kernel moved it (KASLR); a truth names enough of them itself.
+    even where the kernel moved it (KASLR); a truth names enough of them itself. `page_offset`: the
+    address of pfn 0, where the caller knows it.
     """
     profile = profile or profile_of(recording)
     zones = zones_at(recording)
@@ -88,7 +94,9 @@ def layout_of_recording(
         if not seen and snapshot.has_truth:
             seen = truth_addresses(snapshot.truth)
     start, end = min(a for a, _ in ranges) << shift, max(b for _, b in ranges) << shift
-    offset = find_page_offset(profile, start, end, seen)
+    offset = page_offset
+    if offset is None:
+        offset = find_page_offset(profile, start, end, seen)
     nodes = 1 + max(zone.node for zone in zones)
     return layout_of(
         profile, ranges, cpus=recording.machine.cpus, nodes=nodes, page_offset=offset, **settings
@@ -164,6 +172,55 @@ def machine_at_proc(
         pcp=pcp,
         hints=hints,
     )
+
+
+def machine_at_boot(
+    recording: Any, history: BootHistory, layout: Layout | None = None,
+    profile: Profile | None = None,
+) -> MM:
+    """The state before the first event, made from what the events tell of it.
+
+    `history` has seen the events up to the first snapshot's `SNAPB NAME/kpageflags`. What was
+    allocated before tracing stays in use: pages as the kernel's own, slabs full but for the
+    objects that events later take. Raises ValueError if no snapshot has zoneinfo, pagetypeinfo
+    and kpageflags.
+    """
+    profile = profile or profile_of(recording)
+    layout = layout or layout_of_recording(recording, profile=profile)
+    snapshot = first_snapshot(recording)
+    flags = snapshot.array("kpageflags")
+    lines = parse_slabinfo(snapshot.text("slabinfo")) if "slabinfo" in snapshot else []
+    heads = history.boot_slabs(flags)
+    return build_from_proc(
+        profile,
+        layout,
+        boot_zones(zones_at(recording, snapshot.name)),
+        parse_pagetypeinfo(snapshot.text("pagetypeinfo")),
+        history.boot_flags(flags),
+        history.boot_lines(lines, flags),
+        own_attributes(recording),
+        cma=cma_areas(recording),
+        hints=history.hints(heads),
+        heads=heads,
+    )
+
+
+def first_snapshot(recording: Any) -> Any:
+    """The snapshot that a state can be made from; "start" if there is one of that name."""
+    names = sorted(recording.snapshots, key=lambda name: name != "start")
+    for name in names:
+        snapshot = recording.snapshots[name]
+        if all(file in snapshot for file in ("zoneinfo", "pagetypeinfo", "kpageflags")):
+            return snapshot
+    raise ValueError(f"{recording.path} has no snapshot with zoneinfo, pagetypeinfo, kpageflags")
+
+
+def boot_zones(zones: list[ZoneText]) -> list[ZoneText]:
+    """Zones as trace_init() finds them: per-CPU lists still have their boot sizes."""
+    for zone in zones:
+        for said in zone.pagesets:
+            said.update(high=0, batch=1)
+    return zones
 
 
 def twin_gfp_of(recording: Any) -> list[int]:
