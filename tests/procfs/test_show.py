@@ -138,6 +138,17 @@ def test_slab_folders_without_a_base(twin):
             assert shown[entry.name] == entry
 
 
+def test_merged_caches_are_links(twin):
+    mm, _ = twin
+    number = mm.cache_names.index("files_cache")
+    target = {e.name: e for e in slab_show.show(mm)}["files_cache"]
+    folder = getattr(target, "target", target.name)
+    mm.cache_aliases[number] = ["another"]
+    shown = {entry.name: entry for entry in slab_show.show(mm)}
+    del mm.cache_aliases[number]
+    assert shown["another"] == sys_kernel_slab.SlabAlias("another", folder)
+
+
 def test_kpageflags_count_free_and_slab_pages(twin):
     mm, folder = twin
     flags = kpageflags.show(mm)

@@ -16,7 +16,8 @@ from mmtwin.procfs.sys_kernel_slab import (
     SlabCount,
     resolve,
 )
-from mmtwin.versions.proc_items import SLAB_ATTRIBUTES, names
+from mmtwin.versions.proc_items import SLAB_ATTRIBUTES
+from mmtwin.versions.proc_items import names as item_names
 
 if TYPE_CHECKING:
     from mmtwin.kernel.mm import MM
@@ -86,8 +87,8 @@ def own_entries(mm: MM) -> list[Entry]:
         if folder in entries:
             continue  # the kernel too makes no second folder of a name
         entries[folder] = SlabAttributes(folder, attributes(mm, number))
-        if folder != name:
-            entries[name] = SlabAlias(name, folder)
+        names = [*mm.cache_aliases.get(number, ()), *([name] if folder != name else ())]
+        entries.update((alias, SlabAlias(alias, folder)) for alias in names)
     return list(entries.values())
 
 
@@ -129,7 +130,7 @@ def attributes(mm: MM, number: int) -> dict[str, str]:
     values["ctor"] = f"ctor_{int(cache['ctor'])}" if cache["ctor"] else ""
     values["remote_node_defrag_ratio"] = str(int(cache["defrag_ratio"]) // 10)
     values["failslab"] = values["skip_kfence"] = "0"
-    return {name: values[name] for name in names(SLAB_ATTRIBUTES, profile_of(mm))}
+    return {name: values[name] for name in item_names(SLAB_ATTRIBUTES, profile_of(mm))}
 
 
 def counts(mm: MM, number: int) -> dict[str, str]:
