@@ -10,12 +10,14 @@ from mmtwin.recordings.errors import RecordingError
 if TYPE_CHECKING:
     from mmtwin.recordings.opening import default_recording_path, open_recording
     from mmtwin.recordings.recording import Recording
+    from mmtwin.recordings.writer import import_recording
 
-__all__ = ["Recording", "RecordingError", "default_recording_path", "open_recording"]
+__all__ = ["Recording", "RecordingError", "default_recording_path", "import_recording", "open_recording"]
 
 HOMES = {
     "Recording": "mmtwin.recordings.recording",
     "default_recording_path": "mmtwin.recordings.opening",
+    "import_recording": "mmtwin.recordings.writer",
     "open_recording": "mmtwin.recordings.opening",
 }
 

@@ -1,6 +1,5 @@
 """The lab's data sets, packed or unpacked: raw ring-buffer pages with their format files, snapshots, truth."""
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -17,6 +16,7 @@ from mmtwin.recordings.interner import Interner
 from mmtwin.recordings.machine import read_machine, read_meta
 from mmtwin.recordings.recording import Recording, Tables
 from mmtwin.recordings.ring_buffer import PageDecoder
+from mmtwin.recordings.shapes import parse_json
 from mmtwin.recordings.snapshot import Snapshot
 from mmtwin.recordings.stream import Events, Lane, Numbering, Summary, merge, own
 from mmtwin.recordings.symbols import Symbols, parse_kallsyms
@@ -168,10 +168,7 @@ class LabRecording(Recording):
         if "files.json" not in self.store.sizes:
             return {}
         where = self.store.where("files.json")
-        try:
-            value = json.loads(self.store.read("files.json"))
-        except (ValueError, RecursionError) as error:
-            raise RecordingError(where, f"not JSON: {error!s:.200}", getattr(error, "pos", 0)) from None
+        value = parse_json(self.store.read("files.json"), where)
         if not isinstance(value, dict):
             raise RecordingError(where, "not a JSON object", 0)
         return value

@@ -1,12 +1,12 @@
 """The machine that a recording was made on: its kernel, processor architecture, memory and configuration."""
 
-import json
 import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from mmtwin.recordings.archive import Store
 from mmtwin.recordings.errors import RecordingError
+from mmtwin.recordings.shapes import parse_json
 
 ARCHITECTURES = {"amd64": "x86_64", "x86_64": "x86_64", "x86": "x86_64", "arm64": "arm64", "aarch64": "arm64"}
 CONFIG = re.compile(r'^(CONFIG_\w+)=(?:"(.*)"|(.*))$', re.M)
@@ -81,11 +81,9 @@ def read_meta(store: Store) -> dict[str, Any]:
     """The meta.json of a lab data set. Raises RecordingError if it is not an object."""
     where = store.where("meta.json")
     try:
-        meta = json.loads(store.read("meta.json"))
+        meta = parse_json(store.read("meta.json"), where)
     except KeyError:
         raise RecordingError(where, "missing") from None
-    except (ValueError, RecursionError) as error:
-        raise RecordingError(where, f"not JSON: {error!s:.200}", getattr(error, "pos", 0)) from None
     if not isinstance(meta, dict):
         raise RecordingError(where, "not a JSON object", 0)
     for name, kind in (("flavour", str), ("arch", str), ("smp", int), ("mem", int), ("cmdline", str)):

@@ -24,6 +24,10 @@ def open_recording(path: str | Path | None = None, machine: RecordedMachine | No
     """
     place = Path(path) if path is not None else default_recording_path()
     if place.is_dir():
+        if (place / "recording.json").is_file():
+            from mmtwin.recordings.native import NativeRecording
+
+            return NativeRecording(place)
         if (place / "meta.json").is_file():
             from mmtwin.recordings.lab import LabRecording
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmtwin.recordings.errors import RecordingError
 from mmtwin.recordings.machine import RecordedMachine
@@ -170,6 +170,11 @@ class Recording:
     def static(self, name: str) -> str:
         """Such a text. Raises KeyError if there is none of that name."""
         return self._static(name)
+
+    @cached_property
+    def files(self) -> dict[str, Any]:
+        """The files that processes mapped: path -> `dev`, `inode`, `size`, `elf_head_base64`; {} if it does not say."""
+        return {}
 
     @cached_property
     def symbols(self) -> Symbols:

@@ -1,7 +1,6 @@
 """What a recording shows of its kernel at marked moments: /proc and /sys texts, arrays, processes, the truth."""
 
 import gzip
-import json
 import zlib
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmtwin.recordings.errors import RecordingError
+from mmtwin.recordings.shapes import NUMBERS, parse_json, shape_fault
 
 TRUTH_LIMIT = 1 << 30  # bytes of JSON
 ARRAYS = {"kpageflags": 1, "kpagecount": 1, "pagemap.u64x3": 2}  # u64 numbers in an entry
@@ -100,19 +100,13 @@ def parse_truth(data: bytes, where: str) -> dict[str, Any]:
     """A truth file, gzipped or not. Raises RecordingError if it is not as the format says."""
     if data[:2] == b"\x1f\x8b":
         data = unzip(data, where)
-    try:
-        truth = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise RecordingError(where, f"not JSON: {error!s:.200}", getattr(error, "pos", 0)) from None
+    truth = parse_json(data, where)
     fault = truth_fault(truth)
     if fault:
         raise RecordingError(where, fault, 0)
     return dict(truth)
 
 
-# Shapes: int; [shape] a list; {"*": shape} an object of any keys; {key: shape} with those keys at least
-# ("key?" may be missing or null); "text"; None anything.
-NUMBERS = [int]
 SLAB = {
     "pfn": int, "inuse": int, "objects": int, "frozen": int, "free": NUMBERS, "where": "text", "live": NUMBERS,
     "cpufree?": NUMBERS, "pobjects?": int,
@@ -154,36 +148,4 @@ def truth_fault(truth: object) -> str:
         for cpu in zone["pcp"]:
             if not all(key.isascii() and key.isdigit() and len(key) < 5 for key in cpu["lists"]):
                 return "truth.buddy.pcp.lists: an index that is no number"
-    return ""
-
-
-def shape_fault(value: object, shape: Any, place: str) -> str:
-    """Where a JSON value differs from a shape, "" if nowhere."""
-    if shape is None:
-        return ""
-    if shape is int:
-        return "" if type(value) is int and -(1 << 63) <= value < 1 << 64 else f"{place}: no 64-bit number"
-    if shape == "text":
-        return "" if isinstance(value, str) else f"{place}: no text"
-    if isinstance(shape, list):
-        if not isinstance(value, list):
-            return f"{place}: no list"
-        if shape == NUMBERS and all(type(item) is int for item in value):
-            good = not value or (min(value) >= -(1 << 63) and max(value) < 1 << 64)
-            return "" if good else f"{place}: a number of more than 64 bits"
-        faults = (shape_fault(item, shape[0], f"{place}[{at}]") for at, item in enumerate(value))
-        return next(filter(None, faults), "")
-    if not isinstance(value, dict):
-        return f"{place}: no object"
-    if "*" in shape:
-        faults = (shape_fault(item, shape["*"], f"{place}.{key}") for key, item in value.items())
-        return next(filter(None, faults), "")
-    for key, inner in shape.items():
-        name = key.removesuffix("?")
-        item = value.get(name)
-        if item is None and key.endswith("?"):
-            continue
-        fault = f"{place}.{name}: missing" if item is None and inner else shape_fault(item, inner, f"{place}.{name}")
-        if fault:
-            return fault
     return ""

@@ -12,27 +12,34 @@ ADDRESS = re.compile(r"[0-9a-fA-F]{1,16}")
 
 
 class Symbols:
-    """Functions by address, ascending. `addresses[i]` is the start of `names[i]`."""
+    """Functions by address, ascending: `names[i]` begins at `addresses[i]` and ends before `ends[i]`.
 
-    def __init__(self, pairs: Iterable[tuple[int, str]]) -> None:
-        ordered = sorted(dict(reversed(list(pairs))).items())
-        self.addresses = [address for address, _name in ordered]
-        self.names = [name for _address, name in ordered]
+    `pairs` are (address, name); of several names for an address the first counts. Without `ends` a function reaches
+    to the next one.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[int, str]], ends: Iterable[int] | None = None) -> None:
+        first: dict[int, str] = {}
+        for address, name in pairs:
+            first.setdefault(address, name)
+        self.addresses = sorted(first)
+        self.names = [first[address] for address in self.addresses]
+        self.ends = list(ends) if ends is not None else [*self.addresses[1:], 1 << 64]
 
     def __len__(self) -> int:
         return len(self.addresses)
 
     def find(self, address: int) -> tuple[str, int] | None:
-        """The function an address lies in and the offset in bytes, or None below the first."""
+        """The function an address lies in and the offset in bytes, or None if it lies in none that is known."""
         place = bisect_right(self.addresses, address) - 1
-        if place < 0 or not self.addresses[place]:
+        if place < 0 or not self.addresses[place] or address >= self.ends[place]:
             return None
         return self.names[place], address - self.addresses[place]
 
     def name(self, address: int) -> str:
         """`function+0x1c` as the kernel prints it (%pS less the size), or the bare number in hex."""
         found = self.find(int(address))
-        return f"{found[0]}+{found[1]:#x}" if found else f"{address:#x}"
+        return f"{found[0]}+{found[1]:#x}" if found else f"{int(address):#x}"
 
     def address(self, name: str) -> int | None:
         """Where a function begins, or None."""

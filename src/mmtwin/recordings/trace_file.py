@@ -42,7 +42,7 @@ class OneLane(dict[int, Lane]):
         return self[0]
 
 
-class SiteTable:
+class NamedSites:
     """Addresses for call sites that a text only names.
 
     Each function gets a place of its own, in the order of appearance, as large as the text says it is. They are not
@@ -111,7 +111,7 @@ class TextRecording(Recording):
             raise RecordingError(path, f"cannot be opened: {error.strerror}") from None
         super().__init__(path, machine or guess_machine(head))
         self.kind = style
-        self._sites = SiteTable()
+        self._sites = NamedSites()
         self._interner = Interner(self._add_name)
         self._site_numbers = Interner(self._sites.address)
         self._gfp = Interner(self._encode_gfp)
