@@ -4,12 +4,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int | None], None]
 
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Progress | None]:
-    """A function (done, total) that moves a bar; None where stderr is no terminal."""
+    """A function (done, total or None) that moves a bar; None where stderr is no terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -21,7 +21,7 @@ def progress_bar(what: str) -> Iterator[Progress | None]:
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
 
-        def move(done: int, total: int) -> None:
+        def move(done: int, total: int | None) -> None:
             bar.update(task, completed=done, total=total)
 
         yield move

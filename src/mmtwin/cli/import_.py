@@ -1,0 +1,62 @@
+"""Turns trace data into an mmtwin recording: one folder, small and quick to read."""
+
+import argparse
+from pathlib import Path
+
+from mmtwin.cli.options import INPUTS, add_json, opened, print_json
+from mmtwin.cli.progress import progress_bar, warn_if_uncompiled
+
+EXAMPLES = """\
+examples:
+  mmtwin import lab-data-set my-recording       raw ring-buffer pages, snapshots, symbols
+  mmtwin import /sys/kernel/tracing/trace mine  ftrace's text
+  perf script > kmem.txt; mmtwin import kmem.txt mine
+
+docs/recording-format.md describes the folder. It must not exist before."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("source", help=INPUTS)
+    parser.add_argument("target", help="the folder to write")
+    parser.add_argument(
+        "--called-symbols",
+        action="store_true",
+        help="keep only the kernel functions that events name: smaller",
+    )
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command; its exit status."""
+    from mmtwin.recordings.writer import import_recording
+
+    warn_if_uncompiled()
+    with opened(arguments.source) as recording, progress_bar("importing") as progress:
+        move = (lambda events: progress(events, None)) if progress else None
+        target = import_recording(
+            recording, arguments.target, move, called_symbols=arguments.called_symbols
+        )
+        figures = {
+            "source": arguments.source,
+            "target": str(target),
+            "kind": recording.kind,
+            "events": recording.nr_events,
+            "lost": sum(recording.lost.values()),
+            "bytes": size_of(target),
+        }
+    if arguments.json:
+        print_json({"import": figures})
+    else:
+        from mmtwin.units import bytes_text
+
+        print(
+            f"{figures['target']}: {figures['events']:,} events, {figures['lost']:,} lost, "
+            f"{bytes_text(size_of(target))}"
+        )
+    return 0
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
