@@ -11,6 +11,7 @@ from typing import Any
 from mmtwin.kernel.layout import Layout
 from mmtwin.kernel.mm import MM
 from mmtwin.machine.from_truth import build_from_truth
+from mmtwin.machine.page_uses import set_uses
 from mmtwin.machine.proc_pages import Flags, guess_pageblocks, lists_of_zone
 from mmtwin.machine.proc_slab import SlabHints, slab_truth
 from mmtwin.machine.texts import PageTypes, SlabText, ZoneText
@@ -74,6 +75,8 @@ def build_from_proc(
     truth = proc_truth(
         profile, layout, zones, pagetypes, kpageflags, slabs, attributes, **known
     )
-    return build_from_truth(
+    mm = build_from_truth(
         profile, zones, truth, attributes, layout, dict(enumerate(truth["pageblocks"]))
     )
+    set_uses(mm, kpageflags)
+    return mm

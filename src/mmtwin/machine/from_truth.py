@@ -58,6 +58,7 @@ def build_from_truth(
     layout = layout or layout_from_truth(profile, zones, truth)
     mm = MM(layout, profile)
     numbers = init_zones(mm, profile, zones)
+    set_pageblocks(mm, known_pageblocks(mm, truth) if pageblocks is None else pageblocks)
     for zone in truth["buddy"]:
         key = (zone.get("node", 0), zone["name"])
         if key not in numbers:
@@ -65,6 +66,5 @@ def build_from_truth(
         add_free_lists(mm, numbers[key], zone["free"])
         for cpu, pcp in enumerate(zone["pcp"][: mm.nr_cpus]):
             add_pcp_lists(mm, numbers[key], cpu, pcp)
-    set_pageblocks(mm, known_pageblocks(mm, truth) if pageblocks is None else pageblocks)
     add_caches(mm, profile, truth.get("slab", ()), attributes or {})
     return mm

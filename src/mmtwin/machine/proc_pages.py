@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from mmtwin.machine.proc_types import free_vectors, refine_types
 from mmtwin.machine.texts import PageTypes, ZoneText
 from mmtwin.versions.profiles import Profile
 
@@ -119,7 +120,37 @@ def guess_pageblocks(
             taken += number
         for block in ranking[taken:]:
             types[block] = MOVABLE
+        refine_zone(profile, zone, flags, types, ranking, pagetypes)
     return types
+
+
+def refine_zone(
+    profile: Profile,
+    zone: ZoneText,
+    flags: Flags,
+    types: list[int | None],
+    guessed: Sequence[int],
+    pagetypes: PageTypes,
+) -> None:
+    """Changes guessed types of a zone's pageblocks so that its counts of free blocks come out."""
+    order = profile.limits.pageblock_order
+    free = free_blocks(profile, zone, flags, types)
+    fixed = free_vectors(free, [b for b in range(len(types)) if b not in set(guessed)], order)
+    rest = [b for b in range(len(types)) if b not in set(guessed)]
+    rows = pagetypes.free.get((zone.node, zone.name), {})
+    wanted = {}
+    for name, row in rows.items():
+        if name not in profile.migratetypes:
+            continue
+        kind = profile.migratetypes.index(name)
+        known = fixed[[types[b] == kind for b in rest]].sum(axis=0)
+        counted = np.array(row, dtype=np.int64)
+        counted[: len(known)] -= known[: len(counted)]
+        wanted[kind] = counted
+    mine = [types[b] or UNMOVABLE for b in guessed]
+    vectors = free_vectors(free, guessed, order)
+    for block, kind in zip(guessed, refine_types(mine, vectors, wanted), strict=True):
+        types[block] = kind
 
 
 def in_ranges(pfn: int, ranges: Sequence[tuple[int, int]]) -> bool:
@@ -160,8 +191,8 @@ def lists_of_zone(
 ) -> dict[str, list[int]]:
     """A zone's free lists, `"order,migratetype"` -> pfns, as many on each as pagetypeinfo counts.
 
-    A block is first taken for its pageblock's type; where that gives a list more blocks than
-    counted, the ones furthest from the rest go to lists that have too few.
+    A block is first taken for its pageblock's type. Kernels before 6.10 may have it elsewhere:
+    where a list gets more blocks than counted, the last ones go to lists that have too few.
     """
     block_order = profile.limits.pageblock_order
     by_order: dict[int, dict[int, list[int]]] = {}
@@ -176,7 +207,8 @@ def lists_of_zone(
             for name, row in counted.items()
             if name in profile.migratetypes and order < len(row)
         }
-        if sum(wanted.values()) == sum(map(len, found.values())):
+        same = sum(wanted.values()) == sum(map(len, found.values()))
+        if same and not profile.features.get("freelist_hygiene"):
             even_out(found, wanted)
         for kind, pfns in found.items():
             if pfns:

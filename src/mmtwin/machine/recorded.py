@@ -15,6 +15,7 @@ from mmtwin.machine.from_proc import PcpLists, build_from_proc
 from mmtwin.machine.from_truth import build_from_truth, truth_addresses
 from mmtwin.machine.history import BootHistory
 from mmtwin.machine.layouts import find_page_offset, layout_of
+from mmtwin.machine.page_uses import set_uses
 from mmtwin.machine.proc_pages import guess_pageblocks
 from mmtwin.machine.proc_slab import SlabHints
 from mmtwin.machine.texts import (
@@ -129,6 +130,7 @@ def machine_at_truth(
         flags = snapshot.array("kpageflags")
         types = guess_pageblocks(profile, zones, flags, pagetypes, cma_areas(recording), known)
         set_pageblocks(mm, dict(enumerate(types)))
+        set_uses(mm, flags)
     return mm
 
 

@@ -82,7 +82,11 @@ def add_pcp_lists(mm: MM, number: int, cpu: int, truth: Mapping[str, Any]) -> No
             raise ValueError(f"no per-CPU list {index} on this machine")
         order, migratetype = pcp_place(mm, index)
         mark_free(mm, pfns, order, PG_pcp, f"pcp {index}")
-        mm.view("page")["migratetype"][np.asarray(pfns, dtype=np.int64)] = migratetype
+        heads = np.asarray(pfns, dtype=np.int64)
+        # a page of a type without a list of its own lies among the movable ones, but remembers it
+        types = mm.view("pageblock")[heads >> mm.pageblock_order]
+        own = (types >= PCP_TYPES) & (migratetype == MIGRATE_MOVABLE)
+        mm.view("page")["migratetype"][heads] = np.where(own, types, migratetype)
         link_list(mm, int(pcp["lists"]) + index, pfns)
         pages += len(pfns) << order
     pcp["count"] = truth.get("count", pages)

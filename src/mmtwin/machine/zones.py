@@ -6,8 +6,6 @@ fewer pages were managed than later (before the initrd and the init sections are
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from mmtwin.kernel.constants import (
     USE_KERNEL,
     WMARK_HIGH,
@@ -56,7 +54,6 @@ def init_pages(mm: MM, ranges: Sequence[tuple[int, int]]) -> None:
     page["next"] = -1
     page["prev"] = -1
     page["cache"] = -1
-    page["compound_head"] = np.arange(mm.max_pfn)
     page["flags"] = PG_hole
     for start, end in ranges:
         part = page[start:end]
