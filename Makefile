@@ -38,7 +38,7 @@ check: $(VENV)/built wheel
 wheel: $(VENV)/ready
 	rm -rf dist
 	$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist .
-	@ls dist
+	@ls dist/*abi3*.whl
 
 bench: $(VENV)/built
 	$(BIN)/python bench/bench.py $(RECORDING)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,9 +35,15 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def opened(path: str | None) -> Iterator["Recording"]:
-    """The recording at a path, closed at the end; its errors become UserError."""
-    from mmtwin.recordings import open_recording
+    """The recording at a path, closed at the end; its errors become UserError.
 
+    None, and the name of the recording that comes with mmtwin (x86_64-6.1), stand for that one.
+    """
+    from mmtwin.recordings import default_recording_path, open_recording
+
+    shipped = default_recording_path()
+    if path == shipped.name and not os.path.exists(path):
+        path = str(shipped)
     with input_errors("a recording is " + INPUTS), open_recording(path) as recording:
         yield recording
 

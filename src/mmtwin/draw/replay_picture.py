@@ -10,7 +10,7 @@ from mmtwin.draw.svg import box, course, document, line, text
 from mmtwin.units import bytes_text, share_text
 
 Figures = Mapping[str, Any]
-WIDTH, HEIGHT = 920, 470
+WIDTH, HEIGHT = 930, 470
 BARS, BAR_HEIGHT, BAR_GAP = 14, 17, 6
 BARS_LEFT, BARS_WIDTH = 150, 260
 PLOT_LEFT, PLOT_WIDTH, PLOT_TOP, PLOT_HEIGHT = 560, 300, 92, 190
@@ -21,7 +21,8 @@ PARTS = (
     ("free objects", "c3"),
 )
 CURVES = ("c4", "c6", "c5", "c1", "c0", "c7")
-LAST_ORDERS = 5  # curves drawn: the highest orders but the last are the ones that huge pages need
+LABEL_HEIGHT = 14
+LAST_ORDERS = 5  # curves drawn, of the highest orders
 
 
 def replay_svg(result: Figures) -> str:
@@ -32,7 +33,7 @@ def replay_svg(result: Figures) -> str:
         text(20, 30, title, "ink big"),
         text(20, 50, _summary(result), "dim"),
         *_bars(result["statistics"]["caches"]),
-        *_plot(result["statistics"]["fragmentation"]),
+        *_plot(result["statistics"]["fragmentation"], recording["page_size"]),
         *_fidelity(result["fidelity"]),
     ]
     return document(WIDTH, HEIGHT, title, parts)
@@ -72,8 +73,10 @@ def _split(cache: Figures) -> list[int]:
     return [max(cache["bytes"] - sum(wasted), 0), *wasted]
 
 
-def _plot(fragmentation: Figures) -> Iterator[str]:
-    yield text(PLOT_LEFT - 40, 80, "free memory too scattered for a block of")
+def _plot(fragmentation: Figures, page_size: int) -> Iterator[str]:
+    yield text(
+        PLOT_LEFT - 40, 80, "share of free memory too scattered for a block of so many bytes"
+    )
     bottom = PLOT_TOP + PLOT_HEIGHT
     for share in (0.0, 0.5, 1.0):
         y = bottom - share * PLOT_HEIGHT
@@ -86,7 +89,7 @@ def _plot(fragmentation: Figures) -> Iterator[str]:
         return
     orders = fragmentation["orders"]
     shown = [place for place in range(len(orders)) if orders[place]][-LAST_ORDERS:]
-    labels: list[float] = []
+    ends: list[tuple[float, str, str]] = []
     for colour, place in zip(CURVES, shown, strict=False):
         points = [
             (
@@ -96,17 +99,18 @@ def _plot(fragmentation: Figures) -> Iterator[str]:
             for number, sample in enumerate(samples)
         ]
         yield course(points, colour)
-        y = points[-1][1]
-        while any(abs(y - other) < 13 for other in labels):
-            y += 13
-        labels.append(y)
-        yield text(PLOT_LEFT + PLOT_WIDTH + 6, y + 4, f"2^{orders[place]}", colour)
+        ends.append((points[-1][1], colour, bytes_text(page_size << orders[place])))
+    free = 0.0
+    for y, colour, label in sorted(ends):
+        free = max(free, y)
+        yield text(PLOT_LEFT + PLOT_WIDTH + 6, free + 4, label, colour)
+        free += LABEL_HEIGHT
 
 
 def _fidelity(fidelity: Figures) -> Iterator[str]:
     rows = (
-        ("pages from the zone", fidelity["pfn"]["zone"], "exact"),
-        ("pages from per-CPU lists", fidelity["pfn"]["pcp"], "exact"),
+        ("pages of the free lists", fidelity["pfn"]["zone"], "exact"),
+        ("pages of per-CPU lists", fidelity["pfn"]["pcp"], "exact"),
         ("objects of slab caches", fidelity["objects"], "exact"),
         ("bytes given by kmalloc", fidelity["bytes_alloc"], "exact"),
     )
@@ -116,6 +120,6 @@ def _fidelity(fidelity: Figures) -> Iterator[str]:
         y = top + 16 + place * 20
         if pair["predicted"]:
             yield text(PLOT_LEFT - 40, y, name, "dim")
-            yield text(PLOT_LEFT + 210, y, f"{pair[key]:,} of {pair['predicted']:,}", "dim end")
+            yield text(PLOT_LEFT + 225, y, f"{pair[key]:,} of {pair['predicted']:,}", "dim end")
             share = share_text(pair[key], pair["predicted"])
             yield text(PLOT_LEFT + PLOT_WIDTH, y, share, "ink end")
