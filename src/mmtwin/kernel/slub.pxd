@@ -8,9 +8,13 @@ from mmtwin.kernel.constants cimport (
 )
 from mmtwin.kernel.mm cimport MM, complain
 from mmtwin.kernel.ram cimport cache_at, cache_p, page_p, pfn_to_page, virt_to_head_pfn, virt_to_pfn
-from mmtwin.kernel.slub_alloc cimport alloc_bulk_from_slab, alloc_from_slab
-from mmtwin.kernel.slub_free cimport free_bulk_to_slab, free_to_slab, is_object
-from mmtwin.kernel.slub_freelist cimport stat_add, wipe_on_alloc, wipe_on_free
+from mmtwin.kernel.slub_alloc cimport alloc_bulk_from_slab
+from mmtwin.kernel.slub_free cimport free_bulk_to_slab, is_object
+from mmtwin.kernel.slub_freelist cimport kmem_cache_debug, wipe_on_alloc, wipe_on_free
+from mmtwin.kernel.slub_refill cimport refill_objects
+from mmtwin.kernel.slub_sheaf cimport (
+    alloc_from_pcs_bulk, alloc_object, free_object, free_to_pcs_bulk, has_sheaves,
+)
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u32, u64, virt_t
 from mmtwin.kernel.trace cimport STEP_KMEM_CACHE_ALLOC, STEP_KMEM_CACHE_FREE, step
 
@@ -28,5 +32,5 @@ cdef s32 cache_from_obj(MM mm, s32 cache, virt_t object) noexcept nogil
 cpdef void kmem_cache_free(MM mm, s32 cache, virt_t object) noexcept nogil
 @cython.locals(done=s64, index=s64)
 cdef s64 __kmem_cache_alloc_bulk(MM mm, s32 cache, gfp_t gfp, u64 *objects, s64 count) noexcept nogil
-@cython.locals(index=s64)
-cdef void __kmem_cache_free_bulk(MM mm, u64 *objects, s64 count) noexcept nogil
+@cython.locals(index=s64, pfn=pfn_t)
+cdef void __kmem_cache_free_bulk(MM mm, s32 cache, u64 *objects, s64 count) noexcept nogil

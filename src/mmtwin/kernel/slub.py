@@ -18,13 +18,21 @@ if not cython.compiled:
     from mmtwin.kernel.slub_alloc import alloc_bulk_from_slab, alloc_from_slab
     from mmtwin.kernel.slub_defs import NUMA_NO_NODE, SLAB_CONSISTENCY_CHECKS
     from mmtwin.kernel.slub_free import free_bulk_to_slab, free_to_slab, is_object
-    from mmtwin.kernel.slub_freelist import wipe_on_alloc, wipe_on_free
+    from mmtwin.kernel.slub_freelist import kmem_cache_debug, wipe_on_alloc, wipe_on_free
+    from mmtwin.kernel.slub_refill import refill_objects
+    from mmtwin.kernel.slub_sheaf import (
+        alloc_from_pcs_bulk,
+        alloc_object,
+        free_object,
+        free_to_pcs_bulk,
+        has_sheaves,
+    )
     from mmtwin.kernel.trace import STEP_KMEM_CACHE_ALLOC, STEP_KMEM_CACHE_FREE, step
 
 
 def slab_alloc_node(mm, cache, gfp, node):
     """slab_alloc_node(): an object, zeroed where the kernel zeroes, without a tracepoint; 0 on failure."""
-    object = alloc_from_slab(mm, cache, gfp, node)
+    object = alloc_object(mm, cache, gfp, node, True)
     if object and mm.contents:
         wipe_on_alloc(mm, cache, object, gfp)
     return object
@@ -34,7 +42,7 @@ def slab_free(mm, cache, pfn, object):
     """slab_free(): an object of the slab at `pfn`."""
     if mm.contents and mm.has.init_on_free:
         wipe_on_free(mm, cache, object)
-    free_to_slab(mm, cache, pfn, object, object, 1)
+    free_object(mm, cache, pfn, object)
 
 
 def virt_to_known_pfn(mm, object):
@@ -98,7 +106,13 @@ def kmem_cache_free(mm, cache, object):
 
 def __kmem_cache_alloc_bulk(mm, cache, gfp, objects, count):
     """kmem_cache_alloc_bulk() into a C array of u64: all `count` objects, or 0 and none."""
-    done = alloc_bulk_from_slab(mm, cache, gfp, objects, 0, count)
+    done = 0
+    if has_sheaves(mm, cache):
+        done = alloc_from_pcs_bulk(mm, cache, objects, count)
+    if mm.has.slub_cpu_slabs or kmem_cache_debug(cache_at(mm, cache)):
+        done += alloc_bulk_from_slab(mm, cache, gfp, objects, done, count - done)
+    elif done < count:
+        done += refill_objects(mm, cache, gfp, objects, done, count - done)
     if done < count:
         free_bulk_to_slab(mm, objects, 0, done)
         return 0
@@ -108,11 +122,14 @@ def __kmem_cache_alloc_bulk(mm, cache, gfp, objects, count):
     return done
 
 
-def __kmem_cache_free_bulk(mm, objects, count):
-    """kmem_cache_free_bulk(), kfree_bulk() of a C array of u64, which it overwrites."""
+def __kmem_cache_free_bulk(mm, cache, objects, count):
+    """kmem_cache_free_bulk() of a C array of u64, which it overwrites; kfree_bulk() with cache -1."""
     if mm.contents and mm.has.init_on_free:
         for index in range(count):
             pfn = virt_to_head_pfn(mm, objects[index])
             if pfn_to_page(mm, pfn).flags & PG_slab:
                 wipe_on_free(mm, pfn_to_page(mm, pfn).cache, objects[index])
+    if cache >= 0 and has_sheaves(mm, cache):
+        free_to_pcs_bulk(mm, cache, objects, count)
+        return
     free_bulk_to_slab(mm, objects, 0, count)

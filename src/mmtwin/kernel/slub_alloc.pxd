@@ -13,12 +13,13 @@ from mmtwin.kernel.ram cimport (
 )
 from mmtwin.kernel.slub_freelist cimport get_freepointer, kmem_cache_debug, stat
 from mmtwin.kernel.slub_partial cimport (
-    add_partial, deactivate_slab, flush_slab, get_partial, put_partials, remove_partial,
+    add_partial, any_partial_node, deactivate_slab, flush_slab, get_partial, may_use_others,
+    put_partials, remove_partial,
 )
 from mmtwin.kernel.slub_slab cimport (
     inc_slabs_node, new_slab, numa_node_id, page_node, pfmemalloc_match,
 )
-from mmtwin.kernel.structs cimport gfp_t, kmem_cache_cpu_t, pfn_t, s32, s64, u32, u64, virt_t
+from mmtwin.kernel.structs cimport gfp_t, kmem_cache_cpu_t, kmem_cache_t, pfn_t, s32, s64, u32, u64, virt_t
 from mmtwin.kernel.trace cimport (
     STEP_SLUB_ALLOC_FASTPATH, STEP_SLUB_ALLOC_REFILL, STEP_SLUB_ALLOC_SLAB,
     STEP_SLUB_ALLOC_SLOWPATH, STEP_SLUB_CPU_PARTIAL_ALLOC, step,
@@ -35,11 +36,14 @@ cdef virt_t load_freelist(MM mm, s32 cache, virt_t freelist) noexcept nogil
 cdef virt_t refill_from_slab(MM mm, s32 cache, gfp_t gfp, s32 node) noexcept nogil
 @cython.locals(c=cache_cpu_p, freelist=virt_t, pfn=pfn_t)
 cdef virt_t refill_from_cpu_partial(MM mm, s32 cache, gfp_t gfp, s32 node) noexcept nogil
-@cython.locals(s=cache_p, page=page_p, pfn=pfn_t, object=virt_t, n=cache_node_p, head=pfn_t)
+@cython.locals(s=cache_p, page=page_p, pfn=pfn_t, object=virt_t, head=pfn_t)
 cdef virt_t alloc_single_from_partial(MM mm, s32 cache, gfp_t gfp, s32 node) noexcept nogil
 @cython.locals(s=cache_p, page=page_p, object=virt_t)
 cdef virt_t alloc_single_from_new_slab(MM mm, s32 cache, pfn_t pfn) noexcept nogil
-@cython.locals(s=cache_p, c=cache_cpu_p, object=virt_t, pfn=pfn_t, freelist=virt_t)
+cdef bint takes_single(MM mm, kmem_cache_t *s) noexcept nogil
+@cython.locals(local=s32, object=virt_t, pfn=pfn_t)
+cdef virt_t new_single_object(MM mm, s32 cache, gfp_t gfp, s32 node) noexcept nogil
+@cython.locals(s=cache_p, c=cache_cpu_p, pfn=pfn_t, freelist=virt_t)
 cdef virt_t new_objects(MM mm, s32 cache, gfp_t gfp, s32 node) noexcept nogil
 @cython.locals(object=virt_t, c=cache_cpu_p)
 cdef virt_t slab_alloc_slow(MM mm, s32 cache, gfp_t gfp, s32 node) noexcept nogil

@@ -25,9 +25,11 @@ if not cython.compiled:
     from mmtwin.kernel.slub_freelist import get_freepointer, kmem_cache_debug, stat
     from mmtwin.kernel.slub_partial import (
         add_partial,
+        any_partial_node,
         deactivate_slab,
         flush_slab,
         get_partial,
+        may_use_others,
         put_partials,
         remove_partial,
     )
@@ -125,13 +127,13 @@ def refill_from_cpu_partial(mm, cache, gfp, node):
 
 
 def alloc_single_from_partial(mm, cache, gfp, node):
-    """alloc_single_from_partial(): of a debug cache, one object of the node's first slab; 0 if none.
+    """alloc_single_from_partial(): one object of the node's first usable slab; 0 if there is none.
 
-    The slab stays on its list until it is full. c7323a5ad078 (6.1).
+    The slab stays on its list until it is full. Debug caches since c7323a5ad078 (6.1), all since 7.0
+    (get_from_partial_node()).
     """
     s = cache_at(mm, cache)
-    n = cache_node_of(mm, cache, numa_node_id(mm) if node == NUMA_NO_NODE else node)
-    head = n.partial
+    head = cache_node_of(mm, cache, node).partial
     pfn = pfn_to_page(mm, head).next
     while pfn != head:
         page = pfn_to_page(mm, pfn)
@@ -147,7 +149,7 @@ def alloc_single_from_partial(mm, cache, gfp, node):
 
 
 def alloc_single_from_new_slab(mm, cache, pfn):
-    """alloc_single_from_new_slab(): of a debug cache, one object; the slab goes to its node's list."""
+    """alloc_single_from_new_slab(): one object; the slab goes to the head of its node's list."""
     s = cache_at(mm, cache)
     page = pfn_to_page(mm, pfn)
     object = page.freelist
@@ -159,13 +161,34 @@ def alloc_single_from_new_slab(mm, cache, pfn):
     return object
 
 
+def takes_single(mm, s):
+    """Whether objects of a cache are taken one by one from the slabs of the node's list."""
+    return not mm.has.slub_cpu_slabs or (kmem_cache_debug(s) and mm.has.debug_alloc_single)
+
+
+def new_single_object(mm, cache, gfp, node):
+    """___slab_alloc() where no CPU owns slabs: from a node's partial list or a new slab; 0 if neither."""
+    local = numa_node_id(mm) if node == NUMA_NO_NODE else node
+    object = alloc_single_from_partial(mm, cache, gfp, local)
+    if not object and may_use_others(mm, node, gfp):
+        local = any_partial_node(mm, cache)
+        if local >= 0:
+            object = alloc_single_from_partial(mm, cache, gfp, local)
+    if object:
+        return object
+    pfn = new_slab(mm, cache, gfp, node)
+    if pfn < 0:
+        return 0
+    stat(mm, cache, STAT_ALLOC_SLAB)
+    step(mm, STEP_SLUB_ALLOC_SLAB, cache, pfn)
+    return alloc_single_from_new_slab(mm, cache, pfn)
+
+
 def new_objects(mm, cache, gfp, node):
     """___slab_alloc(), new_objects: from a node's partial list or a new slab; 0 if there is no memory."""
     s = cache_at(mm, cache)
-    if kmem_cache_debug(s) and mm.has.debug_alloc_single:
-        object = alloc_single_from_partial(mm, cache, gfp, node)
-        if object:
-            return object
+    if takes_single(mm, s):
+        return new_single_object(mm, cache, gfp, node)
     pfn = get_partial(mm, cache, node, gfp)
     if pfn < 0:
         pfn = new_slab(mm, cache, gfp, node)
@@ -173,8 +196,6 @@ def new_objects(mm, cache, gfp, node):
             return 0
         stat(mm, cache, STAT_ALLOC_SLAB)
         step(mm, STEP_SLUB_ALLOC_SLAB, cache, pfn)
-        if kmem_cache_debug(s) and mm.has.debug_alloc_single:
-            return alloc_single_from_new_slab(mm, cache, pfn)
         inc_slabs_node(mm, cache, pfn)
     freelist = get_freelist(mm, pfn)
     c = cache_cpu_of(mm, cache, mm.cpu)

@@ -16,7 +16,7 @@ from mmtwin.kernel.slub_defs import (
 )
 from mmtwin.kernel.slub_freelist import draw
 from mmtwin.kernel.slub_partial import flush_cpu_slab
-from mmtwin.kernel.slub_sheaf import destroy_sheaves, flush_sheaves, init_sheaves
+from mmtwin.kernel.slub_pcs import barn_shrink, destroy_sheaves, flush_sheaves, init_sheaves, rcu_free_sheaves
 from mmtwin.kernel.slub_slab import discard_slab, rcu_free_slabs
 
 SHRINK_PROMOTE_MAX = 32
@@ -294,7 +294,11 @@ def kmem_cache_shrink(mm, cache):
     """
     cache_record(mm, cache)
     flush_all(mm, cache)
-    return any([shrink_node(mm, cache, node) for node in range(mm.nr_nodes)])
+    remain = False
+    for node in range(mm.nr_nodes):
+        barn_shrink(mm, cache, node)
+        remain |= shrink_node(mm, cache, node)
+    return remain
 
 
 def flush_all(mm, cache):
@@ -319,7 +323,9 @@ def kmem_cache_destroy(mm, cache):
     if record["refcount"] > 0:
         return False
     flush_all(mm, cache)
+    rcu_free_sheaves(mm, -1)  # kvfree_rcu_barrier_on_cache()
     for node in range(mm.nr_nodes):
+        barn_shrink(mm, cache, node)
         for pfn in reversed(take_empty(mm, cache, node)[0]):
             discard_slab(mm, cache, pfn)
     slabs = sum(int(node_record(mm, cache, node)["nr_slabs"]) for node in range(mm.nr_nodes))

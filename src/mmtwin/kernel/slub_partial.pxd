@@ -44,7 +44,8 @@ cpdef void flush_cpu_slab(MM mm, s32 cache, s32 cpu) noexcept nogil
 @cython.locals(s=cache_p, n=cache_node_p, head=pfn_t, pfn=pfn_t, following=pfn_t, first=pfn_t, objects=u32, slabs=u32, limit=u32, page=page_p)
 cdef pfn_t get_partial_node(MM mm, s32 cache, s32 node, gfp_t gfp) noexcept nogil
 cdef bint is_enough(MM mm, kmem_cache_t *s, u32 objects, u32 slabs) noexcept nogil
-@cython.locals(s=cache_p, place=s64, zone=s64, node=s32, pfn=pfn_t, last=s32)
-cdef pfn_t get_any_partial(MM mm, s32 cache, gfp_t gfp) noexcept nogil
-@cython.locals(pfn=pfn_t)
+@cython.locals(s=cache_p, place=s64, zone=s64, node=s32)
+cdef s32 any_partial_node(MM mm, s32 cache) noexcept nogil
+cdef bint may_use_others(MM mm, s32 node, gfp_t gfp) noexcept nogil
+@cython.locals(pfn=pfn_t, local=s32)
 cdef pfn_t get_partial(MM mm, s32 cache, s32 node, gfp_t gfp) noexcept nogil

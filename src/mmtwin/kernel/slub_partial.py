@@ -274,8 +274,8 @@ def get_partial_node(mm, cache, node, gfp):
     return first
 
 
-def get_any_partial(mm, cache, gfp):
-    """get_any_partial(): from another node that has more than min_partial slabs, nearest first.
+def any_partial_node(mm, cache):
+    """get_any_partial(): the nearest other node that has more than min_partial slabs, or -1.
 
     The kernel compares a cycle counter with remote_node_defrag_ratio; 1000 of 1024 pass by default.
     The twin lets every ratio but 0 pass.
@@ -283,28 +283,30 @@ def get_any_partial(mm, cache, gfp):
     s = cache_at(mm, cache)
     if mm.nr_nodes == 1 or not s.defrag_ratio:
         return -1
-    last = -1
     for place in range(64):
         zone = mm.zonelist[numa_node_id(mm) * 64 + place]
         if zone < 0:
             break
         node = mm.zone[zone].node
-        if node != last and cache_node_of(mm, cache, node).nr_partial > s.min_partial:
-            pfn = get_partial_node(mm, cache, node, gfp)
-            if pfn >= 0:
-                return pfn
-        last = node
+        if cache_node_of(mm, cache, node).nr_partial > s.min_partial:
+            return node
     return -1
 
 
-def get_partial(mm, cache, node, gfp):
-    """get_partial(): a partial slab of a node (NUMA_NO_NODE: the CPU's own, then any), or -1.
+def may_use_others(mm, node, gfp):
+    """get_partial(): whether other nodes' slabs serve a request for this node.
 
-    Since 6.12 a node that is only preferred leaves the others open when the caller asks again.
+    Before 9198ffbd2b49 (6.10) only if it names no node.
     """
-    pfn = get_partial_node(mm, cache, numa_node_id(mm) if node == NUMA_NO_NODE else node, gfp)
-    if pfn >= 0:
-        return pfn
-    if node != NUMA_NO_NODE and (gfp & __GFP_THISNODE or not mm.has.slub_tries_node_first):
-        return -1
-    return get_any_partial(mm, cache, gfp)
+    return node == NUMA_NO_NODE or (mm.has.slub_tries_node_first and not gfp & __GFP_THISNODE)
+
+
+def get_partial(mm, cache, node, gfp):
+    """get_partial(): a partial slab of a node (NUMA_NO_NODE: the CPU's own, then any), or -1."""
+    local = numa_node_id(mm) if node == NUMA_NO_NODE else node
+    pfn = get_partial_node(mm, cache, local, gfp)
+    if pfn < 0 and may_use_others(mm, node, gfp):
+        local = any_partial_node(mm, cache)
+        if local >= 0:
+            pfn = get_partial_node(mm, cache, local, gfp)
+    return pfn
