@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from mmtwin.recordings.recording import Recording
     from mmtwin.recordings.writer import import_recording
 
-__all__ = ["Recording", "RecordingError", "default_recording_path", "import_recording", "open_recording"]
+__all__ = [
+    "Recording",
+    "RecordingError",
+    "default_recording_path",
+    "import_recording",
+    "open_recording",
+]
 
 HOMES = {
     "Recording": "mmtwin.recordings.recording",

@@ -1,7 +1,9 @@
-"""The files of a lab data set: a folder as it was unpacked, or packed as NAME.tar.zst beside loose files.
+"""The files of a lab data set: a folder as it was unpacked, or packed as NAME.tar.zst beside loose
+files.
 
-Both give the same names ("trace/cpu0.raw", "start/slabinfo", "meta.json"). Archives are streamed: nothing is
-written to disk except what `spill` is asked to, and members above MEMBER_LIMIT are never held in memory.
+Both give the same names ("trace/cpu0.raw", "start/slabinfo", "meta.json"). Archives are streamed:
+nothing is written to disk except what `spill` is asked to, and members above MEMBER_LIMIT are
+never held in memory.
 """
 
 import os
@@ -22,7 +24,8 @@ PIECE = 1 << 18
 class Source(Protocol):
     """A file as a stream of bytes."""
 
-    def read(self, size: int, /) -> bytes: ...
+    def read(self, size: int, /) -> bytes:
+        """The next `size` bytes, fewer only at the end."""
 
 
 class ZstdStream:
@@ -112,7 +115,10 @@ def pax_values(data: bytes) -> dict[str, str]:
 
 
 def members(archive: ZstdStream) -> Iterator[Member]:
-    """The regular files of a tar archive in their order. Raises RecordingError where it is none."""
+    """The regular files of a tar archive in their order.
+
+    Raises RecordingError where it is none.
+    """
 
     def fail(message: str) -> RecordingError:
         return RecordingError(archive.path, message, archive.position)
@@ -138,9 +144,15 @@ def members(archive: ZstdStream) -> Iterator[Member]:
                 raise fail(f"a name of {size} bytes")
             data = member.read(size)
             values = pax_values(data) if kind == b"x" else {}
-            long_name = values.get("path", "") if kind == b"x" else data.split(b"\0")[0].decode("utf-8", "replace")
+            long_name = (
+                values.get("path", "")
+                if kind == b"x"
+                else data.split(b"\0")[0].decode("utf-8", "replace")
+            )
             digits = values.get("size", "")
-            long_size = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else -1
+            long_size = (
+                int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else -1
+            )
         else:
             long_name, long_size = "", -1
             if kind in (b"0", b"\0"):
@@ -167,7 +179,9 @@ class Store:
     def read(self, name: str) -> bytes:
         """A whole file of at most MEMBER_LIMIT bytes; KeyError if there is none of that name."""
         if self.sizes[name] > MEMBER_LIMIT:
-            raise RecordingError(self.where(name), f"{self.sizes[name]} bytes, more than {MEMBER_LIMIT}")
+            raise RecordingError(
+                self.where(name), f"{self.sizes[name]} bytes, more than {MEMBER_LIMIT}"
+            )
         return self.open(name).read(MEMBER_LIMIT)
 
     def text(self, name: str) -> str:
@@ -193,6 +207,7 @@ class FolderStore(Store):
                     self.sizes[path.relative_to(root).as_posix()] = path.stat().st_size
 
     def open(self, name: str) -> Source:
+        """A file as a stream; KeyError if there is none of that name."""
         if name not in self.sizes:
             raise KeyError(name)
         try:
@@ -204,8 +219,8 @@ class FolderStore(Store):
 class PackedStore(Store):
     """A data set as packed: loose files, trace.tar.zst and snap.tar.zst.
 
-    Members of up to KEEP_LIMIT bytes are kept in memory when their archive is first passed over, except those that
-    only a tool for other jobs reads; the others are streamed again each time.
+    Members of up to KEEP_LIMIT bytes are kept in memory when their archive is first passed over,
+    except those that only a tool for other jobs reads; the others are streamed again each time.
     """
 
     ARCHIVES = ("trace.tar.zst", "snap.tar.zst")
@@ -237,9 +252,11 @@ class PackedStore(Store):
             archive.close()
 
     def where(self, name: str) -> str:
+        """How an error names a file: the archive it is in comes before its name."""
         return str(self._archive.get(name, self.root) / name)
 
     def open(self, name: str) -> Source:
+        """A file as a stream; KeyError if there is none of that name."""
         import io
 
         if name in self._kept:
@@ -274,6 +291,7 @@ class PackedStore(Store):
             archive.close()
 
     def close(self) -> None:
+        """Removes the temporary folder, if there is one."""
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None

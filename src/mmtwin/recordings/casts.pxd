@@ -1,4 +1,5 @@
-# Bytes at an address: unaligned little-endian loads and stores. casts.py says the same for the uncompiled run.
+# Bytes at an address: unaligned little-endian loads and stores. casts.py says the same for the
+# uncompiled run.
 from libc.string cimport memchr, memcmp, memcpy
 
 from mmtwin.recordings.event cimport s32, u8, u16, u32, u64
@@ -6,14 +7,8 @@ from mmtwin.recordings.event cimport s32, u8, u16, u32, u64
 cdef inline u8 *as_u8(size_t address, size_t count) noexcept nogil:
     return <u8 *> address
 
-cdef inline u16 *as_u16(size_t address, size_t count) noexcept nogil:
-    return <u16 *> address
-
 cdef inline u32 *as_u32(size_t address, size_t count) noexcept nogil:
     return <u32 *> address
-
-cdef inline s32 *as_s32(size_t address, size_t count) noexcept nogil:
-    return <s32 *> address
 
 cdef inline u64 *as_u64(size_t address, size_t count) noexcept nogil:
     return <u64 *> address
@@ -58,7 +53,8 @@ cdef inline void put_number(u8 *data, u64 at, u32 size, u64 value) noexcept nogi
     else:
         data[at] = <u8> value
 
-cdef inline void copy_bytes(u8 *data, u64 at, const u8 *source, u64 start, u64 size) noexcept nogil:
+cdef inline void copy_bytes(
+    u8 *data, u64 at, const u8 *source, u64 start, u64 size) noexcept nogil:
     memcpy(data + at, source + start, size)
 
 cdef inline bytes take_bytes(const u8 *data, u64 start, u64 end):
@@ -73,5 +69,31 @@ cdef inline u64 find_byte(const u8 *data, u64 at, u64 end, u8 byte) noexcept nog
     cdef const u8 *found = <const u8 *> memchr(data + at, byte, end - at) if at < end else NULL
     return <u64> (found - data) if found != NULL else end
 
-cdef inline bint same_bytes(const u8 *data, u64 at, const u8 *other, u64 start, u64 size) noexcept nogil:
+cdef inline bint same_bytes(
+    const u8 *data, u64 at, const u8 *other, u64 start, u64 size) noexcept nogil:
     return memcmp(data + at, other + start, size) == 0
+
+# Constants of the hash: odd numbers of 64 bits, made from halves.
+cdef inline u64 mix(u64 value) noexcept nogil:
+    value ^= value >> 32
+    value *= (<u64> 0x9E3779B9 << 32) | 0x7F4A7C15
+    return value ^ (value >> 29)
+
+# A hash of 64 bits, never 0.
+cdef inline u64 hash_bytes(const u8 *data, u64 start, u64 end) noexcept nogil:
+    cdef u64 length = end - start
+    cdef u64 value = length
+    if length >= 8:
+        while end - start > 8:
+            value = mix(value ^ get64(data, start))
+            start += 8
+        return mix(value ^ get64(data, end - 8)) | 1
+    if length >= 4:
+        return mix((value << 60) ^ (<u64> get32(data, start) << 32) ^ get32(data, end - 4)) | 1
+    if length >= 2:
+        return mix((value << 60) ^ (<u64> get16(data, start) << 32) ^ get16(data, end - 2)) | 1
+    return mix((value << 60) ^ (data[start] if length else 0)) | 1
+
+# The slot of a key of the table of keys.
+cdef inline u32 key_slot(u64 head, u64 length) noexcept nogil:
+    return <u32> (((head ^ (head >> 29) ^ length) * (<u64> 0x9E3779B1)) >> 20) & 127

@@ -1,17 +1,8 @@
 """Bytes at an address, for the uncompiled run (casts.pxd has the same as inline C)."""
 
 import ctypes
-import re
-from importlib.resources import files
 
 MASK64 = (1 << 64) - 1
-CONSTANT = re.compile(r"^    ([A-Z]\w+) = (\w+)", re.M)
-
-
-def load_constants(file_name):
-    """{name: int} of every enum constant in one .pxd file of this package."""
-    text = files(__package__).joinpath(file_name).read_text()
-    return {name: int(value, 0) for name, value in CONSTANT.findall(text)}
 
 
 def as_u8(address, count):
@@ -19,19 +10,9 @@ def as_u8(address, count):
     return (ctypes.c_uint8 * count).from_address(address)
 
 
-def as_u16(address, count):
-    """An array of 16-bit numbers at an address."""
-    return (ctypes.c_uint16 * count).from_address(address)
-
-
 def as_u32(address, count):
     """An array of 32-bit numbers at an address."""
     return (ctypes.c_uint32 * count).from_address(address)
-
-
-def as_s32(address, count):
-    """An array of signed 32-bit numbers at an address."""
-    return (ctypes.c_int32 * count).from_address(address)
 
 
 def as_u64(address, count):
@@ -55,7 +36,9 @@ def get64(data, at):
 
 
 def get_number(data, at, size, is_signed):
-    """A number of 1, 2, 4 or 8 bytes as unsigned 64 bits, with its sign carried up where it has one."""
+    """A number of 1, 2, 4 or 8 bytes as unsigned 64 bits, with its sign carried up where it has
+    one.
+    """
     return int.from_bytes(data[at : at + size], "little", signed=bool(is_signed)) & MASK64
 
 
@@ -88,3 +71,25 @@ def find_byte(data, at, end, byte):
             return at + place
         at += len(piece)
     return end
+
+
+def same_bytes(data, at, other, start, size):
+    """memcmp() == 0"""
+    return data[at : at + size] == other[start : start + size]
+
+
+def mix(value):
+    """A number of 64 bits with its bits spread."""
+    value ^= value >> 32
+    value = value * 0x9E3779B97F4A7C15 & MASK64
+    return value ^ value >> 29
+
+
+def hash_bytes(data, start, end):
+    """A hash of 64 bits, never 0 (another than compiled code's: nothing is stored by it)."""
+    return mix(int.from_bytes(data[start:end], "little") & MASK64 ^ end - start) | 1
+
+
+def key_slot(head, length):
+    """The slot of a key in the table of keys, by its first 8 bytes and its length."""
+    return (head ^ head >> 29 ^ length) * 0x9E3779B1 >> 20 & 127

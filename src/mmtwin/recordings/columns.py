@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 
 ROWS_LIMIT = 1 << 22  # of one part; a file that claims more is refused
 ROWS_AT_ONCE = 1 << 11  # their records stay in the cache while the columns are laid into them
+TYPES = {name: np.zeros(0, EVENT)[name].dtype for name in EVENT.names or ()}
 LEVEL = 12  # zstd
 
 
 def write_frame(frame: "pl.DataFrame", path: Path) -> dict[str, Any]:
     """Writes a table as a Parquet file; what the list of files says of it."""
     frame.write_parquet(path, compression="zstd", compression_level=LEVEL, statistics=False)
-    return {"file": path.name, "rows": frame.height, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return {
+        "file": path.name,
+        "rows": frame.height,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
 
 
 def read_checked(path: Path, sha256: str) -> bytes:
@@ -42,7 +47,10 @@ def read_frame(path: Path, entry: dict[str, Any]) -> "pl.DataFrame":
 
 
 def parse_frame(data: bytes, rows: int, path: Path) -> "pl.DataFrame":
-    """A Parquet file from its bytes, if it has that many rows. Raises RecordingError for anything else."""
+    """A Parquet file from its bytes, if it has that many rows.
+
+    Raises RecordingError for anything else.
+    """
     import polars as pl
 
     if not 0 <= rows <= ROWS_LIMIT:
@@ -55,7 +63,9 @@ def parse_frame(data: bytes, rows: int, path: Path) -> "pl.DataFrame":
     except (RecordingError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # polars also panics, which is no Exception
-        raise RecordingError(path, f"no Parquet file: {str(error).splitlines()[:1]!s:.200}", 0) from None
+        raise RecordingError(
+            path, f"no Parquet file: {str(error).splitlines()[:1]!s:.200}", 0
+        ) from None
 
 
 def frame_of(events: Events) -> "pl.DataFrame":
@@ -66,7 +76,10 @@ def frame_of(events: Events) -> "pl.DataFrame":
 
 
 def events_of(frame: "pl.DataFrame", path: Path) -> Events:
-    """Event records from a table. Raises RecordingError if a column is missing, empty or of the wrong type."""
+    """Event records from a table.
+
+    Raises RecordingError if a column is missing, empty or of the wrong type.
+    """
     columns = {}
     for name in EVENT.names or ():
         column = frame.get_column(name, default=None)
@@ -75,8 +88,10 @@ def events_of(frame: "pl.DataFrame", path: Path) -> Events:
         if column.null_count() or not column.dtype.is_integer():
             raise RecordingError(path, f"column {name}: not a number in every row", 0)
         columns[name] = column.to_numpy()
-        if columns[name].dtype != EVENT[name]:
-            raise RecordingError(path, f"column {name}: {columns[name].dtype} where {EVENT[name]} is due", 0)
+        if columns[name].dtype != TYPES[name]:
+            raise RecordingError(
+                path, f"column {name}: {columns[name].dtype} where {TYPES[name]} is due", 0
+            )
     events = np.empty(frame.height, EVENT)
     for start in range(0, frame.height, ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)

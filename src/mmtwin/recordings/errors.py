@@ -4,8 +4,8 @@
 class RecordingError(Exception):
     """A file that cannot be read as a recording.
 
-    `file` names it (a path, or archive/member); `offset` is the byte (of the unpacked content) at which reading
-    stopped, None where no single byte is to blame.
+    `file` names it (a path, or archive/member); `offset` is the byte (of the unpacked content) at
+    which reading stopped, None where no single byte is to blame.
     """
 
     def __init__(self, file: object, message: str, offset: int | None = None) -> None:

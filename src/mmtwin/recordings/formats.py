@@ -1,12 +1,17 @@
-"""The `format` files of tracefs: where each field of an event lies, and what becomes of it in an event record."""
+"""The `format` files of tracefs: where each field of an event lies, and what becomes of it in an
+event record.
+"""
 
 import re
 from dataclasses import dataclass, field
 
+from mmtwin.recordings.constants import NUMBERS
 from mmtwin.recordings.errors import RecordingError
 from mmtwin.recordings.event import CONSTANTS, EVENT, KIND_OF_NAME
 
-FIELD = re.compile(r"^\tfield:([^;\n]{1,400});\s*offset:(\d{1,6});\s*size:(\d{1,6});(?:\s*signed:(\d);)?", re.M)
+FIELD = re.compile(
+    r"^\tfield:([^;\n]{1,400});\s*offset:(\d{1,6});\s*size:(\d{1,6});(?:\s*signed:(\d);)?", re.M
+)
 PAGE_FIELD = re.compile(r"^\s*field:[^;\n]*?(\w+);\s*offset:(\d{1,8});\s*size:(\d{1,8});", re.M)
 ARRAY = re.compile(r"\[([^\]]*)\]")
 NUMBER_SIZES = (1, 2, 4, 8)
@@ -46,6 +51,7 @@ FIELDS_OF_KIND = {
     **{CONSTANTS[f"KIND_MM_PAGE_{name}"]: PAGE for name in ("ALLOC_ZONE_LOCKED", "PCPU_DRAIN")},
 }
 # Without these an event of the kind says nothing: it is kept as KIND_OTHER.
+HOW_OF_LOCATION = {"data": "HOW_DATA_LOC", "rel": "HOW_REL_LOC", "": "HOW_TEXT"}
 NEEDED = {"ptr", "pfn", "mm_id"}
 EXTRA_NODE_EVENT = 2  # bit of `extra`: the event was kmalloc_node or kmem_cache_alloc_node
 
@@ -54,9 +60,9 @@ EXTRA_NODE_EVENT = 2  # bit of `extra`: the event was kmalloc_node or kmem_cache
 class Field:
     """One field: bytes `offset` to `offset + size` of the event.
 
-    `location` is "data" or "rel" for a u32 that says where the bytes lie (low half the offset, high half the
-    length; "rel" counts from behind the u32), else "". `count` is the array's length, 0 for the rest of the event,
-    None for a single number.
+    `location` is "data" or "rel" for a u32 that says where the bytes lie (low half the offset,
+    high half the length; "rel" counts from behind the u32), else "". `count` is the array's
+    length, 0 for the rest of the event, None for a single number.
     """
 
     name: str
@@ -105,7 +111,15 @@ def parse_field(declaration: str, offset: int, size: int, signed: bool) -> Field
 
 def element_size(declaration: str) -> int:
     """Bytes of one element of an array field."""
-    for word, size in (("long", 8), ("64", 8), ("short", 2), ("16", 2), ("u8", 1), ("s8", 1), ("*", 8)):
+    for word, size in (
+        ("long", 8),
+        ("64", 8),
+        ("short", 2),
+        ("16", 2),
+        ("u8", 1),
+        ("s8", 1),
+        ("*", 8),
+    ):
         if word in declaration:
             return size
     return 4
@@ -121,10 +135,14 @@ def parse_format(text: str, system: str, file: str) -> Format:
     for match in FIELD.finditer(text.partition("\nprint fmt:")[0]):
         declaration, offset, size, signed = match.groups()
         if int(offset) + int(size) > 0xFFFF:
-            raise RecordingError(file, f"field {declaration.strip()!r} lies outside any event", match.start())
+            raise RecordingError(
+                file, f"field {declaration.strip()!r} lies outside any event", match.start()
+            )
         item = parse_field(declaration, int(offset), int(size), signed == "1")
         (common if item.name.startswith("common_") else own).append(item)
-    if not any(item.name == "common_type" and item.offset == 0 and item.size == 2 for item in common):
+    if not any(
+        item.name == "common_type" and item.offset == 0 and item.size == 2 for item in common
+    ):
         raise RecordingError(file, "no common_type at the start of the event", 0)
     kind = kind_of(system, name[1], own)
     return Format(int(number[1]), system, name[1], tuple(common), tuple(own), kind)
@@ -143,7 +161,9 @@ def kind_of(system: str, name: str, fields: list[Field]) -> int:
 
 @dataclass(frozen=True)
 class PageLayout:
-    """A page of the ring buffer: `size` bytes, of which records begin at `data`; `commit_size` 8, or 4."""
+    """A page of the ring buffer: `size` bytes, of which records begin at `data`; `commit_size` 8,
+    or 4.
+    """
 
     size: int
     data: int
@@ -164,26 +184,26 @@ def parse_header_page(text: str, file: str) -> PageLayout:
     return PageLayout(data + size, data, commit_size)
 
 
-HOW_NUMBER, HOW_DATA_LOC, HOW_REL_LOC, HOW_TEXT = 0, 1, 2, 3
-
-
 def program_of(layout: Format) -> list[tuple[int, int, int, int, int, int]]:
-    """The moves from an event to its record: (from offset, from size, signed, to offset, to size, how)."""
+    """The moves from an event to its record: (from offset, from size, signed, to offset, to size,
+    how).
+    """
     moves = []
+    number = NUMBERS["HOW_NUMBER"]
     places = EVENT.fields
     assert places is not None
     for item in layout.common:
         target = {"common_pid": "pid", "common_flags": "flags"}.get(item.name)
         if target and item.size in NUMBER_SIZES:
             to, offset = places[target][:2]
-            moves.append((item.offset, item.size, int(item.signed), offset, to.itemsize, HOW_NUMBER))
+            moves.append((item.offset, item.size, int(item.signed), offset, to.itemsize, number))
     wanted = FIELDS_OF_KIND.get(layout.kind, {})
     for item in layout.fields:
         if item.name == "name" and wanted is OBJECT:
-            how = {"data": HOW_DATA_LOC, "rel": HOW_REL_LOC}.get(item.location, HOW_TEXT)
-            if how != HOW_TEXT or item.count:
+            how = NUMBERS[HOW_OF_LOCATION[item.location]]
+            if item.location or item.count:
                 moves.append((item.offset, item.size, 0, places["cache"][1], 4, how))
         elif item.name in wanted and item.count is None and not item.location:
             to, offset = places[wanted[item.name]][:2]
-            moves.append((item.offset, item.size, int(item.signed), offset, to.itemsize, HOW_NUMBER))
+            moves.append((item.offset, item.size, int(item.signed), offset, to.itemsize, number))
     return moves

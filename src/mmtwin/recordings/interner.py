@@ -1,10 +1,20 @@
-"""Short texts to numbers, at the speed of a hash table: names of caches and events, symbols, gfp flags."""
+"""Short texts to numbers, at the speed of a hash table: names of caches and events, symbols, gfp
+flags.
+"""
 
 import cython
 import numpy as np
 
 if not cython.compiled:
-    from mmtwin.recordings.casts import as_u8, as_u32, as_u64, take_bytes
+    from mmtwin.recordings.casts import (
+        as_u8,
+        as_u32,
+        as_u64,
+        hash_bytes,
+        same_bytes,
+        take_bytes,
+    )
+    from mmtwin.recordings.constants import PROBES
 
 FIRST_SLOTS = 1024
 
@@ -46,22 +56,25 @@ class Interner:
         """The number of the text data[start:end]."""
         if not cython.compiled:
             return self.number(take_bytes(data, start, end))
-        hashed = hash_bytes(data, start, end)  # noqa: F821 (interner.pxd; compiled only)
+        hashed = hash_bytes(data, start, end)
         slot = hashed & self.mask
         for _probe in range(PROBES):
             if self.slot_hash[slot] == 0:
                 break
+            place = self.slot_start[slot]
             if (
                 self.slot_hash[slot] == hashed
                 and self.slot_length[slot] == end - start
-                and same_bytes(data, start, self.text, self.slot_start[slot], end - start)  # noqa: F821
+                and same_bytes(data, start, self.text, place, end - start)
             ):
                 return self.slot_value[slot]
             slot = (slot + 1) & self.mask
         return self.miss(take_bytes(data, start, end), hashed)
 
     def miss(self, key, hashed):
-        """The number of a text that the table lacks; the table has it afterwards, if there is room near."""
+        """The number of a text that the table lacks; the table has it afterwards, if there is room
+        near.
+        """
         value = self.number(key)
         if self.used * 2 > self.mask or self.text_end + len(key) > self.text_size:
             self._lay_out((self.mask + 1) * 2)
@@ -72,12 +85,14 @@ class Interner:
         return value
 
     def _insert(self, key, value):
-        """Puts a text into a free slot near its hash; leaves it to the dictionary if there is none."""
+        """Puts a text into a free slot near its hash; leaves it to the dictionary if there is
+        none.
+        """
         if not cython.compiled:
             return 0
         raw = np.frombuffer(key + b"\0", np.uint8)
         size = len(key)
-        hashed = hash_bytes(as_u8(raw.ctypes.data, size), 0, size)  # noqa: F821
+        hashed = hash_bytes(as_u8(raw.ctypes.data, size), 0, size)
         slot = hashed & self.mask
         if self.text_end + size > self.text_size:
             return 0

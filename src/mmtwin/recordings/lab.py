@@ -1,4 +1,6 @@
-"""The lab's data sets, packed or unpacked: raw ring-buffer pages with their format files, snapshots, truth."""
+"""The lab's data sets, packed or unpacked: raw ring-buffer pages with their format files,
+snapshots, truth.
+"""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -63,10 +65,14 @@ class LabRecording(Recording):
         """The ring buffer's pages."""
         name = "trace/events/header_page"
         if name not in self.store.sizes:
-            raise RecordingError(self.store.where(name), "missing: the raw pages cannot be read without it")
+            raise RecordingError(
+                self.store.where(name), "missing: the raw pages cannot be read without it"
+            )
         return parse_header_page(self.store.text(name), self.store.where(name))
 
-    def _pass(self, wanted: frozenset[str] | None, summary: list[Summary]) -> Iterator[tuple[Events, Tables]]:
+    def _pass(
+        self, wanted: frozenset[str] | None, summary: list[Summary]
+    ) -> Iterator[tuple[Events, Tables]]:
         carried: set[int] = set()
 
         def carry(name: str) -> bool:
@@ -83,13 +89,19 @@ class LabRecording(Recording):
         streams = [self._decode(decoder, cpu, lane) for cpu, lane in lanes.items()]
         for events in merge(streams) if streams else ():
             sides = numbering.number(events, frozenset(carried))
-            yield events, {self._names[name]: self._table(events, rows, numbering) for name, rows in sides.items()}
+            yield (
+                events,
+                {
+                    self._names[name]: self._table(events, rows, numbering)
+                    for name, rows in sides.items()
+                },
+            )
         found = numbering.finish()
         found.counts.update(decoder.counts())
         summary.append(found)
 
     def _decode(self, decoder: PageDecoder, cpu: int, lane: Lane) -> Iterator[Events]:
-        """One CPU's pages as blocks of records; markers, losses and carried bytes go to its lane."""
+        """One CPU's pages as blocks of records; what else they hold goes to its lane."""
         name = self._raw[cpu]
         source: Source = self.store.open(name)
         batch = max(BATCH // self.layout.size, 1) * self.layout.size
@@ -104,9 +116,13 @@ class LabRecording(Recording):
             if count:
                 yield own(room[:count]) if len(self._raw) > 1 else room[:count]
             if decoder.failure is not None:
-                raise RecordingError(self.store.where(name), decoder.failure, position + decoder.failed_at)
+                raise RecordingError(
+                    self.store.where(name), decoder.failure, position + decoder.failed_at
+                )
             if whole < len(data):
-                raise RecordingError(self.store.where(name), "ends inside a page", position + whole)
+                raise RecordingError(
+                    self.store.where(name), "ends inside a page", position + whole
+                )
             position += whole
 
     def _hand_over(self, decoder: PageDecoder, data: bytes, room: Events, lane: Lane) -> None:
@@ -122,7 +138,9 @@ class LabRecording(Recording):
             else:
                 lane.others.append((number, event))
 
-    def _table(self, events: Events, rows: list[tuple[int, int, bytes]], numbering: Numbering) -> Any:
+    def _table(
+        self, events: Events, rows: list[tuple[int, int, bytes]], numbering: Numbering
+    ) -> Any:
         """The side table of one event's rows of a block."""
         places = np.array([row for row, _number, _data in rows])
         first = numbering.summary.nr_events - len(events)
@@ -149,7 +167,9 @@ class LabRecording(Recording):
         return lost
 
     def _static_names(self) -> Iterable[str]:
-        return (name.removeprefix("static/") for name in self.store.sizes if name.startswith("static/"))
+        return (
+            name.removeprefix("static/") for name in self.store.sizes if name.startswith("static/")
+        )
 
     def _static(self, name: str) -> str:
         return self.store.text(f"static/{name}")
@@ -174,11 +194,14 @@ class LabRecording(Recording):
         return value
 
     def close(self) -> None:
+        """Removes what was written to a temporary folder."""
         self.store.close()
 
 
 def read_snapshots(store: Store) -> dict[str, Snapshot]:
-    """The snapshots of a data set: every folder but trace/ and static/, and the truths beside them."""
+    """The snapshots of a data set: every folder but trace/ and static/, and the truths beside
+    them.
+    """
     found: dict[str, dict[str, str]] = {}
     for name in store.sizes:
         truth = TRUTH.fullmatch(name)
@@ -193,5 +216,8 @@ def read_snapshots(store: Store) -> dict[str, Snapshot]:
 def snapshot_of(store: Store, folder: str, files: dict[str, str]) -> Snapshot:
     """One snapshot; `files` has the store's name of each."""
     return Snapshot(
-        folder, files, lambda file: store.read(files[file]), lambda file: store.where(files.get(file, folder))
+        folder,
+        files,
+        lambda file: store.read(files[file]),
+        lambda file: store.where(files.get(file, folder)),
     )

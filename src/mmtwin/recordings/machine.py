@@ -1,4 +1,6 @@
-"""The machine that a recording was made on: its kernel, processor architecture, memory and configuration."""
+"""The machine that a recording was made on: its kernel, processor architecture, memory and
+configuration.
+"""
 
 import re
 from dataclasses import asdict, dataclass, field, fields
@@ -6,22 +8,30 @@ from typing import Any
 
 from mmtwin.recordings.archive import Store
 from mmtwin.recordings.errors import RecordingError
-from mmtwin.recordings.shapes import parse_json
+from mmtwin.recordings.shapes import parse_json, shape_fault
 
-ARCHITECTURES = {"amd64": "x86_64", "x86_64": "x86_64", "x86": "x86_64", "arm64": "arm64", "aarch64": "arm64"}
+ARCHITECTURES = {
+    "amd64": "x86_64",
+    "x86_64": "x86_64",
+    "x86": "x86_64",
+    "arm64": "arm64",
+    "aarch64": "arm64",
+}
 CONFIG = re.compile(r'^(CONFIG_\w+)=(?:"(.*)"|(.*))$', re.M)
 NOT_SET = re.compile(r"^# (CONFIG_\w+) is not set$", re.M)
 RELEASE = re.compile(r"Linux version (\S{1,100})")
 KIB = 1024
+META = {"flavour?": "text", "arch?": "text", "smp?": int, "mem?": int, "cmdline?": "text"}
 
 
 @dataclass(frozen=True)
 class RecordedMachine:
     """What a recording says of its machine; fields it does not say are "", 0 or empty.
 
-    `release` is the kernel's own (`uname -r`), `version` its line ("6.1"), `arch` "x86_64" or "arm64", `page_size`
-    and `mem_bytes` bytes, `config` {CONFIG_NAME: "y", "m", a number or text; "n" where it says "is not set"},
-    `clock` the trace clock: events' times are ns except with "counter".
+    `release` is the kernel's own (`uname -r`), `version` its line ("6.1"), `arch` "x86_64" or
+    "arm64", `page_size` and `mem_bytes` bytes, `config` {CONFIG_NAME: "y", "m", a number or text;
+    "n" where it says "is not set"}, `clock` the trace clock: events' times are ns except with
+    "counter".
     """
 
     release: str = ""
@@ -86,10 +96,12 @@ def read_meta(store: Store) -> dict[str, Any]:
         raise RecordingError(where, "missing") from None
     if not isinstance(meta, dict):
         raise RecordingError(where, "not a JSON object", 0)
-    for name, kind in (("flavour", str), ("arch", str), ("smp", int), ("mem", int), ("cmdline", str)):
-        value = meta.get(name, kind())
-        if not isinstance(value, kind) or (kind is int and not 0 <= value < 1 << 40):
-            raise RecordingError(where, f"{name}: {value!r:.60} cannot be", 0)
+    fault = shape_fault(meta, META, "meta")
+    meta = {name: value for name, value in meta.items() if value is not None}
+    if not fault and not all(0 <= meta.get(name, 0) < 1 << 40 for name in ("smp", "mem")):
+        fault = "meta.smp or meta.mem: no such number can be"
+    if fault:
+        raise RecordingError(where, fault, 0)
     return meta
 
 

@@ -70,7 +70,12 @@ class NativeRecording(Recording):
             markers=[Marker(number, time, text) for number, time, text in index["markers"]],
             losses=[Loss(*loss) for loss in index["losses"]],
             counts=Counter(index["counts"]),
-            rows=Counter({self._names.index(name): sum_rows(parts) for name, parts in index["tables"].items()}),
+            rows=Counter(
+                {
+                    self._names.index(name): sum_rows(parts)
+                    for name, parts in index["tables"].items()
+                }
+            ),
         )
         for name, files in index["snapshots"].items():
             self.snapshots[name] = self._snapshot(name, files)
@@ -79,7 +84,12 @@ class NativeRecording(Recording):
         def read(file: str) -> bytes:
             return self._bytes(self.path, files[file])
 
-        return Snapshot(name, files, read, lambda file: str(self.path / files.get(file, {"file": name})["file"]))
+        return Snapshot(
+            name,
+            files,
+            read,
+            lambda file: str(self.path / files.get(file, {"file": name})["file"]),
+        )
 
     @staticmethod
     def _bytes(path: Path, entry: dict[str, Any]) -> bytes:
@@ -91,14 +101,18 @@ class NativeRecording(Recording):
         if not 0 <= entry["size"] <= FILE_LIMIT:
             raise RecordingError(place, f"{entry['size']} bytes in one file")
         try:
-            content = zstandard.ZstdDecompressor().decompressobj().decompress(data) if data else b""
+            content = (
+                zstandard.ZstdDecompressor().decompressobj().decompress(data) if data else b""
+            )
         except zstandard.ZstdError as error:
             raise RecordingError(place, f"damaged: {error}", 0) from None
         if len(content) != entry["size"]:
             raise RecordingError(place, f"{len(content)} bytes where {entry['size']} are due", 0)
         return content
 
-    def _pass(self, wanted: frozenset[str] | None, summary: list[Summary]) -> Iterator[tuple[Events, Tables]]:
+    def _pass(
+        self, wanted: frozenset[str] | None, summary: list[Summary]
+    ) -> Iterator[tuple[Events, Tables]]:
         done = 0
         events = np.zeros(0, EVENT)
         for entry in self._index["parts"]:
@@ -109,7 +123,9 @@ class NativeRecording(Recording):
             done += len(events)
             yield events, {}
         if done != self._index["nr_events"]:
-            raise RecordingError(self.path / INDEX, f"nr_events: {self._index['nr_events']}, the parts have {done}")
+            raise RecordingError(
+                self.path / INDEX, f"nr_events: {self._index['nr_events']}, the parts have {done}"
+            )
         for name in self._index["tables"]:
             if wanted is None or name in wanted:
                 for table in self._table_parts(name):
@@ -117,7 +133,10 @@ class NativeRecording(Recording):
         summary.append(self.summary)
 
     def _check(self, frame: "pl.DataFrame", place: Path) -> None:
-        """Numbers that others use as an index must be one. The columns have been seen to be numbers."""
+        """Numbers that others use as an index must be one.
+
+        The columns have been seen to be numbers.
+        """
         if not frame.height:
             return
         cache = frame["cache"].to_numpy()
@@ -132,6 +151,7 @@ class NativeRecording(Recording):
             yield read_frame(inside(self.path, entry["file"]), entry)
 
     def table(self, name: str) -> "pl.DataFrame":
+        """The fields of an event that the record has no place for; KeyError for another name."""
         import polars as pl
 
         if name not in self._index["tables"]:
@@ -165,7 +185,10 @@ class NativeRecording(Recording):
         if frame.schema != {"address": pl.UInt64, "end": pl.UInt64, "name": pl.String}:
             raise RecordingError(place, "not the columns address, end, name", 0)
         frame = frame.drop_nulls().unique("address").sort("address")
-        return Symbols(zip(frame["address"].to_list(), frame["name"].to_list(), strict=True), frame["end"].to_list())
+        return Symbols(
+            zip(frame["address"].to_list(), frame["name"].to_list(), strict=True),
+            frame["end"].to_list(),
+        )
 
 
 def sum_rows(parts: list[dict[str, Any]]) -> int:
@@ -194,7 +217,9 @@ def read_index(path: Path) -> dict[str, Any]:
     if not isinstance(index, dict) or index.get("format") != "mmtwin recording":
         raise RecordingError(where, "not the index of an mmtwin recording", 0)
     if index.get("schema") != SCHEMA:
-        raise RecordingError(where, f"schema {index.get('schema')!r:.40}; this mmtwin reads schema {SCHEMA}", 0)
+        raise RecordingError(
+            where, f"schema {index.get('schema')!r:.40}; this mmtwin reads schema {SCHEMA}", 0
+        )
     fault = shape_fault(index, SHAPE, "recording") or index_fault(index)
     if fault:
         raise RecordingError(where, fault, 0)
@@ -211,7 +236,9 @@ def index_fault(index: dict[str, Any]) -> str:
     if any(len(loss) != 3 for loss in index["losses"]):
         return "recording.losses: an entry that is not [event, cpu, count]"
     for cpu in index["lost"]:
-        if not (cpu.removeprefix("-").isascii() and cpu.removeprefix("-").isdigit() and len(cpu) < 8):
+        if not (
+            cpu.removeprefix("-").isascii() and cpu.removeprefix("-").isdigit() and len(cpu) < 8
+        ):
             return f"recording.lost: {cpu!r:.40} is no CPU"
     names = set(index["names"])
     if missing := next((name for name in index["tables"] if name not in names), ""):

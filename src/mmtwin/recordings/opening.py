@@ -15,12 +15,15 @@ def default_recording_path() -> Path:
     return Path(__file__).parents[1] / "data" / "recordings" / DEFAULT
 
 
-def open_recording(path: str | Path | None = None, machine: RecordedMachine | None = None) -> Recording:
-    """Opens a recording: an mmtwin recording, a lab data set (packed or unpacked), ftrace text, `perf script` text.
+def open_recording(
+    path: str | Path | None = None, machine: RecordedMachine | None = None
+) -> Recording:
+    """Opens a recording: an mmtwin recording, a lab data set (packed or unpacked), ftrace text,
+    `perf script` text.
 
-    Without a path: the one that mmtwin ships. A text does not say what machine it is of: `machine` does, else the
-    kernel's line and architecture are guessed from the fields and addresses it prints. Raises RecordingError, which names the file and the byte, for anything
-    else.
+    Without a path: the one that mmtwin ships. A text does not say what machine it is of: `machine`
+    does, else the kernel's line and architecture are guessed from the fields and addresses it
+    prints. Raises RecordingError, which names the file and the byte, for anything else.
     """
     place = Path(path) if path is not None else default_recording_path()
     if place.is_dir():
@@ -32,7 +35,9 @@ def open_recording(path: str | Path | None = None, machine: RecordedMachine | No
             from mmtwin.recordings.lab import LabRecording
 
             return LabRecording(place)
-        raise RecordingError(place, "a folder without recording.json or meta.json: not a recording")
+        raise RecordingError(
+            place, "a folder without recording.json or meta.json: not a recording"
+        )
     if not place.exists():
         raise RecordingError(place, "does not exist")
     from mmtwin.recordings.trace_file import TextRecording, style_of

@@ -1,4 +1,6 @@
-"""A recording, whatever its format: machine, events in time order, markers, losses, snapshots, symbols."""
+"""A recording, whatever its format: machine, events in time order, markers, losses, snapshots,
+symbols.
+"""
 
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -22,9 +24,10 @@ Tables = dict[str, "pl.DataFrame"]
 class Recording:
     """One recording, open for reading.
 
-    `path` is what was opened, `kind` "lab", "ftrace", "perf" or "mmtwin", `machine` a RecordedMachine, `snapshots`
-    {name: Snapshot}. What only a pass over all events can tell (`nr_events`, `names`, `markers`, `lost`, `losses`,
-    `counts`) is worked out when it is first asked for. Use it as a context manager, or call close().
+    `path` is what was opened, `kind` "lab", "ftrace", "perf" or "mmtwin", `machine` a
+    RecordedMachine, `snapshots` {name: Snapshot}. What only a pass over all events can tell
+    (`nr_events`, `names`, `markers`, `lost`, `losses`, `counts`) is worked out when it is first
+    asked for. Use it as a context manager, or call close().
     """
 
     kind = ""
@@ -40,7 +43,10 @@ class Recording:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -49,8 +55,11 @@ class Recording:
 
     # what each format gives
 
-    def _pass(self, wanted: frozenset[str] | None, summary: list[Summary]) -> Iterator[tuple[Events, Tables]]:
-        """All events, numbered, in blocks of any size, valid until the next; `summary` gets the pass's Summary at the end.
+    def _pass(
+        self, wanted: frozenset[str] | None, summary: list[Summary]
+    ) -> Iterator[tuple[Events, Tables]]:
+        """All events, numbered, in blocks of any size, valid until the next; `summary` gets the
+        pass's Summary at the end.
 
         `wanted` names the tables to come along with each block's events; None stands for all.
         """
@@ -75,16 +84,20 @@ class Recording:
     # events
 
     def chunks(self, size: int = CHUNK) -> Iterator[Events]:
-        """All events in time order over all CPUs, as arrays of dtype EVENT of `size` events (the last is smaller).
+        """All events in time order over all CPUs, as arrays of dtype EVENT of `size` events (the
+        last is smaller).
 
-        Memory does not depend on the recording's length. Raises RecordingError at a place that cannot be read.
+        Memory does not depend on the recording's length. Raises RecordingError at a place that
+        cannot be read.
         """
         if size < 1:
             raise ValueError(f"a chunk of {size} events")
         return cut((events for events, _tables in self._stream(frozenset())), size)
 
     def chunks_with_tables(self) -> Iterator[tuple[Events, Tables]]:
-        """As chunks(), in blocks of any size, each with the side tables of its events (rows by `index`)."""
+        """As chunks(), in blocks of any size, each with the side tables of its events (rows by
+        `index`).
+        """
         for events, tables in self._stream(None):
             yield own(events), tables
 
@@ -97,14 +110,16 @@ class Recording:
     def table(self, name: str) -> "pl.DataFrame":
         """The fields of an event that the record has no place for ("vma_store"), one row for each.
 
-        `index` is the event's number, `time`, `common_cpu`, `common_pid` as in its record. Raises KeyError if the
-        recording has no event of that name.
+        `index` is the event's number, `time`, `common_cpu`, `common_pid` as in its record. Raises
+        KeyError if the recording has no event of that name.
         """
         import polars as pl
 
         if name not in self.tables:
             raise KeyError(name)
-        parts = [tables[name] for _events, tables in self._stream(frozenset([name])) if name in tables]
+        parts = [
+            tables[name] for _events, tables in self._stream(frozenset([name])) if name in tables
+        ]
         return pl.concat(parts, how="diagonal_relaxed")
 
     @property
@@ -123,7 +138,7 @@ class Recording:
 
     @property
     def names(self) -> list[str]:
-        """Names of caches and of events of KIND_OTHER; the `cache` of an event is a number in it."""
+        """Names of caches and of events of KIND_OTHER; an event's `cache` is a number in it."""
         _ = self.summary
         return self._names
 
@@ -173,7 +188,9 @@ class Recording:
 
     @cached_property
     def files(self) -> dict[str, Any]:
-        """The files that processes mapped: path -> `dev`, `inode`, `size`, `elf_head_base64`; {} if it does not say."""
+        """The files that processes mapped: path -> `dev`, `inode`, `size`, `elf_head_base64`; {}
+        if it does not say.
+        """
         return {}
 
     @cached_property
@@ -183,11 +200,16 @@ class Recording:
 
     @cached_property
     def sys_kernel_slab(self) -> dict[str, dict[str, str]]:
-        """/sys/kernel/slab: {cache: {attribute: text}}; an alias is {"@link": its target}. {} where it is missing."""
+        """/sys/kernel/slab: {cache: {attribute: text}}; an alias is {"@link": its target}.
+
+        {} where it is missing.
+        """
         for name in ("stopped", *sorted(self.snapshots)):
             snapshot = self.snapshots.get(name)
             if snapshot and "sys_kernel_slab" in snapshot:
-                return parse_sys_kernel_slab(snapshot.text("sys_kernel_slab"), f"{self.path}/{name}/sys_kernel_slab")
+                return parse_sys_kernel_slab(
+                    snapshot.text("sys_kernel_slab"), f"{self.path}/{name}/sys_kernel_slab"
+                )
         return {}
 
 

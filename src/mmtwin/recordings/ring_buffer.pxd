@@ -1,31 +1,16 @@
 cimport cython
 
 from mmtwin.recordings.casts cimport (
-    as_s32, as_u8, as_u32, as_u64, copy_bytes, get16, get32, get64, get_number, put_number, take_bytes,
+    as_u8, as_u32, as_u64, copy_bytes, get16, get32, get64, get_number, put_number,
+    take_bytes,
     wrap64,
+)
+from mmtwin.recordings.constants cimport (
+    EVENT_SIZE, HOW_DATA_LOC, HOW_NUMBER, HOW_REL_LOC, LAST_SHORT, PADDING, PLACE_CPU, PLACE_TIME,
+    TIME_EXTEND,
 )
 from mmtwin.recordings.event cimport s32, u8, u16, u32, u64
 from mmtwin.recordings.interner cimport Interner
-
-# Places in event_t (a test holds them against event.pxd).
-cdef enum:
-    EVENT_SIZE = 64
-    PLACE_TIME = 0
-    PLACE_CPU = 54
-
-# Record types of the ring buffer above the short events.
-cdef enum:
-    LAST_SHORT = 28
-    PADDING = 29
-    TIME_EXTEND = 30
-    TIME_STAMP = 31
-
-# How a move takes its value; formats.py has the same numbers.
-cdef enum:
-    HOW_NUMBER = 0
-    HOW_DATA_LOC = 1
-    HOW_REL_LOC = 2
-    HOW_TEXT = 3
 
 cdef class PageDecoder:
     cdef readonly object formats
@@ -52,12 +37,16 @@ cdef class PageDecoder:
     cdef u64 *payload
 
     @cython.locals(data=cython.p_uchar, out=cython.p_uchar, at=u64, row=u64, before=u64)
-    cpdef u64 decode(self, size_t address, u64 size, u32 cpu, size_t out_address, u64 capacity) except? 0xFFFFFFFF
-    @cython.locals(time=u64, commit=u64, length=u64, here=u64, end=u64, header=u32, kind=u32, step=u64)
+    cpdef u64 decode(
+        self, size_t address, u64 size, u32 cpu, size_t out_address,
+        u64 capacity) except? 0xFFFFFFFF
+    @cython.locals(time=u64, commit=u64, length=u64, here=u64, end=u64, header=u32, kind=u32,
+                   step=u64)
     cdef u64 page(self, const u8 *data, u64 at, u32 cpu, u8 *out, u64 row) except? 0xFFFFFFFF
     cdef s32 fail(self, u64 at, message) except -1
     @cython.locals(number=u32, place=u64, move=u64, last=u32, base=u32, value=u64)
-    cdef s32 record(self, const u8 *data, u64 start, u64 end, u64 time, u32 cpu, u8 *out, u64 row) except -1
+    cdef s32 record(
+        self, const u8 *data, u64 start, u64 end, u64 time, u32 cpu, u8 *out, u64 row) except -1
     @cython.locals(where=u32, first=u64, stop=u64)
     cdef u64 name(self, const u8 *data, u64 start, u64 end, u32 base) except? 0xFFFFFFFF
     cdef s32 lost(self, const u8 *data, u64 at, u64 end, u64 commit, u64 row) except -1

@@ -1,14 +1,14 @@
 """Pages of ftrace's ring buffer to event records, by the `format` files that came with them.
 
-A page (kernel/trace/ring_buffer.c, struct buffer_data_page): u64 time stamp, commit (bits 0-19 bytes of data that
-follow, bit 31 events were lost before this page, bit 30 their number stands behind the data), then records. A record
-begins with u32 `type_len` (5 bits), `time_delta` (27 bits).
+A page (kernel/trace/ring_buffer.c, struct buffer_data_page): u64 time stamp, commit (bits 0-19
+bytes of data that follow, bit 31 events were lost before this page, bit 30 their number stands
+behind the data), then records. A record begins with u32 `type_len` (5 bits), `time_delta` (27
+bits).
 """
 
 import cython
 import numpy as np
 
-from mmtwin.recordings.errors import RecordingError
 from mmtwin.recordings.event import CONSTANTS, EVENT
 from mmtwin.recordings.formats import EXTRA_NODE_EVENT, program_of
 
@@ -22,12 +22,20 @@ if not cython.compiled:
         get32,
         get64,
         get_number,
-        load_constants,
         put_number,
         wrap64,
     )
-
-    globals().update(load_constants("ring_buffer.pxd"))
+    from mmtwin.recordings.constants import (
+        EVENT_SIZE,
+        HOW_DATA_LOC,
+        HOW_NUMBER,
+        HOW_REL_LOC,
+        LAST_SHORT,
+        PADDING,
+        PLACE_CPU,
+        PLACE_TIME,
+        TIME_EXTEND,
+    )
 
 IDS = 1 << 16
 RECORD_SIZE = EVENT.itemsize
@@ -36,9 +44,10 @@ RECORD_SIZE = EVENT.itemsize
 class PageDecoder:
     """Decodes pages of one kernel's ring buffers.
 
-    `formats`: {event id: Format}; `layout`: PageLayout; `names`: Interner of cache and event names. An event of an id
-    that has no format is kept as KIND_OTHER of the name `event-ID`. `carry(name)` says of an event of KIND_OTHER
-    whether the caller wants its bytes besides the record (`payloads`); those of markers always are.
+    `formats`: {event id: Format}; `layout`: PageLayout; `names`: Interner of cache and event
+    names. An event of an id that has no format is kept as KIND_OTHER of the name `event-ID`.
+    `carry(name)` says of an event of KIND_OTHER whether the caller wants its bytes besides the
+    record (`payloads`); those of markers always are.
     """
 
     def __init__(self, formats, layout, names, carry):
@@ -88,7 +97,9 @@ class PageDecoder:
     def counts(self):
         """{event name: events decoded}."""
         numbers = np.flatnonzero(self._arrays["count"])
-        return {self.event_name(int(number)): int(self._arrays["count"][number]) for number in numbers}
+        return {
+            self.event_name(int(number)): int(self._arrays["count"][number]) for number in numbers
+        }
 
     def event_name(self, number):
         """The name of an event id."""
@@ -124,10 +135,11 @@ class PageDecoder:
         self._arrays["seen"][number] = 1
 
     def decode(self, address, size, cpu, out_address, capacity):
-        """Decodes whole pages at an address (`size` bytes) into event records; returns their number.
+        """Decodes whole pages at an address (`size` bytes) into event records; returns their
+        number.
 
-        `capacity` must be at least rows_at_most(size). Stops at a broken record: `failure` says what is wrong with
-        the byte `failed_at`; the records before it are there.
+        `capacity` must be at least rows_at_most(size). Stops at a broken record: `failure` says
+        what is wrong with the byte `failed_at`; the records before it are there.
         """
         self.failure = None
         self.nr_payloads = 0
@@ -155,7 +167,9 @@ class PageDecoder:
         return 0
 
     def lost(self, data, at, end, commit, row):
-        """Notes events that were lost before the page at `at`; -1 where the kernel did not say how many."""
+        """Notes events that were lost before the page at `at`; -1 where the kernel did not say how
+        many.
+        """
         number = -1
         if (commit >> 30) & 1 and end + 8 <= at + self.page_size:
             number = get64(data, end)
@@ -203,15 +217,14 @@ class PageDecoder:
                 elif kind != PADDING:
                     step += length << 27
                     length = 4
-                    if kind == TIME_EXTEND:
-                        time = wrap64(time + step)
-                    else:
-                        time = (time >> 59 << 59) | step
+                    time = wrap64(time + step) if kind == TIME_EXTEND else time >> 59 << 59 | step
                 elif length < 4:
                     self.fail(here, "padding that leads nowhere")
                     return row
             if length > end - here:
-                self.fail(here, f"a record of {int(length)} bytes where {int(end - here)} are left")
+                self.fail(
+                    here, f"a record of {int(length)} bytes where {int(end - here)} are left"
+                )
                 return row
             if kind <= LAST_SHORT:
                 self.record(data, here, here + length, time, cpu, out, row)
@@ -229,8 +242,8 @@ class PageDecoder:
         if not self.seen[number]:
             self.meet(int(number))
         if end - start < self.needs[number]:
-            text = f"{self.event_name(int(number))} needs {int(self.needs[number])} bytes, has {int(end - start)}"
-            return self.fail(start, text)
+            name, needs = self.event_name(int(number)), int(self.needs[number])
+            return self.fail(start, f"{name} needs {needs} bytes, has {int(end - start)}")
         place = row * EVENT_SIZE
         copy_bytes(out, place, self.template, number * EVENT_SIZE, EVENT_SIZE)
         put_number(out, place + PLACE_TIME, 8, time)

@@ -13,19 +13,25 @@ def parse_json(data: bytes | str, where: object) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise RecordingError(where, f"not JSON: {error!s:.200}", getattr(error, "pos", 0)) from None
+        raise RecordingError(
+            where, f"not JSON: {error!s:.200}", getattr(error, "pos", 0)
+        ) from None
 
 
 def shape_fault(value: object, shape: Any, place: str) -> str:
     """Where a JSON value differs from a shape, "" if nowhere.
 
-    Shapes: `int`; "text"; `bool`; [shape] a list; {"*": shape} an object of any keys; {key: shape} one with those keys
-    at least ("key?" may be missing or null); None anything.
+    Shapes: `int`; "text"; `bool`; [shape] a list; {"*": shape} an object of any keys; {key: shape}
+    one with those keys at least ("key?" may be missing or null); None anything.
     """
     if shape is None:
         return ""
     if shape is int:
-        return "" if type(value) is int and -(1 << 63) <= value < 1 << 64 else f"{place}: no 64-bit number"
+        return (
+            ""
+            if type(value) is int and -(1 << 63) <= value < 1 << 64
+            else f"{place}: no 64-bit number"
+        )
     if shape is bool:
         return "" if isinstance(value, bool) else f"{place}: neither true nor false"
     if shape == "text":
@@ -48,7 +54,11 @@ def shape_fault(value: object, shape: Any, place: str) -> str:
         item = value.get(name)
         if item is None and key.endswith("?"):
             continue
-        fault = f"{place}.{name}: missing" if item is None and inner else shape_fault(item, inner, f"{place}.{name}")
+        fault = (
+            f"{place}.{name}: missing"
+            if item is None and inner
+            else shape_fault(item, inner, f"{place}.{name}")
+        )
         if fault:
             return fault
     return ""

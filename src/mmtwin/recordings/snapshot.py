@@ -1,4 +1,6 @@
-"""What a recording shows of its kernel at marked moments: /proc and /sys texts, arrays, processes, the truth."""
+"""What a recording shows of its kernel at marked moments: /proc and /sys texts, arrays, processes,
+the truth.
+"""
 
 import gzip
 import zlib
@@ -17,13 +19,16 @@ Reader = Callable[[str], bytes]
 
 
 class Snapshot:
-    """One snapshot. `name` is that of its markers ("start"); `files` the names of all that it holds.
+    """One snapshot. `name` is that of its markers ("start"); `files` the names of all that it
+    holds.
 
-    A text is read when it is asked for. `time` of a snapshot is that of its markers: `DUMP name` for the truth,
-    `SNAPB name/file` and `SNAPE name/file` for each file.
+    A text is read when it is asked for. `time` of a snapshot is that of its markers: `DUMP name`
+    for the truth, `SNAPB name/file` and `SNAPE name/file` for each file.
     """
 
-    def __init__(self, name: str, files: Iterable[str], read: Reader, where: Callable[[str], str]) -> None:
+    def __init__(
+        self, name: str, files: Iterable[str], read: Reader, where: Callable[[str], str]
+    ) -> None:
         self.name = name
         self.files = sorted(files)
         self._read = read
@@ -44,18 +49,25 @@ class Snapshot:
         return self._read(file)
 
     def text(self, file: str) -> str:
-        """A text ("slabinfo", "proc/1/maps"), bytes that are no UTF-8 replaced. Raises KeyError if it has none."""
+        """A text ("slabinfo", "proc/1/maps"), bytes that are no UTF-8 replaced.
+
+        Raises KeyError if it has none.
+        """
         return self.bytes(file).decode("utf-8", "replace")
 
     def array(self, file: str) -> npt.NDArray[np.uint64]:
-        """`kpageflags` or `kpagecount`: u64 by pfn; a process's pagemap: rows of (virtual address, entry).
+        """`kpageflags` or `kpagecount`: u64 by pfn; a process's pagemap: rows of (virtual address,
+        entry).
 
-        Raises KeyError if the snapshot has no such file, RecordingError if its size is no whole number of entries.
+        Raises KeyError if the snapshot has no such file, RecordingError if its size is no whole
+        number of entries.
         """
         numbers = ARRAYS.get(file.rpartition("/")[2], 1)
         data = self.bytes(file)
         if len(data) % (8 * numbers):
-            raise RecordingError(self._where(file), "ends inside an entry", len(data) - len(data) % (8 * numbers))
+            raise RecordingError(
+                self._where(file), "ends inside an entry", len(data) - len(data) % (8 * numbers)
+            )
         array = np.frombuffer(data, "<u8")
         return array.reshape(-1, numbers) if numbers > 1 else array
 
@@ -63,7 +75,9 @@ class Snapshot:
     def processes(self) -> list[int]:
         """The pids whose files it holds, ascending."""
         pids = {file.split("/")[1] for file in self.files if file.startswith("proc/")}
-        return sorted(int(pid) for pid in pids if pid.isascii() and pid.isdigit() and len(pid) < 10)
+        return sorted(
+            int(pid) for pid in pids if pid.isascii() and pid.isdigit() and len(pid) < 10
+        )
 
     @property
     def has_truth(self) -> bool:
@@ -72,7 +86,8 @@ class Snapshot:
 
     @property
     def truth(self) -> dict[str, Any] | None:
-        """The kernel's own lists (`buddy`, `pageblocks`, `slab`: see docs/recording-format.md), or None.
+        """The kernel's own lists (`buddy`, `pageblocks`, `slab`: see docs/recording-format.md), or
+        None.
 
         Raises RecordingError if it is there but not as the format says.
         """
@@ -108,8 +123,8 @@ def parse_truth(data: bytes, where: str) -> dict[str, Any]:
 
 
 SLAB = {
-    "pfn": int, "inuse": int, "objects": int, "frozen": int, "free": NUMBERS, "where": "text", "live": NUMBERS,
-    "cpufree?": NUMBERS, "pobjects?": int,
+    "pfn": int, "inuse": int, "objects": int, "frozen": int, "free": NUMBERS, "where": "text",
+    "live": NUMBERS, "cpufree?": NUMBERS, "pobjects?": int,
 }  # fmt: skip
 TRUTH = {
     "buddy": [
@@ -121,11 +136,11 @@ TRUTH = {
     "pageblocks": None,
     "slab": [
         {
-            "name": "text", "size": int, "object_size": int, "offset": int, "oo": int, "slabs": [SLAB],
-            "node_partial?": NUMBERS, "random_seq?": NUMBERS, "random?": int, "min_partial?": int,
-            "cpu_partial?": int, "red_left_pad?": int, "flags?": int, "ctor?": int, "refcount?": int,
-            "addr?": int, "node0?": int, "live?": int, "sheaf_capacity?": int,
-            "cpu?": [{"cpu": int, "slab?": int, "freelist?": NUMBERS, "partial?": NUMBERS}],
+            "name": "text", "size": int, "object_size": int, "offset": int, "oo": int, "slabs":
+            [SLAB], "node_partial?": NUMBERS, "random_seq?": NUMBERS, "random?": int,
+            "min_partial?": int, "cpu_partial?": int, "red_left_pad?": int, "flags?": int, "ctor?":
+            int, "refcount?": int, "addr?": int, "node0?": int, "live?": int, "sheaf_capacity?":
+            int, "cpu?": [{"cpu": int, "slab?": int, "freelist?": NUMBERS, "partial?": NUMBERS}],
         }
     ],
 }  # fmt: skip
@@ -138,12 +153,20 @@ def truth_fault(truth: object) -> str:
         return fault
     assert isinstance(truth, dict)
     blocks = truth["pageblocks"]
-    if not isinstance(blocks, list) or not all(block is None or type(block) is int for block in blocks):
+    if not isinstance(blocks, list) or not all(
+        block is None or type(block) is int for block in blocks
+    ):
         return "truth.pageblocks: not a list of numbers and nulls"
     for zone in truth["buddy"]:
         for key in zone["free"]:
             order, comma, migratetype = key.partition(",")
-            if not (comma and order.isascii() and order.isdigit() and migratetype.isdigit() and len(key) < 8):
+            if not (
+                comma
+                and order.isascii()
+                and order.isdigit()
+                and migratetype.isdigit()
+                and len(key) < 8
+            ):
                 return f"truth.buddy.free: {key!r:.40} is no order,migratetype"
         for cpu in zone["pcp"]:
             if not all(key.isascii() and key.isdigit() and len(key) < 5 for key in cpu["lists"]):

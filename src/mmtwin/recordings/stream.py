@@ -1,4 +1,6 @@
-"""From decoded blocks to one stream of events: the CPUs merged by time, events numbered, chunks cut."""
+"""From decoded blocks to one stream of events: the CPUs merged by time, events numbered, chunks
+cut.
+"""
 
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -17,7 +19,9 @@ WORDS = EVENT.itemsize // 8
 
 
 def words(events: Events) -> npt.NDArray[np.uint64]:
-    """The same memory as rows of eight numbers: numpy copies records field by field, rows of numbers at once."""
+    """The same memory as rows of eight numbers: numpy copies records field by field, rows of
+    numbers at once.
+    """
     return events.view(np.uint64).reshape(-1, WORDS)
 
 
@@ -28,19 +32,23 @@ def own(events: Events) -> Events:
 
 
 class Marker(NamedTuple):
-    """A line written to trace_marker: number and time of its event, and its text without the newline."""
+    """A line written to trace_marker: number and time of its event, and its text without the
+    newline.
+    """
 
-    index: int
+    index: int  # type: ignore[assignment]
     time: int
     text: str
 
 
 class Loss(NamedTuple):
-    """Events lost on a CPU before the event `index`; `count` is -1 where the kernel did not say how many."""
+    """Events lost on a CPU before the event `index`; `count` is -1 where the kernel did not say
+    how many.
+    """
 
-    index: int
+    index: int  # type: ignore[assignment]
     cpu: int
-    count: int
+    count: int  # type: ignore[assignment]
 
 
 @dataclass
@@ -60,13 +68,18 @@ class Lane:
 
     markers: deque[str] = field(default_factory=deque)
     others: deque[tuple[int, bytes]] = field(default_factory=deque)
-    losses: deque[tuple[int, int]] = field(default_factory=deque)  # (events of this CPU before it, count)
+    losses: deque[tuple[int, int]] = field(
+        default_factory=deque
+    )  # (events of this CPU before it, count)
     decoded: int = 0
     numbered: int = 0
 
 
 def merge(streams: list[Iterator[Events]]) -> Iterator[Events]:
-    """Merges streams by time. Each keeps its own order; at equal times the earlier stream comes first."""
+    """Merges streams by time.
+
+    Each keeps its own order; at equal times the earlier stream comes first.
+    """
     if len(streams) == 1:
         yield from streams[0]
         return
@@ -90,7 +103,9 @@ def merge(streams: list[Iterator[Events]]) -> Iterator[Events]:
         limit, slowest = min((latest[at], at) for at in live)
         parts = []
         for at, key in enumerate(keys):
-            count = int(np.searchsorted(key, np.uint64(limit), "right" if at <= slowest else "left"))
+            count = int(
+                np.searchsorted(key, np.uint64(limit), "right" if at <= slowest else "left")
+            )
             parts.append((blocks[at][:count], key[:count]))
             blocks[at], keys[at] = blocks[at][count:], key[count:]
         yield in_order(parts)
@@ -107,33 +122,38 @@ def in_order(parts: list[tuple[Events, npt.NDArray[Any]]]) -> Events:
     if not parts:
         return np.zeros(0, EVENT)
     order = np.argsort(np.concatenate([key for _events, key in parts]), kind="stable")
-    merged: Events = np.concatenate([words(events) for events, _key in parts])[order].reshape(-1).view(EVENT)
+    merged: Events = (
+        np.concatenate([words(events) for events, _key in parts])[order].reshape(-1).view(EVENT)
+    )
     return merged
 
 
 class Numbering:
     """Gives events their place in the recording; `summary` grows with them.
 
-    The number of a marker (its place in `markers`) is put into its `address`, the row of an event of KIND_OTHER in
-    its table into `bytes_req`.
+    The number of a marker (its place in `markers`) is put into its `address`, the row of an event
+    of KIND_OTHER in its table into `bytes_req`.
     """
 
     def __init__(self, lanes: dict[int, Lane]) -> None:
         self.lanes = lanes
         self.summary = Summary()
 
-    def number(self, events: Events, carried: frozenset[int]) -> dict[int, list[tuple[int, int, bytes]]]:
+    def number(
+        self, events: Events, carried: frozenset[int]
+    ) -> dict[int, list[tuple[int, int, bytes]]]:
         """Numbers a block in place.
 
-        Returns {name number: [(row of the block, event id, bytes)]} of the events whose names are `carried`.
+        Returns {name number: [(row of the block, event id, bytes)]} of the events whose names are
+        `carried`.
         """
         summary = self.summary
         kinds = events["kind"]
         first = summary.nr_events
-        for row in np.flatnonzero(kinds == MARKER):
+        for row in np.flatnonzero(kinds == MARKER).tolist():
             events["address"][row] = len(summary.markers)
             text = self.lanes[int(events["cpu"][row])].markers.popleft()
-            summary.markers.append(Marker(first + int(row), int(events["time"][row]), text))
+            summary.markers.append(Marker(first + row, int(events["time"][row]), text))
         sides: dict[int, list[tuple[int, int, bytes]]] = {}
         for row in np.flatnonzero(kinds == OTHER).tolist():
             name = int(events["cache"][row])
@@ -155,7 +175,9 @@ class Numbering:
             rows = np.flatnonzero(events["cpu"] == cpu)
             while lane.losses and lane.losses[0][0] < lane.numbered + len(rows):
                 before, count = lane.losses.popleft()
-                self.summary.losses.append(Loss(first + int(rows[before - lane.numbered]), cpu, count))
+                self.summary.losses.append(
+                    Loss(first + int(rows[before - lane.numbered]), cpu, count)
+                )
             lane.numbered += len(rows)
 
     def finish(self) -> Summary:
@@ -169,7 +191,10 @@ class Numbering:
 
 
 def cut(blocks: Iterator[Events], size: int) -> Iterator[Events]:
-    """The same events in arrays of exactly `size`, the last one smaller. Each array is the caller's own."""
+    """The same events in arrays of exactly `size`, the last one smaller.
+
+    Each array is the caller's own.
+    """
     room = np.empty(size, EVENT)
     filled = 0
     for block in blocks:

@@ -12,13 +12,16 @@ ADDRESS = re.compile(r"[0-9a-fA-F]{1,16}")
 
 
 class Symbols:
-    """Functions by address, ascending: `names[i]` begins at `addresses[i]` and ends before `ends[i]`.
+    """Functions by address, ascending: `names[i]` begins at `addresses[i]` and ends before
+    `ends[i]`.
 
-    `pairs` are (address, name); of several names for an address the first counts. Without `ends` a function reaches
-    to the next one.
+    `pairs` are (address, name); of several names for an address the first counts. Without `ends` a
+    function reaches to the next one.
     """
 
-    def __init__(self, pairs: Iterable[tuple[int, str]], ends: Iterable[int] | None = None) -> None:
+    def __init__(
+        self, pairs: Iterable[tuple[int, str]], ends: Iterable[int] | None = None
+    ) -> None:
         first: dict[int, str] = {}
         for address, name in pairs:
             first.setdefault(address, name)
@@ -30,14 +33,16 @@ class Symbols:
         return len(self.addresses)
 
     def find(self, address: int) -> tuple[str, int] | None:
-        """The function an address lies in and the offset in bytes, or None if it lies in none that is known."""
+        """The function an address lies in and the offset in bytes, or None if it lies in none that
+        is known.
+        """
         place = bisect_right(self.addresses, address) - 1
         if place < 0 or not self.addresses[place] or address >= self.ends[place]:
             return None
         return self.names[place], address - self.addresses[place]
 
     def name(self, address: int) -> str:
-        """`function+0x1c` as the kernel prints it (%pS less the size), or the bare number in hex."""
+        """`function+0x1c` as the kernel prints it, less the size; or the bare number in hex."""
         found = self.find(int(address))
         return f"{found[0]}+{found[1]:#x}" if found else f"{int(address):#x}"
 

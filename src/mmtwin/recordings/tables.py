@@ -35,7 +35,10 @@ def located(item: Field, data: bytes) -> bytes:
 
 
 def column(item: Field, events: list[bytes], fixed: np.ndarray[Any, Any]) -> tuple[Any, Any]:
-    """The values of one field and their polars type. `fixed` has the first bytes of every event as rows."""
+    """The values of one field and their polars type.
+
+    `fixed` has the first bytes of every event as rows.
+    """
     import polars as pl
 
     if item.count is None and not item.location and item.size in NUMBER_SIZES:
@@ -59,7 +62,9 @@ def table_of(layout: Format | None, base: dict[str, Any], events: list[bytes]) -
     if layout is None:
         return pl.DataFrame({**columns, "data": pl.Series(events, dtype=pl.Binary)})
     end = layout.end
-    fixed = np.frombuffer(b"".join(data[:end] for data in events), np.uint8).reshape(-1, max(end, 1))
+    fixed = np.frombuffer(b"".join(data[:end] for data in events), np.uint8).reshape(
+        -1, max(end, 1)
+    )
     for item in layout.fields:
         values, kind = column(item, events, fixed)
         columns[column_name(item.name, list(columns))] = pl.Series(values=values, dtype=kind)

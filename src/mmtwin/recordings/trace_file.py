@@ -31,7 +31,9 @@ SITE = re.compile(rb"([^\s+]+)\+0x([0-9a-f]{1,8})(?:/0x([0-9a-f]{1,8}))?( \[[^\]
 COLUMN_ROWS, COLUMN_LIMIT = 100, 64  # of a text's side table: rows looked at for keys, columns
 RSS_MEMBERS = {b"MM_FILEPAGES": 0, b"MM_ANONPAGES": 1, b"MM_SWAPENTS": 2, b"MM_SHMEMPAGES": 3}
 FIRST_SITE = 0xFFFFFFFF81000000
-FTRACE_LINE = re.compile(rb"^ *\S.*-\d+ +(?:\([ \d-]*\) +)?\[\d{3,}\] +(?:\S{4,8} +)?[\d.]+: \S+", re.M)
+FTRACE_LINE = re.compile(
+    rb"^ *\S.*-\d+ +(?:\([ \d-]*\) +)?\[\d{3,}\] +(?:\S{4,8} +)?[\d.]+: \S+", re.M
+)
 PERF_LINE = re.compile(rb"^ *\S.* +(?:\d+/)?\d+ +\[\d{3,}\] +[\d.]+: +(?:\d+ +)?[\w-]+:\w+:", re.M)
 
 
@@ -45,8 +47,8 @@ class OneLane(dict[int, Lane]):
 class NamedSites:
     """Addresses for call sites that a text only names.
 
-    Each function gets a place of its own, in the order of appearance, as large as the text says it is. They are not
-    the kernel's addresses; `symbols` gives the names back.
+    Each function gets a place of its own, in the order of appearance, as large as the text says it
+    is. They are not the kernel's addresses; `symbols` gives the names back.
     """
 
     def __init__(self) -> None:
@@ -54,7 +56,9 @@ class NamedSites:
         self.next = FIRST_SITE
 
     def address(self, text: bytes) -> int:
-        """The address for `function+0x1c/0x90 [module]`, or the number that a bare address is; 0 for other texts."""
+        """The address for `function+0x1c/0x90 [module]`, or the number that a bare address is; 0
+        for other texts.
+        """
         match = SITE.fullmatch(text)
         if not match:
             return int(text, 16) if re.fullmatch(rb"(?:0x)?[0-9a-f]{1,16}", text) else 0
@@ -68,11 +72,14 @@ class NamedSites:
 
     def symbols(self) -> Symbols:
         """The functions met."""
-        return Symbols((start, key.rpartition(b"/")[0].decode("utf-8", "replace")) for key, start in self.starts.items())
+        return Symbols(
+            (start, key.rpartition(b"/")[0].decode("utf-8", "replace"))
+            for key, start in self.starts.items()
+        )
 
 
 def style_of(head: bytes) -> str:
-    """"ftrace" or "perf" for the first bytes of a text of that kind, else ""."""
+    """ "ftrace" or "perf" for the first bytes of a text of that kind, else ""."""
     if head.startswith(b"# tracer:"):
         return "ftrace"
     perf, ftrace = PERF_LINE.search(head), FTRACE_LINE.search(head)
@@ -82,10 +89,11 @@ def style_of(head: bytes) -> str:
 
 
 def guess_machine(head: bytes, release: str = "") -> RecordedMachine:
-    """What the first lines of a text tell of the machine: CPUs, and by the fields printed the kernel's line.
+    """What the first lines of a text tell of the machine: CPUs, and by the fields printed the
+    kernel's line.
 
-    `kmem_cache_alloc` prints the cache's name since 6.14, `percpu_refill` stands since 5.19, before it was 5.10's
-    set of fields.
+    `kmem_cache_alloc` prints the cache's name since 6.14, `percpu_refill` stands since 5.19,
+    before it was 5.10's set of fields.
     """
     count = WRITTEN.search(head)
     if re.search(rb"kmem_cache_alloc: [^\n]* name=", head):
@@ -96,12 +104,21 @@ def guess_machine(head: bytes, release: str = "") -> RecordedMachine:
         version = "5.10"
     pointer = re.search(rb" ptr=(?:0x)?(ffff[0-9a-f])", head)
     arch = "" if not pointer else "arm64" if pointer[1] == b"ffff0" else "x86_64"
-    cpus = int(count[3]) if count else 1 + max((int(cpu) for cpu in re.findall(rb" \[(\d{3,5})\] ", head)), default=0)
-    return RecordedMachine(release=release, version=version, arch=arch, cpus=max(cpus, 1), clock="global")
+    cpus = (
+        int(count[3])
+        if count
+        else 1 + max((int(cpu) for cpu in re.findall(rb" \[(\d{3,5})\] ", head)), default=0)
+    )
+    return RecordedMachine(
+        release=release, version=version, arch=arch, cpus=max(cpus, 1), clock="global"
+    )
 
 
 class TextRecording(Recording):
-    """A text of one of the two styles. Its `machine` is guessed from the text, unless it is given."""
+    """A text of one of the two styles.
+
+    Its `machine` is guessed from the text, unless it is given.
+    """
 
     def __init__(self, path: Path, style: str, machine: RecordedMachine | None = None) -> None:
         try:
@@ -139,19 +156,37 @@ class TextRecording(Recording):
         carried = wanted is None or text in wanted
         return carried << 16 | self._interner.number(text.encode()) << 32
 
-    def _pass(self, wanted: frozenset[str] | None, summary: list[Summary]) -> Iterator[tuple[Events, Tables]]:
+    def _pass(
+        self, wanted: frozenset[str] | None, summary: list[Summary]
+    ) -> Iterator[tuple[Events, Tables]]:
         events = Interner(lambda name: self._event_code(name, wanted))
-        scanner = LineScanner(self.kind, events, self._site_numbers, self._gfp, self._interner, self._types)
+        scanner = LineScanner(
+            self.kind, events, self._site_numbers, self._gfp, self._interner, self._types
+        )
         lane = Lane()
         numbering = Numbering(OneLane({0: lane}))
         reader = TextReader(self.path, scanner, lane, numbering.summary)
-        carried = {self._interner.number(name.encode()) for name in wanted or ()} if wanted is not None else None
+        carried = (
+            {self._interner.number(name.encode()) for name in wanted or ()}
+            if wanted is not None
+            else None
+        )
         for block in reader.blocks():
-            names = carried if carried is not None else set(np.unique(block["cache"][block["kind"] == 0]).tolist())
+            names = (
+                carried
+                if carried is not None
+                else set(np.unique(block["cache"][block["kind"] == 0]).tolist())
+            )
             sides = numbering.number(block, frozenset(names))
             first = numbering.summary.nr_events - len(block)
             self._count(block, numbering.summary)
-            yield block, {self._names[name]: text_table(block, rows, first) for name, rows in sides.items()}
+            yield (
+                block,
+                {
+                    self._names[name]: text_table(block, rows, first)
+                    for name, rows in sides.items()
+                },
+            )
         reader.count_overwritten()
         summary.append(numbering.finish())
 
@@ -175,7 +210,9 @@ class TextRecording(Recording):
 
 
 def event_name(name: bytes) -> str:
-    """The event a line's word is about: `sys_brk(` and `sys_brk ->` are a system call's enter and exit."""
+    """The event a line's word is about: `sys_brk(` and `sys_brk ->` are a system call's enter and
+    exit.
+    """
     text = name.decode("utf-8", "replace")
     if text.endswith("("):
         return "sys_enter_" + text[:-1].removeprefix("sys_")
@@ -219,7 +256,9 @@ class TextReader:
                 held = size - used
                 position += used
                 if held >= LINE_LIMIT:
-                    raise RecordingError(self.path, f"a line of more than {LINE_LIMIT} bytes", position)
+                    raise RecordingError(
+                        self.path, f"a line of more than {LINE_LIMIT} bytes", position
+                    )
                 data[:held] = data[used:size]
                 if not got:
                     return
@@ -231,9 +270,13 @@ class TextReader:
         scanner = self.scanner
         view = np.frombuffer(data, np.uint8)
         try:
-            count = scanner.scan(view.ctypes.data + start, size - start, final, room.ctypes.data, len(room))
+            count = scanner.scan(
+                view.ctypes.data + start, size - start, final, room.ctypes.data, len(room)
+            )
         except ValueError as error:
-            raise RecordingError(self.path, f"{error!s:.200}", position + start + scanner.line_start) from None
+            raise RecordingError(
+                self.path, f"{error!s:.200}", position + start + scanner.line_start
+            ) from None
         for row, first, end in scanner.payloads().tolist():
             text = bytes(data[start + first : start + end])
             if room["kind"][row] == MARKER:
@@ -257,7 +300,9 @@ class TextReader:
             self.cpus = int(found[3])
 
     def _no_event(self, line: bytes, place: int) -> None:
-        """A line that is no event: a loss, a new buffer, or more of the text of the event before it."""
+        """A line that is no event: a loss, a new buffer, or more of the text of the event before
+        it.
+        """
         lost = LOST.fullmatch(line.strip())
         if lost:
             count = int(lost[2]) if lost[2] else -1
@@ -287,14 +332,21 @@ class TextReader:
             lane.others[-1] = (number, before + b"\n" + line)
 
     def count_overwritten(self) -> None:
-        """Events that the header says were written but are no longer there, less those that LOST lines name."""
+        """Events that the header says were written but are no longer there, less those that LOST
+        lines name.
+        """
         named = sum(max(loss.count, 1) for loss in self.summary.losses)
         if self.overwritten > named:
-            self.summary.losses.append(Loss(0, 0 if self.cpus == 1 else -1, self.overwritten - named))
+            self.summary.losses.append(
+                Loss(0, 0 if self.cpus == 1 else -1, self.overwritten - named)
+            )
 
 
 def pairs_of(text: str) -> dict[str, str]:
-    """The `key=value` and `key: value` pairs of an event's text. A word of neither form belongs to the value before."""
+    """The `key=value` and `key: value` pairs of an event's text.
+
+    A word of neither form belongs to the value before.
+    """
     pairs: dict[str, list[str]] = {}
     words: list[str] = []
     for word in text.split(" "):
@@ -310,7 +362,9 @@ def pairs_of(text: str) -> dict[str, str]:
 
 
 def text_table(block: Events, rows: list[tuple[int, int, bytes]], first: int) -> Any:
-    """The side table of one event's rows of a block: `text` as printed, and its pairs as columns of texts."""
+    """The side table of one event's rows of a block: `text` as printed, and its pairs as columns
+    of texts.
+    """
     import polars as pl
 
     places = np.array([row for row, _number, _data in rows])

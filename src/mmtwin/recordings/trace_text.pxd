@@ -1,50 +1,19 @@
 cimport cython
 
-from mmtwin.recordings.casts cimport as_u8, as_u32, as_u64, copy_bytes, find_byte, get64, put_number, same_bytes, wrap64
+from mmtwin.recordings.casts cimport (
+    as_u8, as_u32, as_u64, copy_bytes, find_byte, get64, key_slot, put_number, same_bytes, wrap64,
+)
+from mmtwin.recordings.constants cimport (
+    CLOSE, COLON, DASH, DOT, EQUALS, EVENT_SIZE, GREATER, HASH, LEFT, NEWLINE, NO_KEY, OPEN,
+    PLACE_CACHE, PLACE_CPU, PLACE_EXTRA, PLACE_FLAGS, PLACE_KIND, PLACE_PID, PLACE_TIME, RIGHT,
+    SLASH, SPACE, STYLE_FTRACE, VALUE_HEX, VALUE_NUMBER, VALUE_TRUTH,
+)
 from mmtwin.recordings.event cimport s32, u8, u16, u32, u64
 from mmtwin.recordings.interner cimport Interner
 
-# How a line begins.
-cdef enum:
-    STYLE_FTRACE = 0
-    STYLE_PERF = 1
-
-# Places in event_t (a test holds them against event.pxd).
-cdef enum:
-    EVENT_SIZE = 64
-    PLACE_TIME = 0
-    PLACE_PID = 44
-    PLACE_CACHE = 48
-    PLACE_CPU = 54
-    PLACE_KIND = 58
-    PLACE_FLAGS = 60
-    PLACE_EXTRA = 61
-
-cdef enum:
-    SPACE = 32
-    NEWLINE = 10
-    HASH = 35
-    EQUALS = 61
-    COLON = 58
-    DOT = 46
-    DASH = 45
-    SLASH = 47
-    OPEN = 40
-    CLOSE = 41
-    LEFT = 91
-    RIGHT = 93
-    GREATER = 62
-    NO_KEY = 63
-
-# How a value is written.
-cdef enum:
-    HOW_NUMBER = 0                # -1, 12, 0x1f
-    HOW_HEX = 1                   # ffff888004865618
-    HOW_TRUTH = 2                 # true
-    HOW_TEXT = 3                  # looked up in the interner of its key
-
 cdef class LineScanner:
-    cdef readonly Interner events       # event's name -> kind | bits of extra << 8 | carried << 16 | name number << 32
+    # event's name -> kind | bits of extra << 8 | carried << 16 | name number << 32
+    cdef readonly Interner events
     cdef readonly Interner keys         # field's name -> its number
     cdef Interner sites
     cdef Interner gfp
@@ -71,7 +40,9 @@ cdef class LineScanner:
     cdef u32 flags
 
     @cython.locals(data=cython.p_uchar, out=cython.p_uchar, at=u64, row=u64, end=u64)
-    cpdef u64 scan(self, size_t address, u64 size, bint final, size_t out_address, u64 capacity) except? 0xFFFFFFFF
+    cpdef u64 scan(
+        self, size_t address, u64 size, bint final, size_t out_address,
+        u64 capacity) except? 0xFFFFFFFF
     @cython.locals(here=u64, start=u64, stop=u64, code=u64, place=u64, kind=u32)
     cdef bint line(self, const u8 *data, u64 at, u64 end, u8 *out, u64 row) except -1
     @cython.locals(bracket=u64, here=u64)
@@ -83,15 +54,12 @@ cdef class LineScanner:
     @cython.locals(value=u64, first=u64, fraction=u64, digits=u32)
     cdef u64 stamp(self, const u8 *data, u64 here, u64 end) noexcept
     @cython.locals(equals=u64, stop=u64, ahead=u64, key=u64)
-    cdef s32 fields(self, const u8 *data, u64 here, u64 end, u32 kind, u8 *out, u64 place) except -1
+    cdef s32 fields(
+        self, const u8 *data, u64 here, u64 end, u32 kind, u8 *out, u64 place) except -1
     @cython.locals(head=u64, slot=u32, length=u64)
     cdef u64 key(self, const u8 *data, u64 here, u64 equals, u64 end) except? 0xFFFFFFFF
     @cython.locals(how=u32, value=u64, number=u32)
     cdef s32 value(self, const u8 *data, u64 at, u64 end, u32 key, u8 *out, u64 place) except -1
-
-# The slot of a key of the table of keys.
-cdef inline u32 key_slot(u64 head, u64 length) noexcept nogil:
-    return <u32> (((head ^ (head >> 29) ^ length) * (<u64> 0x9E3779B1)) >> 20) & 127
 
 cdef u64 skip_spaces(const u8 *data, u64 at, u64 end) noexcept nogil
 @cython.locals(value=u64, byte=u8, negative=bint)

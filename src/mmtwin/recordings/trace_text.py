@@ -1,17 +1,21 @@
 """Lines of ftrace's text (`trace`) and of `perf script` to event records.
 
-    <idle>-0       [000] d..1.     0.596841: kmalloc: call_site=f+0xf7/0x3f0 ptr=ffff8880069f8c00 ... (ftrace)
-    init     1 [000]     5.082450: kmem:kfree: call_site=f+0xd0 ptr=0xffff888006a03500               (perf)
+    <idle>-0       [000] d..1.     0.596841: kmalloc: call_site=f+0xf7/0x3f0 ptr=ffff8880069f8c00
+    ... (ftrace) init     1 [000]     5.082450: kmem:kfree: call_site=f+0xd0 ptr=0xffff888006a03500
+    (perf)
 
-Sources: trace_print_context() and trace_print_lat_fmt() of kernel/trace/trace_output.c, the TP_printk of
-include/trace/events/kmem.h, perf_sample__fprintf_start() of tools/perf/builtin-script.c.
+Sources: trace_print_context() and trace_print_lat_fmt() of kernel/trace/trace_output.c, the
+TP_printk of include/trace/events/kmem.h, perf_sample__fprintf_start() of tools/perf/builtin-
+script.c.
 """
 
 import cython
 import numpy as np
 
+from mmtwin.recordings.constants import NUMBERS
 from mmtwin.recordings.event import CONSTANTS, EVENT
 from mmtwin.recordings.formats import FIELDS_OF_KIND
+from mmtwin.recordings.interner import Interner
 
 if not cython.compiled:
     from mmtwin.recordings.casts import (
@@ -20,18 +24,47 @@ if not cython.compiled:
         as_u64,
         copy_bytes,
         find_byte,
-        load_constants,
+        get64,
+        key_slot,
         put_number,
+        same_bytes,
         wrap64,
     )
+    from mmtwin.recordings.constants import (
+        CLOSE,
+        COLON,
+        DASH,
+        DOT,
+        EQUALS,
+        EVENT_SIZE,
+        GREATER,
+        HASH,
+        LEFT,
+        NEWLINE,
+        NO_KEY,
+        OPEN,
+        PLACE_CACHE,
+        PLACE_CPU,
+        PLACE_EXTRA,
+        PLACE_FLAGS,
+        PLACE_KIND,
+        PLACE_PID,
+        PLACE_TIME,
+        RIGHT,
+        SLASH,
+        SPACE,
+        STYLE_FTRACE,
+        VALUE_HEX,
+        VALUE_NUMBER,
+        VALUE_TRUTH,
+    )
 
-    globals().update(load_constants("trace_text.pxd"))
-
-UNKNOWN_KEY = 63
+UNKNOWN_KEY = NUMBERS["NO_KEY"]
 PASSED_OVER = (b"page", b"pageblock_order", b"fragmenting")
 KMALLOC = CONSTANTS["KIND_KMALLOC"]
 RECORD_SIZE = EVENT.itemsize
-# Keys whose values are no plain numbers; rss_stat names its member as `type` or, before 5.15, `member`.
+# Keys whose values are no plain numbers; rss_stat names its member as `type` or, before 5.15,
+# `member`.
 HOW_OF_KEY = {"ptr": 1, "accounted": 2, "call_site": 3, "gfp_flags": 3, "name": 3, "type": 3}
 INTERNER_OF_KEY = {"call_site": 0, "gfp_flags": 1, "name": 2, "type": 3}
 PLACE_OF_KEY = {"name": "cache", "type": "order"}
@@ -40,8 +73,8 @@ PLACE_OF_KEY = {"name": "cache", "type": "order"}
 class LineScanner:
     """Reads lines of one style ("ftrace" or "perf").
 
-    `events`, `sites`, `gfp`, `names`, `types` are Interners: of an event's name (see trace_text.pxd), a call site's
-    address, gfp bits, a cache's number, an rss_stat member.
+    `events`, `sites`, `gfp`, `names`, `types` are Interners: of an event's name (see
+    trace_text.pxd), a call site's address, gfp bits, a cache's number, an rss_stat member.
     """
 
     def __init__(self, style, events, sites, gfp, names, types):
@@ -74,14 +107,24 @@ class LineScanner:
         for key, (number, place) in targets.items():
             dtype, offset = EVENT.fields[place]
             how = HOW_OF_KEY.get(key, 0)
-            target[4 * number : 4 * number + 4] = offset, dtype.itemsize, how, INTERNER_OF_KEY.get(key, 0)
+            target[4 * number : 4 * number + 4] = (
+                offset,
+                dtype.itemsize,
+                how,
+                INTERNER_OF_KEY.get(key, 0),
+            )
         blank = np.zeros(1, EVENT)
         blank["cache"] = blank["node"] = blank["migratetype"] = -1
         numbers = {key.encode(): number for key, (number, _place) in targets.items()}
         for key in PASSED_OVER:
             numbers[key] = UNKNOWN_KEY
         self.keys = Interner(lambda key: numbers.get(key, UNKNOWN_KEY))
-        self._arrays = {"kinds": kinds, "target": target, "blank": blank, "payload": np.zeros(3, np.uint64)}
+        self._arrays = {
+            "kinds": kinds,
+            "target": target,
+            "blank": blank,
+            "payload": np.zeros(3, np.uint64),
+        }
         self.keys_of_kind = as_u64(kinds.ctypes.data, len(kinds))
         self.target = as_u32(target.ctypes.data, len(target))
         self.blank = as_u8(blank.ctypes.data, RECORD_SIZE)
@@ -89,15 +132,18 @@ class LineScanner:
         self._lay_out_keys(numbers)
 
     def payloads(self):
-        """(row, start, end) of what follows the name of the last scan()'s carried events, as rows of an array."""
+        """(row, start, end) of what follows the name of the last scan()'s carried events, as rows
+        of an array.
+        """
         return self._arrays["payload"][: 3 * self.nr_payloads].reshape(-1, 3)
 
     def scan(self, address, size, final, out_address, capacity):
-        """Reads whole lines from `size` bytes at an address into records; returns the number of records.
+        """Reads whole lines from `size` bytes at an address into records; returns the number of
+        records.
 
-        `final`: the last line may lack its newline. Empty lines and those that begin with # are passed over. Stops
-        when `capacity` records are full, or behind a line that is no event (`stopped`; it began at `line_start`).
-        `consumed` bytes are done with.
+        `final`: the last line may lack its newline. Empty lines and those that begin with # are
+        passed over. Stops when `capacity` records are full, or behind a line that is no event
+        (`stopped`; it began at `line_start`). `consumed` bytes are done with.
         """
         self.nr_payloads = 0
         self.stopped = False
@@ -172,7 +218,9 @@ class LineScanner:
         return True
 
     def prefix(self, data, at, end):
-        """Reads task, CPU, flags and time; returns where the event's name begins, 0 if the line is of another form."""
+        """Reads task, CPU, flags and time; returns where the event's name begins, 0 if the line is
+        of another form.
+        """
         bracket = at
         while True:
             bracket = find_byte(data, bracket, end, LEFT)
@@ -186,13 +234,18 @@ class LineScanner:
             bracket += 1
 
     def task_and_cpu(self, data, at, bracket, end):
-        """`comm-123   [000]` around a bracket; returns the place behind it, 0 if it is not that."""
+        """`comm-123   [000]` around a bracket; returns the place behind it, 0 if it is none."""
         here = bracket + 1
         value = 0
         while here < end and 48 <= data[here] <= 57 and here < bracket + 6:
             value = value * 10 + data[here] - 48
             here += 1
-        if here == bracket + 1 or here + 1 >= end or data[here] != RIGHT or data[here + 1] != SPACE:
+        if (
+            here == bracket + 1
+            or here + 1 >= end
+            or data[here] != RIGHT
+            or data[here + 1] != SPACE
+        ):
             return 0
         self.cpu = value
         here += 1
@@ -220,7 +273,11 @@ class LineScanner:
         return here if data[back - 1] == SPACE or data[back - 1] == SLASH else 0
 
     def flags_and_time(self, data, here, end):
-        """` d..1.     0.596841: `; returns the place behind it, 0 if it is not that. The flags may be missing."""
+        """` d..1.
+
+            0.596841: `; returns the place behind it, 0 if it is not that. The flags may be
+        missing.
+        """
         self.flags = 0
         here = skip_spaces(data, here, end)
         stop = find_byte(data, here, end, SPACE)
@@ -234,7 +291,9 @@ class LineScanner:
         return self.stamp(data, here, end)
 
     def stamp(self, data, here, end):
-        """`0.596841: ` or, of a clock that counts, `596841: `; returns the place behind it, 0 if it is not that."""
+        """`0.596841: ` or, of a clock that counts, `596841: `; returns the place behind it, 0 if
+        it is not that.
+        """
         value = 0
         first = here
         while here < end and 48 <= data[here] <= 57 and here < first + 18:
@@ -262,7 +321,10 @@ class LineScanner:
         return skip_spaces(data, here + 1, end)
 
     def fields(self, data, here, end, kind, out, place):
-        """Reads `key=value` pairs. A word without `=` belongs to the value before it (`f+0x1/0x2 [module]`)."""
+        """Reads `key=value` pairs.
+
+        A word without `=` belongs to the value before it (`f+0x1/0x2 [module]`).
+        """
         equals = find_byte(data, here, end, EQUALS)
         while equals < end:
             key = self.key(data, here, equals, end)
@@ -288,19 +350,23 @@ class LineScanner:
         length = equals - here
         if not cython.compiled or length < 2 or length > 24 or here + 8 > end:
             return self.keys.find(data, here, equals)
-        head = get64(data, here)  # noqa: F821 (trace_text.pxd; compiled only)
+        head = get64(data, here)
         if length < 8:
             head = head << (64 - 8 * length) >> (64 - 8 * length)
-        slot = key_slot(head, length)  # noqa: F821
+        slot = key_slot(head, length)
         if self.key_head[slot] != head or self.key_number[slot] >> 8 != length:
             return self.keys.find(data, here, equals)
-        if length > 8 and not same_bytes(data, here + 8, self.key_text, 32 * slot + 8, length - 8):  # noqa: F821
+        if length > 8 and not same_bytes(data, here + 8, self.key_text, 32 * slot + 8, length - 8):
             return NO_KEY
         return self.key_number[slot] & 255
 
     def _lay_out_keys(self, numbers):
-        """Keys by their first bytes, for compiled code; one whose slot is taken is left to `keys`."""
-        heads, found, texts = np.zeros(128, np.uint64), np.zeros(128, np.uint32), np.zeros(128 * 32, np.uint8)
+        """Keys by their first bytes, for compiled code; `keys` has those whose slot is taken."""
+        heads, found, texts = (
+            np.zeros(128, np.uint64),
+            np.zeros(128, np.uint32),
+            np.zeros(128 * 32, np.uint8),
+        )
         self._arrays.update(heads=heads, found=found, texts=texts)
         self.key_head = as_u64(heads.ctypes.data, 128)
         self.key_number = as_u32(found.ctypes.data, 128)
@@ -309,7 +375,7 @@ class LineScanner:
             return
         for key, number in numbers.items():
             head = int.from_bytes(key[:8], "little")
-            slot = key_slot(head, len(key))  # noqa: F821
+            slot = key_slot(head, len(key))
             if not found[slot]:
                 heads[slot] = head
                 found[slot] = number | len(key) << 8
@@ -318,11 +384,11 @@ class LineScanner:
     def value(self, data, at, end, key, out, place):
         """Stores the value of one key."""
         how = self.target[4 * key + 2]
-        if how == HOW_NUMBER:
+        if how == VALUE_NUMBER:
             value = read_number(data, at, end)
-        elif how == HOW_HEX:
+        elif how == VALUE_HEX:
             value = read_hex(data, at, end)
-        elif how == HOW_TRUTH:
+        elif how == VALUE_TRUTH:
             value = 1 if at < end and (data[at] == 116 or data[at] == 49) else 0
             value |= out[place + PLACE_EXTRA]
         else:
@@ -379,7 +445,9 @@ def read_hex(data, at, end):
 
 
 def read_flags(data, at, end):
-    """TRACE_FLAG_* of the first three characters (`dNs`): interrupts off, rescheduling, hard or soft interrupt."""
+    """TRACE_FLAG_* of the first three characters (`dNs`): interrupts off, rescheduling, hard or
+    soft interrupt.
+    """
     flags = 0
     byte = data[at]
     if byte == 68:  # D

@@ -17,7 +17,7 @@ from mmtwin.recordings.errors import RecordingError
 from mmtwin.recordings.native import INDEX, SCHEMA
 from mmtwin.recordings.opening import open_recording
 from mmtwin.recordings.recording import Recording
-from mmtwin.recordings.stream import Events, cut
+from mmtwin.recordings.stream import cut
 from mmtwin.recordings.symbols import Symbols
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 PART_ROWS = 1 << 19
 TABLE_ROWS = 1 << 17
 LEVEL = 9
-# Not part of a recording: symbols have a table of their own, the kernel's BTF is a tool's business.
+# Not part of a recording: symbols have a table of their own, the kernel's BTF is a tool's
+# business.
 NOT_KEPT = frozenset({"kallsyms", "btf_vmlinux"})
 Progress = Callable[[int], object]
 Keep = Callable[[str, str], bool]
@@ -47,10 +48,11 @@ def import_recording(
 ) -> Path:
     """Writes any recording as an mmtwin recording: the folder `destination`, which must not exist.
 
-    The folder appears when it is complete, or not at all. `progress(events)` is called now and then.
-    `keep(snapshot, file)` says which files of snapshots are kept (snapshot "static" for the texts that hold
-    throughout); `called_symbols` keeps only the functions that events name. Returns the folder. Raises
-    RecordingError for a source that cannot be read or a destination that is there.
+    The folder appears when it is complete, or not at all. `progress(events)` is called now and
+    then. `keep(snapshot, file)` says which files of snapshots are kept (snapshot "static" for the
+    texts that hold throughout); `called_symbols` keeps only the functions that events name.
+    Returns the folder. Raises RecordingError for a source that cannot be read or a destination
+    that is there.
     """
     target = Path(destination)
     if target.exists():
@@ -133,7 +135,9 @@ class Writer:
         table = pl.concat(self.waiting.pop(name), how="diagonal_relaxed")
         number = list(self.tables).index(name)
         safe = re.sub(r"[^A-Za-z0-9_]", "_", name)[:60]
-        parts.append(write_frame(table, self.folder / f"other-{number:03}-{safe}-{len(parts):05}.parquet"))
+        parts.append(
+            write_frame(table, self.folder / f"other-{number:03}-{safe}-{len(parts):05}.parquet")
+        )
 
     def _symbols(self, called: bool) -> dict[str, Any] | None:
         import polars as pl
@@ -142,7 +146,10 @@ class Writer:
         if not len(symbols):
             return None
         frame = pl.DataFrame(
-            {"address": symbols.addresses, "end": [min(end, (1 << 64) - 1) for end in symbols.ends]},
+            {
+                "address": symbols.addresses,
+                "end": [min(end, (1 << 64) - 1) for end in symbols.ends],
+            },
             schema={"address": pl.UInt64, "end": pl.UInt64},
         ).with_columns(name=pl.Series(symbols.names, dtype=pl.String))
         if called:
@@ -153,8 +160,15 @@ class Writer:
         return write_frame(frame, self.folder / "symbols.parquet")
 
     def _statics(self) -> dict[str, Any]:
-        names = [name for name in self.recording.statics if name not in NOT_KEPT and self.keep("static", name)]
-        return {name: self._pack(f"static/{name}", self.recording.static(name).encode()) for name in names}
+        names = [
+            name
+            for name in self.recording.statics
+            if name not in NOT_KEPT and self.keep("static", name)
+        ]
+        return {
+            name: self._pack(f"static/{name}", self.recording.static(name).encode())
+            for name in names
+        }
 
     def _snapshot(self, name: str) -> dict[str, Any]:
         snapshot = self.recording.snapshots[name]
@@ -173,7 +187,10 @@ class Writer:
         """Writes a file, packed; what the index says of it."""
         import zstandard
 
-        parts = [part if re.fullmatch(r"[\w.-]{1,100}", part) and part.strip(".") else "_" for part in name.split("/")]
+        parts = [
+            part if re.fullmatch(r"[\w.-]{1,100}", part) and part.strip(".") else "_"
+            for part in name.split("/")
+        ]
         place = self.folder.joinpath(*parts).with_name(parts[-1] + ".zst")
         number = 0
         while place.exists():

@@ -1,0 +1,58 @@
+# Numbers of the compiled readers: one text for C and, through constants.py, for Python.
+
+# Places in event_t (a test holds them against event.pxd).
+cdef enum:
+    EVENT_SIZE = 64
+    PLACE_TIME = 0
+    PLACE_PID = 44
+    PLACE_CACHE = 48
+    PLACE_CPU = 54
+    PLACE_KIND = 58
+    PLACE_FLAGS = 60
+    PLACE_EXTRA = 61
+
+# Record types of the ring buffer above the short events.
+cdef enum:
+    LAST_SHORT = 28
+    PADDING = 29
+    TIME_EXTEND = 30
+    TIME_STAMP = 31
+
+# How a field of a format becomes a number.
+cdef enum:
+    HOW_NUMBER = 0
+    HOW_DATA_LOC = 1              # a name, where a u32 says
+    HOW_REL_LOC = 2               # the same, counted from behind the u32
+    HOW_TEXT = 3                  # a name that stands there
+
+# How a line of text begins.
+cdef enum:
+    STYLE_FTRACE = 0
+    STYLE_PERF = 1
+
+# How a value is written.
+cdef enum:
+    VALUE_NUMBER = 0              # -1, 12, 0x1f
+    VALUE_HEX = 1                 # ffff888004865618
+    VALUE_TRUTH = 2               # true
+    VALUE_TEXT = 3                # looked up in the interner of its key
+
+cdef enum:
+    NO_KEY = 63                   # a key that no event record has
+    PROBES = 32                   # of a hash table; further than that the dictionary is asked
+
+# Characters.
+cdef enum:
+    NEWLINE = 10
+    SPACE = 32
+    HASH = 35
+    OPEN = 40
+    CLOSE = 41
+    DASH = 45
+    DOT = 46
+    SLASH = 47
+    COLON = 58
+    EQUALS = 61
+    GREATER = 62
+    LEFT = 91
+    RIGHT = 93
