@@ -7,10 +7,6 @@ from typing import Any
 import numpy as np
 
 from mmtwin.kernel.constants import (
-    __GFP_COMP,
-    __GFP_DMA,
-    __GFP_DMA32,
-    __GFP_RECLAIMABLE,
     USE_SLAB,
     PG_head,
     PG_partial,
@@ -19,6 +15,7 @@ from mmtwin.kernel.constants import (
 )
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.slub_defs import DEFS as SLUB_DEFS
+from mmtwin.kernel.slub_state import adopt_cache
 from mmtwin.machine.chains import link_list
 from mmtwin.machine.texts import sizes
 from mmtwin.versions.profiles import Profile
@@ -62,57 +59,32 @@ def slab_order(size: int, objects: int, page_size: int, preferred: tuple[int, in
     return order
 
 
-def add_cache(
-    mm: MM, profile: Profile, number: int, truth: Mapping[str, Any],
-    attributes: Mapping[str, str] | None,
-) -> None:
-    """Fills the record of a cache; `attributes`: its /sys/kernel/slab, where there is one."""
-    cache = mm.view("cache")[number]
+def cache_fields(
+    mm: MM, profile: Profile, truth: Mapping[str, Any], attributes: Mapping[str, str] | None
+) -> dict[str, int]:
+    """The fields of kmem_cache_t that a truth and /sys/kernel/slab tell."""
     page_size = 1 << mm.page_shift
     size = truth["size"]
-    oo_objects, oo_order = truth["oo"] & 0xFFFF, truth["oo"] >> 16
-    flags = twin_slab_flags(profile, truth.get("flags") or 0)
-    for name in ("size", "object_size", "offset"):
-        cache[name] = truth[name]
-    cache["min_partial"] = truth.get("min_partial") or 0
-    min_order = max(0, (-(-size // page_size) - 1).bit_length())
-    cache["oo_order"], cache["oo_objects"] = oo_order, oo_objects
-    cache["min_order"] = min_order
-    cache["min_objects"] = (page_size << min_order) // size
-    cache["inuse"] = -(-truth["object_size"] // WORD) * WORD
-    cache["red_left_pad"] = truth.get("red_left_pad") or 0
-    cache["flags"] = flags
-    cache["cpu_partial"] = truth.get("cpu_partial") or 0
-    cache["cpu_partial_slabs"] = -(-2 * (truth.get("cpu_partial") or 0) // max(oo_objects, 1))
-    cache["sheaf_capacity"] = truth.get("sheaf_capacity") or 0
-    cache["allocflags"] = (
-        (__GFP_COMP if oo_order else 0)
-        | (__GFP_DMA if flags & SLUB_DEFS["SLAB_CACHE_DMA"] else 0)
-        | (__GFP_DMA32 if flags & SLUB_DEFS["SLAB_CACHE_DMA32"] else 0)
-        | (__GFP_RECLAIMABLE if flags & SLUB_DEFS["SLAB_RECLAIM_ACCOUNT"] else 0)
-    )
-    cache["refcount"] = np.uint32(truth.get("refcount") or 0).astype(np.int32)
-    cache["ctor"] = 1 if truth.get("ctor") else 0
-    cache["alive"] = 1
-    cache["defrag_ratio"] = 1000
-    cache["random"] = truth.get("random") or 0
-    cache["address"] = truth.get("addr") or 0
-    cache["align"] = WORD
-    if attributes:
-        cache["align"] = sizes(attributes, "align")
-        cache["usersize"] = sizes(attributes, "usersize") if "usersize" in attributes else 0
-    set_random_seq(mm, number, truth.get("random_seq") or [])
-
-
-def set_random_seq(mm: MM, number: int, offsets: Sequence[int]) -> None:
-    """The shuffled order of a cache's new slabs: byte offsets."""
-    cache = mm.view("cache")[number]
-    cache["random_seq"] = -1
-    if offsets:
-        start = mm.next_random_seq
-        mm.view("random_seq")[start : start + len(offsets)] = offsets
-        cache["random_seq"] = start
-        mm.next_random_seq = start + len(offsets)
+    order = max(0, (-(-size // page_size) - 1).bit_length())
+    fields = {
+        **{name: truth[name] for name in ("size", "object_size", "offset")},
+        **{name: truth.get(name) or 0 for name in (
+            "min_partial", "cpu_partial", "red_left_pad", "random", "sheaf_capacity",
+        )},
+        "oo_order": truth["oo"] >> 16,
+        "oo_objects": truth["oo"] & 0xFFFF,
+        "min_order": order,
+        "min_objects": (page_size << order) // size,
+        "flags": twin_slab_flags(profile, truth.get("flags") or 0),
+        # unsigned in a truth; the boot caches have -1
+        "refcount": (((truth.get("refcount") or 0) + (1 << 31)) & 0xFFFFFFFF) - (1 << 31),
+        "ctor": 1 if truth.get("ctor") else 0,
+        "address": truth.get("addr") or 0,
+    }
+    for name in ("align", "usersize"):
+        if attributes and name in attributes:
+            fields[name] = sizes(attributes, name)
+    return fields
 
 
 def write_chain(mm: MM, number: int, objects: Sequence[int], last: int = 0) -> int:
@@ -171,9 +143,6 @@ def node_of(mm: MM, pfn: int) -> int:
 def add_cpu(mm: MM, number: int, cpu: int, truth: Mapping[str, Any] | None) -> None:
     """A CPU's slab with its free list, and its partial list in order."""
     record = mm.view("cache_cpu")[number * mm.nr_cpus + cpu]
-    record["slab"] = record["partial"] = -1
-    record["sheaf_main"] = record["sheaf_spare"] = record["sheaf_rcu"] = -1
-    record["tid"] = cpu
     if truth is None:
         return
     if truth.get("slab") is not None:
@@ -203,15 +172,48 @@ def set_pobjects(mm: MM, truth: Mapping[str, Any]) -> None:
 
 def add_node(mm: MM, number: int, truth: Mapping[str, Any]) -> None:
     """The partial list of node 0, in order (a truth shows no other node)."""
-    for node in range(mm.nr_nodes):
-        record = mm.view("cache_node")[number * mm.nr_nodes + node]
-        record["partial"] = mm.new_list_head()
-        record["barn_full"] = record["barn_empty"] = -1
     record = mm.view("cache_node")[number * mm.nr_nodes]
     pfns = truth.get("node_partial") or []
     link_list(mm, int(record["partial"]), pfns)
     record["nr_partial"] = len(pfns)
     mm.view("page")["flags"][np.asarray(pfns, dtype=np.int64)] |= PG_partial
+
+
+def add_sheaves(mm: MM, number: int, truth: Mapping[str, Any]) -> None:
+    """A cache's sheaves: each CPU's main, spare and RCU sheaf, and the barn's full ones, in order.
+
+    A truth does not tell an empty sheaf from none, nor where a sheaf lies in memory: a CPU has a
+    main sheaf, the others only with objects, and the barn has no empty ones.
+    """
+    for cpu, sheaves in enumerate((truth.get("sheaves") or ())[: mm.nr_cpus]):
+        record = mm.view("cache_cpu")[number * mm.nr_cpus + cpu]
+        record["sheaf_main"] = add_sheaf(mm, number, sheaves["main"])
+        for name, field in (("spare", "sheaf_spare"), ("rcu_free", "sheaf_rcu")):
+            if sheaves[name]:
+                record[field] = add_sheaf(mm, number, sheaves[name])
+    node = mm.view("cache_node")[number * mm.nr_nodes]
+    following = -1
+    full = truth.get("barn_full") or ()
+    for objects in reversed(full):
+        place = add_sheaf(mm, number, objects)
+        mm.view("sheaf")["next"][place] = following
+        following = place
+    node["barn_full"] = following
+    node["nr_full"] = len(full)
+
+
+def add_sheaf(mm: MM, number: int, objects: Sequence[int]) -> int:
+    """Makes a sheaf of a cache with these objects, in the order of its array; its number."""
+    capacity = int(mm.view("cache")["sheaf_capacity"][number])
+    if len(objects) > min(capacity, SLUB_DEFS["SHEAF_OBJECTS"]):
+        raise ValueError(f"a sheaf of {mm.cache_names[number]} with {len(objects)} objects")
+    place = mm.next_sheaf
+    mm.next_sheaf = place + 1
+    sheaf = mm.view("sheaf")[place]
+    sheaf["next"] = sheaf["prev"] = -1
+    sheaf["cache"], sheaf["capacity"], sheaf["size"] = number, capacity, len(objects)
+    sheaf["objects"][: len(objects)] = objects
+    return place
 
 
 def kmalloc_place(name: str) -> tuple[int, int] | None:
@@ -240,18 +242,34 @@ def add_caches(
         raise ValueError(f"{len(caches)} caches are more than this machine has room for")
     table = mm.view("kmalloc_cache")
     for truth in reversed(caches):
-        number = mm.nr_caches
-        mm.nr_caches += 1
-        mm.cache_names.append(truth["name"])
-        add_cache(mm, profile, number, truth, attributes.get(truth["name"]))
+        fields = cache_fields(mm, profile, truth, attributes.get(truth["name"]))
+        number = adopt_cache(mm, truth["name"], truth.get("random_seq") or (), **fields)
         add_node(mm, number, truth)
         for slab in truth["slabs"]:
             add_slab(mm, number, slab)
         by_cpu = {entry["cpu"]: entry for entry in truth.get("cpu") or []}
         for cpu in range(mm.nr_cpus):
             add_cpu(mm, number, cpu, by_cpu.get(cpu))
+        add_sheaves(mm, number, truth)
         if not mm.view("has")[0].cpu_partial_counts_slabs:
             set_pobjects(mm, truth)
         place = kmalloc_place(truth["name"])
         if place:
             table[place[0] * KMALLOC_INDEXES + place[1]] = number
+    fill_kmalloc_table(mm)
+
+
+def fill_kmalloc_table(mm: MM) -> None:
+    """Sizes without a cache of their own, below the smallest alignment, share the next larger one.
+
+    new_kmalloc_cache() of mm/slab_common.c.
+    """
+    table = mm.view("kmalloc_cache").reshape(-1, KMALLOC_INDEXES)
+    for row in table:
+        known = [index for index in range(3, KMALLOC_INDEXES) if row[index] >= 0]
+        for index in range(3, max(known, default=0)):
+            if row[index] < 0:
+                row[index] = row[min(each for each in known if each > index)]
+        for index, larger in ((1, 7), (2, 8)):
+            if row[index] < 0:
+                row[index] = row[larger]

@@ -90,6 +90,10 @@ class Profile:
                 config[symbol] = "y" if value is True else str(value)
         return replace(self, config=config)
 
+    def with_cmdline(self, **options: str) -> "Profile":
+        """The same booted with more options: `with_cmdline(slub_debug="FZPU")`."""
+        return replace(self, cmdline={**self.cmdline, **options})
+
 
 def profile_names() -> list[str]:
     """Every profile that `profile` knows, x86-64 first, then by page size and release."""

@@ -1,0 +1,185 @@
+"""Boots a machine of a profile: an MM in the state of a kernel that has just started.
+
+The order is the kernel's: zones and zonelists, memory freed to the buddy allocator, SLUB's own
+caches and those of kmalloc, watermarks and per-CPU list sizes, then those that drivers and file
+systems create. Nothing else is allocated: no process, no page cache, no kernel stack.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from mmtwin.kernel.constants import (
+    MIGRATE_MOVABLE,
+    USE_FREE,
+    USE_KERNEL,
+    USE_RESERVED,
+    PG_buddy,
+    PG_hole,
+    PG_reserved,
+)
+from mmtwin.kernel.mm import MM
+from mmtwin.kernel.mmzone_init import (
+    build_zonelists,
+    free_area_init,
+    free_area_init_empty,
+    init_per_zone_wmark_min,
+    per_cpu_pages_init,
+    set_recommended_min_free_kbytes,
+    setup_per_cpu_pageset,
+)
+from mmtwin.kernel.slab_common import kmem_cache_init
+from mmtwin.kernel.slub_cache import kmem_cache_create
+from mmtwin.kernel.slub_defs import DEFS as SLUB_DEFS
+from mmtwin.machine.boot_caches import boot_caches
+from mmtwin.machine.chains import link_list
+from mmtwin.machine.layouts import layout_of
+from mmtwin.machine.memory_map import MIB, MemoryMap, Range, free_ranges, make_map, parse_memory
+from mmtwin.machine.proc_pages import split_run
+from mmtwin.versions.profiles import Profile
+
+MOST_CPUS, MOST_NODES = 512, 64
+# khugepaged, and what it does to min_free_kbytes, is off on machines with less (mm/huge_memory.c).
+LEAST_FOR_HUGE_PAGES = 512 * MIB
+GOLDEN = 0x9E3779B97F4A7C15
+MASK64 = (1 << 64) - 1
+
+
+def mix(seed: int) -> int:
+    """A 64-bit state with all bits at work, not 0, from a small seed (splitmix64)."""
+    value = (seed + 1) * GOLDEN & MASK64
+    value = (value ^ value >> 30) * 0xBF58476D1CE4E5B9 & MASK64
+    value = (value ^ value >> 27) * 0x94D049BB133111EB & MASK64
+    return (value ^ value >> 31) or 1
+
+
+def boot_mm(
+    profile: Profile, memory: int | str, cpus: int = 1, nodes: int = 1, seed: int = 1,
+    **settings: Any,
+) -> MM:
+    """An MM booted from a profile. `memory` in bytes or as `"4G"`; `settings`: fields of Layout.
+
+    Raises ValueError for a size, a number of CPUs or of nodes that no machine has.
+    """
+    if not 1 <= cpus <= MOST_CPUS:
+        raise ValueError(f"{cpus} CPUs: a machine has 1 to {MOST_CPUS}")
+    if not 1 <= nodes <= min(MOST_NODES, cpus):
+        raise ValueError(f"{nodes} nodes: a machine has 1 to {MOST_NODES}, and a CPU for each")
+    memory_map = make_map(profile, parse_memory(memory), cpus, nodes)
+    if 1 + max(zone.node for zone in memory_map.zones) < nodes:
+        raise ValueError(f"{memory} of memory are too little for {nodes} nodes")
+    layout = layout_of(profile, memory_map.ram, cpus, nodes, seed=mix(seed), **settings)
+    mm = MM(layout, profile)
+    mm.view("cpu_node")[:] = [cpu * nodes // cpus for cpu in range(cpus)]
+    init_memory(mm, memory_map)
+    kmem_cache_init(mm)
+    setup_per_cpu_pageset(mm)
+    init_per_zone_wmark_min(mm)
+    managed = int(mm.view("zone")["managed_pages"].sum()) << mm.page_shift
+    if profile.on("TRANSPARENT_HUGEPAGE") and managed >= LEAST_FOR_HUGE_PAGES:
+        set_recommended_min_free_kbytes(mm)
+    create_boot_caches(mm, profile)
+    return mm
+
+
+def init_memory(mm: MM, memory_map: MemoryMap) -> None:
+    """mem_map, zones with their free pages, and the CMA area."""
+    init_mem_map(mm, memory_map)
+    for zone in memory_map.zones:
+        free_area_init(mm, zone.node, zone.type, zone.start, zone.spanned, zone.present, 0)
+    free_area_init_empty(mm)
+    per_cpu_pages_init(mm)
+    mm.view("pageblock")[:] = MIGRATE_MOVABLE
+    for start, end in memory_map.cma:
+        shift = mm.pageblock_order
+        mm.view("pageblock")[start >> shift : end >> shift] = mm.migrate_cma
+    for zone in memory_map.zones:
+        number = zone.node * mm.nr_zone_types + zone.type
+        limits = zone.start, zone.start + zone.spanned
+        blocks = free_blocks_in(mm, free_ranges(memory_map), limits, mm.nr_orders - 1)
+        free_to_zone(mm, number, blocks, MIGRATE_MOVABLE)
+        blocks = free_blocks_in(mm, memory_map.cma, limits, mm.pageblock_order)
+        free_to_zone(mm, number, blocks, mm.migrate_cma)
+    build_zonelists(mm)
+
+
+def init_mem_map(mm: MM, memory_map: MemoryMap) -> None:
+    """Every record of mem_map: holes, reserved pages, and the rest not free yet."""
+    page = mm.view("page")[: mm.max_pfn]
+    page["next"] = page["prev"] = -1
+    page["cache"] = -1
+    page["flags"] = PG_hole
+    for start, end in memory_map.ram:
+        page["flags"][start:end] = 0
+        page["users"][start:end] = USE_KERNEL
+    for reserved in memory_map.reserved:
+        part = page[reserved.start : reserved.end]
+        part["flags"] = PG_reserved
+        part["users"] = USE_RESERVED
+        part["refcount"] = 1
+
+
+def free_blocks_in(
+    mm: MM, ranges: list[Range], limits: Range, largest: int
+) -> dict[int, list[int]]:
+    """{order: first pfns by address} of the blocks into which memblock frees ranges.
+
+    __free_pages_memory(): at each place the largest aligned block that fits.
+    """
+    blocks: dict[int, list[int]] = {}
+    for start, end in ranges:
+        start, end = max(start, limits[0]), min(end, limits[1])
+        if start < end:
+            for pfn, order in split_run(start, end, largest):
+                blocks.setdefault(order, []).append(pfn)
+    return blocks
+
+
+def free_to_zone(mm: MM, number: int, blocks: dict[int, list[int]], migratetype: int) -> None:
+    """What __free_pages_core() does with a zone's boot memory: blocks go to the lists' tails.
+
+    All at once; none of them can merge, since each is the largest that fits its place.
+    """
+    zone = mm.view("zone")[number]
+    page = mm.view("page")
+    for order, pfns in blocks.items():
+        heads = np.array(pfns, dtype=np.int64)
+        pages = (heads[:, None] + np.arange(1 << order)).ravel()
+        page["users"][pages] = USE_FREE
+        page["flags"][heads] = PG_buddy
+        page["order"][heads] = order
+        page["migratetype"][heads] = migratetype
+        head = int(zone["free_list"]) + order * mm.nr_migratetypes + migratetype
+        link_list(mm, head, pfns)
+        count = len(pages)
+        zone["nr_free"][order] += len(pfns)
+        zone["nr_free_pages"] += count
+        zone["managed_pages"] += count
+        if migratetype == mm.migrate_cma:
+            zone["nr_free_cma"] += count
+
+
+def create_boot_caches(mm: MM, profile: Profile) -> None:
+    """The caches of Debian's kernel that kmem_cache_init() did not make, in the order of boot.
+
+    They are known by what slabinfo showed at the end, so none of them is merged again; names that
+    shared a cache there share it here.
+    """
+    has = mm.view("has")[0]
+    merges, has.slab_merge = has.slab_merge, 0
+    there = set(mm.cache_names)
+    try:
+        for cache in boot_caches(profile):
+            if cache.name in there:
+                continue
+            flags = sum(SLUB_DEFS.get(name, 0) for name in cache.flags)
+            number = kmem_cache_create(
+                mm, cache.name, cache.object_size, cache.align, flags,
+                usersize=cache.usersize, ctor=1 if cache.ctor else 0,
+                sheaf_capacity=cache.sheaf_capacity,
+            )
+            mm.view("cache")[number]["refcount"] += len(cache.aliases)
+            if cache.aliases:
+                mm.cache_aliases.setdefault(number, []).extend(cache.aliases)
+    finally:
+        has.slab_merge = merges

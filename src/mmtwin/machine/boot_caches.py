@@ -1,0 +1,60 @@
+"""The slab caches that a Debian kernel creates while it boots, as data: data/caches/*.tsv."""
+
+from dataclasses import dataclass
+from importlib.resources import files
+
+from mmtwin.versions.profiles import Profile
+from mmtwin.versions.releases import numbers
+
+FOLDER = "data/caches"
+
+
+@dataclass(frozen=True)
+class BootCache:
+    """One cache: sizes in bytes, `flags` names of SLAB_*, `aliases` names that share it."""
+
+    name: str
+    object_size: int
+    align: int
+    usersize: int
+    flags: tuple[str, ...]
+    ctor: str
+    sheaf_capacity: int
+    aliases: tuple[str, ...]
+
+
+def nearest_list(profile: Profile) -> str:
+    """The name of the list for a profile: of its architecture, the newest not newer than it.
+
+    Where lists differ in page size only, that of its own page size comes first.
+    """
+    names = [path.name.removesuffix(".tsv") for path in files("mmtwin").joinpath(FOLDER).iterdir()
+             if path.name.endswith(".tsv")]
+    mine = [name for name in names if name.startswith(profile.arch)]
+    line = numbers(profile.version)[:2]
+
+    def rank(name: str) -> tuple[bool, tuple[int, int], bool]:
+        machine, _, release = name.rpartition("-")
+        theirs = numbers(release)[:2]
+        newer = theirs > line
+        distance = tuple(-part for part in theirs) if newer else theirs
+        return not newer, distance, machine == profile.name.rpartition("-")[0]  # type: ignore
+
+    return max(mine, key=rank)
+
+
+def boot_caches(profile: Profile) -> list[BootCache]:
+    """The caches of the nearest kernel that was looked at, oldest first."""
+    path = files("mmtwin").joinpath(FOLDER, f"{nearest_list(profile)}.tsv")
+    caches = []
+    for line in path.read_text().splitlines():
+        if line.startswith("#"):
+            continue
+        name, size, align, usersize, flags, ctor, capacity, aliases = line.split("\t")
+        caches.append(BootCache(
+            name, int(size), int(align), int(usersize),
+            () if flags == "-" else tuple(f"SLAB_{flag}" for flag in flags.split("|")),
+            "" if ctor == "-" else ctor, int(capacity),
+            () if aliases == "-" else tuple(aliases.split(",")),
+        ))
+    return caches

@@ -1,0 +1,36 @@
+"""What the kernel would have said: complaints of the twin as errors with the kernel's words."""
+
+from collections.abc import Mapping
+
+from mmtwin.kernel.constants import load_constants
+
+KINDS = load_constants("constants.pxd")
+# COMPLAINT_* -> what the kernel prints (mm/slub.c, mm/slab_common.c, mm/page_alloc.c).
+WORDS = {
+    "DOUBLE_FREE": "kernel BUG at mm/slub.c: double free or corruption",
+    "OBJECT_FREE": "Object already free",
+    "INVALID_OBJECT": "Invalid object pointer",
+    "NOT_SLAB": "page is neither a slab's nor a large kmalloc's",
+    "WRONG_CACHE": "Wrong slab cache",
+    "OBJECTS_REMAIN": "Objects remaining on __kmem_cache_shutdown()",
+    "CORRUPT_FREELIST": "Freechain corrupt",
+    "BAD_GFP": "Unexpected gfp. Fix your code!",
+    "BAD_CACHE": "kmem_cache_create() failed with error -22",
+    "OUT_OF_MEMORY": "SLUB: Unable to allocate memory on node",
+    "BAD_ADDRESS": "unable to handle page fault: not an address of the direct map",
+    "BAD_PAGE": "Bad page state: freed while it is free",
+    "BAD_ORDER": "a block whose pfn its order does not divide",
+    "PAGE_ALLOC": "page allocation failure",
+}
+NAMES = {value: name.removeprefix("COMPLAINT_") for name, value in KINDS.items()
+         if name.startswith("COMPLAINT_")}
+
+
+class Complaint(ValueError):
+    """The kernel would have printed an error: `name`, `address`, and the words it uses."""
+
+    def __init__(self, complaint: Mapping[str, int]) -> None:
+        self.name = NAMES.get(complaint["kind"], str(complaint["kind"]))
+        self.address = complaint["address"]
+        self.detail = complaint["detail"]
+        super().__init__(f"{WORDS.get(self.name, self.name)}: {self.address:#x}")
