@@ -100,7 +100,7 @@ class Machine:
         """The machine of a recording at a marker, an event (`"#120000"`) or a time (`"1.25"`).
 
         At `DUMP name` the kernel's own lists are taken, where the recording has them; anywhere
-        else the recording is replayed up to there. Raises ValueError for a mark that it does not have.
+        else the recording is replayed up to there. Raises ValueError for a mark it does not have.
         """
         word, _, name = mark.partition(" ")
         snapshot = recording.snapshots.get(name) if word == "DUMP" else None
