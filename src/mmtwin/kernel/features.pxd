@@ -32,6 +32,7 @@ cdef struct features_t:
     s32 node_load_adds            # build_zonelists() counts a node's load up, not down
     s32 exact_to_tail             # alloc_pages_exact() frees its rest to the tails of the free lists
     s32 vmalloc_bulk              # vmalloc takes order-0 pages in bulk, without events
+    s32 vfree_contig              # vfree frees runs of pages as blocks
     s32 numa                      # CONFIG_NUMA
     s32 zone_dma                  # CONFIG_ZONE_DMA
     s32 zone_dma32                # CONFIG_ZONE_DMA32

@@ -69,6 +69,7 @@ cdef class MM:
     cdef public u64 random_kmalloc_seed
     cdef public s32 last_alloc_from     # who served the last alloc_pages(): ALLOC_FROM_*
     cdef public s32 rmqueue_mode        # what __rmqueue() tries first while the zone lock is held
+    cdef public s32 pcp_locked          # replay: 1 while an interrupt runs inside a per-CPU list's lock
     cdef public s32 claim_override      # replay: 1 or 0 decides the next claim of a pageblock, -1: the twin does
     cdef public s32 page_group_by_mobility_disabled
     cdef public s64 min_free_kbytes

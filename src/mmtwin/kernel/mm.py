@@ -86,6 +86,7 @@ class MM:
         self.random_kmalloc_seed = 0
         self.last_alloc_from = 0
         self.rmqueue_mode = 0
+        self.pcp_locked = 0
         self.claim_override = -1
         self.page_group_by_mobility_disabled = 0
         self.min_free_kbytes = 1024

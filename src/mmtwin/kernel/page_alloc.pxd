@@ -51,6 +51,8 @@ cdef bint free_pages_prepare(MM mm, pfn_t pfn, s32 order) noexcept nogil
 cdef void free_prepared(MM mm, pfn_t pfn, s32 order) noexcept nogil
 cpdef void free_pages(MM mm, pfn_t pfn, s32 order) noexcept nogil
 cpdef void free_unref_page_batch(MM mm, pfn_t pfn, s32 order) noexcept nogil
+@cython.locals(end=pfn_t, place=s32, order=s32)
+cpdef void free_contig_range(MM mm, pfn_t pfn, s32 count) noexcept nogil
 cpdef void free_pages_to_tail(MM mm, pfn_t pfn, s32 order) noexcept nogil
 @cython.locals(page=page_p, place=s32)
 cpdef void __free_pages_core(MM mm, pfn_t pfn, s32 order) noexcept nogil

@@ -288,7 +288,7 @@ def free_pages_prepare(mm, pfn, order):
 
 
 def free_prepared(mm, pfn, order):
-    if pcp_allowed_order(mm, order):
+    if pcp_allowed_order(mm, order) and not (mm.pcp_locked and mm.has.buddy_after_pcp):
         free_to_pcp(mm, pfn, order)
     else:
         mm.vm_event[VM_PGFREE] += 1 << order
@@ -314,6 +314,28 @@ def free_unref_page_batch(mm, pfn, order):
     if free_pages_prepare(mm, pfn, order):
         step(mm, STEP_MM_PAGE_FREE_BATCHED, pfn)
         free_prepared(mm, pfn, order)
+
+
+def free_contig_range(mm, pfn, count):
+    """__free_contig_range(): single pages in a row, freed in blocks as large as their place allows.
+
+    What vfree() does with each run of adjacent pages where `vfree_contig`: every page has its mm_page_free event of
+    order 0, but per-CPU lists and free lists take whole blocks.
+    """
+    end = pfn + count
+    for place in range(count):
+        if not free_pages_prepare(mm, pfn + place, 0):
+            return
+    while pfn < end:
+        order = 0
+        while (
+            order < mm.nr_orders - 1
+            and not pfn & ((2 << order) - 1)
+            and pfn + (2 << order) <= end
+        ):
+            order += 1
+        free_prepared(mm, pfn, order)
+        pfn += 1 << order
 
 
 def free_pages_to_tail(mm, pfn, order):

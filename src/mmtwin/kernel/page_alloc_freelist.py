@@ -118,7 +118,7 @@ def rmqueue(mm, preferred, number, order, migratetype, alloc_flags):
     # a block from a zone: this CPU's list if it may hold such blocks, else the free lists
     zone = zone_at(mm, number)
     pfn = -1
-    if pcp_allowed_order(mm, order):
+    if pcp_allowed_order(mm, order) and not (mm.pcp_locked and mm.has.buddy_after_pcp):
         pfn = rmqueue_pcplist(mm, number, order, migratetype, alloc_flags)
         if pfn < 0 and mm.has.buddy_after_pcp:
             pfn = rmqueue_buddy(mm, number, order, migratetype, alloc_flags)

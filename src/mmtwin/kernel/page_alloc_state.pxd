@@ -6,9 +6,9 @@ from mmtwin.kernel.constants cimport (
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.mmzone cimport get_pfnblock_migratetype
 from mmtwin.kernel.page_alloc_buddy cimport (
-    account_freepages, add_to_free_list, del_page_from_free_list,
+    account_freepages, add_to_free_list, del_page_from_free_list, pcp_allowed_order,
 )
-from mmtwin.kernel.page_alloc_pcp cimport put_on_pcp_list, take_off_pcp_list
+from mmtwin.kernel.page_alloc_pcp cimport note_free, put_on_pcp_list, take_off_pcp_list
 from mmtwin.kernel.ram cimport page_p, pcp_of, pcp_p, pfn_to_page, zone_of, zone_p
 from mmtwin.kernel.structs cimport pfn_t, s32, s64
 
@@ -29,3 +29,9 @@ cdef void put_rest(MM mm, pfn_t block, s32 order, pfn_t pfn, pfn_t end, s32 migr
 cdef s32 take_from_block(MM mm, pfn_t block, pfn_t pfn, pfn_t end) noexcept nogil
 @cython.locals(end=pfn_t, place=pfn_t, block=pfn_t, taken=s32, size=s32)
 cpdef s32 take_free_page(MM mm, pfn_t pfn, s32 order) noexcept nogil
+@cython.locals(pcp=pcp_p)
+cpdef void recall_free(MM mm, pfn_t pfn, s32 order) noexcept nogil
+@cython.locals(pcp=pcp_p)
+cpdef void recall_alloc(MM mm, pfn_t pfn, s32 order) noexcept nogil
+@cython.locals(pcp=pcp_p)
+cpdef void recall_refill(MM mm, pfn_t pfn, s32 order, s32 blocks) noexcept nogil

@@ -20,8 +20,9 @@ if not cython.compiled:
         account_freepages,
         add_to_free_list,
         del_page_from_free_list,
+        pcp_allowed_order,
     )
-    from mmtwin.kernel.page_alloc_pcp import put_on_pcp_list, take_off_pcp_list
+    from mmtwin.kernel.page_alloc_pcp import note_free, put_on_pcp_list, take_off_pcp_list
     from mmtwin.kernel.ram import pcp_of, pfn_to_page, zone_of
 
 
@@ -126,3 +127,30 @@ def take_free_page(mm, pfn, order):
         place = block
     mm.page[pfn].refcount = 1
     return taken
+
+
+def recall_free(mm, pfn, order):
+    """A free that came before the state was taken: what it left in a CPU's alloc_factor, free_count and flags.
+
+    No list shows these fields. With every allocation, free and refill that a recording has of `mm.cpu` before the
+    moment, in order, they are what the kernel had (`recall_alloc`, `recall_refill`); the lists stay as they are.
+    """
+    if mm.has.pcp_auto_tune and pcp_allowed_order(mm, order):
+        pcp = pcp_of(mm, mm.page[pfn].zone, mm.cpu)
+        note_free(mm, pcp, order)
+
+
+def recall_alloc(mm, pfn, order):
+    """An allocation that came before the state was taken; see `recall_free`."""
+    if mm.has.pcp_auto_tune and pcp_allowed_order(mm, order):
+        pcp = pcp_of(mm, mm.page[pfn].zone, mm.cpu)
+        pcp.free_count >>= 1
+
+
+def recall_refill(mm, pfn, order, blocks):
+    """A list was filled with `blocks` blocks (mm_page_alloc_zone_locked, one after the other); see `recall_free`."""
+    if not mm.has.pcp_auto_tune or order:
+        return
+    pcp = pcp_of(mm, mm.page[pfn].zone, mm.cpu)
+    if blocks >= pcp.batch << pcp.alloc_factor and pcp.alloc_factor < mm.has.pcp_batch_scale:
+        pcp.alloc_factor += 1
