@@ -36,7 +36,8 @@ def test_values_of_every_profile_fit_their_fields(name: str) -> None:
 
 
 def test_a_value_holds_from_its_release_on() -> None:
-    row = Feature("x", "?", 0, Change("5.14", 3, "0" * 12), Change("6.7", 5, "1" * 12, ("6.1.60",)))
+    later = Change("6.7", 5, "1" * 12, ("6.1.60",))
+    row = Feature("x", "?", 0, Change("5.14", 3, "0" * 12), later)
 
     def value(version: str) -> int:
         return row.value(Facts(version, "arm64", 4096, {}))

@@ -45,7 +45,9 @@ def test_an_unknown_name_names_the_nearest() -> None:
         ("arm64-64k-6.18", 14, 13, 512 << 20, 8),
     ],
 )
-def test_limits(name: str, orders: int, pageblock: int, largest_kmalloc: int, smallest: int) -> None:
+def test_limits(
+    name: str, orders: int, pageblock: int, largest_kmalloc: int, smallest: int
+) -> None:
     limits = profile(name).limits
     assert (limits.nr_orders, limits.pageblock_order) == (orders, pageblock)
     assert 1 << limits.kmalloc_shift_max == largest_kmalloc
@@ -64,7 +66,8 @@ def test_migratetypes_and_zones_follow_the_configuration() -> None:
     assert profile("x86_64-6.1").migratetypes[-1] == "Isolate"
     assert profile("x86_64-6.1").migratetypes.index("Isolate") == 4
     assert profile("x86_64-7.3").migratetypes.index("CMA") == 4
-    assert [name for name, _ in profile("arm64-6.1").zones] == ["DMA", "DMA32", "Normal", "Movable"]
+    zones = [name for name, _ in profile("arm64-6.1").zones]
+    assert zones == ["DMA", "DMA32", "Normal", "Movable"]
     assert profile("arm64-6.12").zones[-1] == ("Device", 5)
 
 
@@ -78,7 +81,8 @@ def test_switches_may_be_changed() -> None:
 
 
 def test_the_command_line_overrides_features() -> None:
-    facts = profile("x86_64-6.1").with_cmdline(slub_debug="FZPU", slab_nomerge="", init_on_alloc="0")
+    options = {"slub_debug": "FZPU", "slab_nomerge": "", "init_on_alloc": "0"}
+    facts = profile("x86_64-6.1").with_cmdline(**options)
     assert facts.features["slub_debug_flags"] == 0x10D00
     assert facts.features["slab_merge"] == 0
     assert facts.features["init_on_alloc"] == 0
