@@ -136,7 +136,7 @@ class BootHistory:
     def hints(self, heads: Sequence[tuple[int, int]]) -> SlabHints:
         """The caches of those slabs, and their objects as they were."""
         cache_of = {}
-        spans = set()
+        spans: set[int] = set()
         for head, pages in heads:
             numbers = self.oldest_cache[head : head + pages]
             known = numbers[numbers >= 0]

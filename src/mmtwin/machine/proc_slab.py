@@ -138,7 +138,7 @@ def fill_slabs(
     Free objects are those that hints name, and then as many as slabinfo counts beyond them, in the
     last slabs. `base`: address of pfn 0.
     """
-    slabs = []
+    slabs: list[dict[str, Any]] = []
     for pfn in pfns:
         start = (base + (pfn << shift)) % (1 << 64) + entry["red_left_pad"]
         objects = [start + index * line.size for index in range(line.objects_per_slab)]

@@ -85,8 +85,8 @@ def parse_pagetypeinfo(text: str) -> PageTypes:
     for node, zone, counts in BLOCK_ROW.findall(tail):
         words = counts.split()
         if len(words) == len(names):
-            row = {name: int(word) for name, word in zip(names, words, strict=True)}
-            blocks.setdefault((int(node), zone), row)
+            by_name = {name: int(word) for name, word in zip(names, words, strict=True)}
+            blocks.setdefault((int(node), zone), by_name)
     return PageTypes(int(order[1]), names, free, blocks)
 
 
