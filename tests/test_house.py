@@ -30,7 +30,7 @@ HOUSE = {
     "src/mmtwin/kernel/slub.pxd": "cdef void gone(s64 a)\ncdef int turned(s64 a, s64 b)\n",
     "src/mmtwin/kernel/slub.py": (
         '"""Slabs."""\n'
-        "from mmtwin.machine import boot\n"
+        "from mmtwin.machine import boot\nHOOK = 'mmtwin.machine.boot'\n"
         "if not cython.compiled:\n    from mmtwin.kernel.lists import list_del\n"
         "def turned(b, a):\n    return list_del(b)\n"
         "def undocumented(mm):\n    return mm.version >= 6 or turned(1, 2)\n"
@@ -40,7 +40,7 @@ HOUSE = {
 }
 BROKEN = {
     "rooms_are_folders": ["cellar/ stands only in the table"],
-    "imports_go_down": ["kernel (floor 1) imports machine"],
+    "imports_go_down": ["slub.py:2: kernel (floor 1) imports", "slub.py:3: kernel"],
     "sizes": ["_unused has 71 lines", "long.py:501: 501 lines", "109 columns"],
     "docstrings": ["undocumented without docstring"],
     "dead_code": ["nothing uses _unused", "nothing uses undocumented"],

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmtwin.cli.errors import UserError, input_errors
-from mmtwin.cli.options import add_json, number, print_json
+from mmtwin.cli.options import add_json, print_json
 from mmtwin.cli.progress import warn_if_uncompiled
 
 if TYPE_CHECKING:
@@ -75,11 +75,9 @@ def booted(arguments: argparse.Namespace) -> "Machine":
 
     settings: dict[str, Any] = {
         name: value
-        for name in ("cpus", "nodes", "seed")
+        for name in ("memory", "cpus", "nodes", "seed")
         if (value := getattr(arguments, name)) is not None
     }
-    if arguments.memory is not None:
-        settings["memory"] = number(arguments.memory)
     for text in arguments.set:
         name, equals, value = text.partition("=")
         if not equals:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mmtwin.cli.errors import UserError, input_errors
+from mmtwin.cli.errors import input_errors
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,13 +59,3 @@ def console() -> "Console":
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=False)
-
-
-def number(text: str) -> int:
-    """A number of bytes or pages with an optional K, M, G or T (powers of 1024)."""
-    digits, unit = text[:-1], text[-1:].upper()
-    if unit in tuple("KMGT") and digits.isdecimal():
-        return int(digits) << (10 * ("KMGT".index(unit) + 1))
-    if text.isdecimal():
-        return int(text)
-    raise UserError(f"{text!r} is no size", "a size is a number, with K, M, G or T: 256M")
