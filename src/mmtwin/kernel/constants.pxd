@@ -121,7 +121,7 @@ cdef enum:
     ZSTAT_NUMA_FOREIGN = 2
     ZSTAT_NUMA_LOCAL = 4
     ZSTAT_NUMA_OTHER = 5
-    ZSTAT_BUDDY_ALLOC = 6             # blocks taken from the free lists for callers, not for pcp lists
+    ZSTAT_BUDDY_ALLOC = 6             # blocks taken from the free lists, not for pcp lists
     ZSTAT_BUDDY_FREE = 7              # blocks freed straight to the free lists
     ZSTAT_FALLBACK = 8                # allocations served from another migratetype (extfrag)
     ZSTAT_CLAIM = 9                   # of these, pageblocks that changed their type
@@ -140,7 +140,7 @@ cdef enum:
     VM_PGFREE = 16
     VM_PAGEOUTRUN = 17                # kswapd would have been woken
 
-# Sizes: places of a node in mm.zonelist, pfns in mm.bulk_page; rounds until a remote list is drained.
+# Places of a node in mm.zonelist, pfns in mm.bulk_page, rounds until a remote list is drained.
 cdef enum:
     ZONELIST_PLACES = 64
     BULK_PAGES = 512

@@ -5,38 +5,38 @@ from mmtwin.kernel.structs cimport s32
 cdef struct features_t:
     # page allocator
     s32 pcp_max_order             # highest order on per-CPU lists (0 before 5.14, then 3)
-    s32 pcp_thp_lists             # per-CPU lists of pageblock-sized blocks: 0, 1, by movable (2), by migratetype (3)
+    s32 pcp_thp_lists             # per-CPU lists of huge blocks: none, one, movable or not, by type
     s32 pcp_high_from_watermark   # pcp->high is a share of the low watermark, not 6 batches
     s32 pcp_batch_scale           # batches double at most so often (CONFIG_PCP_BATCH_SCALE_MAX)
-    s32 pcp_drains_whole_lists    # free_pcppages_bulk() empties a list before the next, the freed page's first
+    s32 pcp_drains_whole_lists    # a drain empties list after list, the freed page's first
     s32 pcp_free_factor           # frees without allocations drain twice as much each time
     s32 pcp_free_high             # a free of order 1 to 3 may drain a list set that only frees
-    s32 pcp_auto_tune             # pcp->high moves between high_min and high_max; free_count, alloc_factor
+    s32 pcp_auto_tune             # pcp->high moves between high_min and high_max
     s32 pcp_free_high_late        # ... free_count must exceed batch + high_min / 2 for that
     s32 pcp_frees_in_batches      # a drain on free goes in steps of a batch
     s32 pcp_drain_in_batches      # drain_pages_zone() goes in steps of batch << pcp_batch_scale
     s32 pcp_no_highatomic_refill  # an empty list is not filled for ALLOC_HIGHATOMIC
     s32 buddy_after_pcp           # rmqueue_buddy() is tried when the per-CPU list stays empty
     s32 freelist_hygiene          # a free block lies on the list of its pageblock's migratetype
-    s32 merge_checks_mergeable    # no merge of pageblocks where one cannot be a fallback (CMA, highatomic)
-    s32 zone_locked_by_smallest   # mm_page_alloc_zone_locked names the list's migratetype and the refill
-    s32 fallback_claims           # fallback: claim a pageblock, or steal one smallest block and leave the rest
+    s32 merge_checks_mergeable    # pageblocks that are no fallbacks (CMA, highatomic) stay
+    s32 zone_locked_by_smallest   # mm_page_alloc_zone_locked names the list's migratetype
+    s32 fallback_claims           # fallback: claim a pageblock, or steal one small block
     s32 nofragment_low_orders     # ALLOC_NOFRAGMENT limits orders below pageblock_order only
     s32 non_block_reserves        # no __GFP_DIRECT_RECLAIM (not __GFP_ATOMIC) opens the reserves
-    s32 highatomic_last_resort    # ... and lets an order-0 request into the high-atomic reserve at last
-    s32 highatomic_one_percent    # zones of which 1% is less than a pageblock have no high-atomic reserve
-    s32 highatomic_first          # the fast path may use the high-atomic reserve; only WMARK_MIN adds to it
-    s32 watermark_free_highatomic  # watermark checks leave out free high-atomic pages, not the whole reserve
+    s32 highatomic_last_resort    # ... and the high-atomic reserve at last, for order 0
+    s32 highatomic_one_percent    # no high-atomic reserve where 1% is less than a pageblock
+    s32 highatomic_first          # the fast path may use the high-atomic reserve
+    s32 watermark_free_highatomic  # only free high-atomic pages are out of reach
     s32 watermark_min_reserve     # boosts are ignored for ALLOC_MIN_RESERVE, not for __GFP_ATOMIC
     s32 movable_not_lowmem        # ZONE_MOVABLE has no part in min_free_kbytes
-    s32 node_load_adds            # build_zonelists() counts a node's load up, not down
-    s32 exact_to_tail             # alloc_pages_exact() frees its rest to the tails of the free lists
+    s32 node_load_adds            # build_zonelists() counts a node's load up
+    s32 exact_to_tail             # alloc_pages_exact() frees its rest to the lists' tails
     s32 vmalloc_bulk              # vmalloc takes order-0 pages in bulk, without events
     s32 vfree_contig              # vfree frees runs of pages as blocks
     s32 numa                      # CONFIG_NUMA
     s32 zone_dma                  # CONFIG_ZONE_DMA
     s32 zone_dma32                # CONFIG_ZONE_DMA32
-    s32 shuffle                   # page_alloc.shuffle=1: blocks of the highest order go to a random end
+    s32 shuffle                   # page_alloc.shuffle=1: largest blocks go to a random end
     # slub
     s32 cpu_partial_counts_slabs  # a CPU partial list is bounded by slabs, not objects
     s32 slub_cpu_slabs            # CPUs own slabs

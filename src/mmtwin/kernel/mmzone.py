@@ -1,7 +1,7 @@
 """Zones: pageblock types, zonelists' walk, and the watermark checks of every allocation.
 
-A zone's number is `node * mm.nr_zone_types + type`; `mm.zone` holds them all, also those without pages.
-How watermarks, reserves and zonelists are computed at boot: `mmzone_init.py`.
+A zone's number is `node * mm.nr_zone_types + type`; `mm.zone` holds them all, also those without
+pages. How watermarks, reserves and zonelists are computed at boot: `mmzone_init.py`.
 """
 
 import cython
@@ -146,7 +146,8 @@ def free_block_of_order(mm, zone, order, alloc_flags):
 
 
 def zone_watermark_ok(mm, number, order, mark, highest, alloc_flags):
-    # __zone_watermark_ok(): free pages above the mark, and for an order above 0 one block of that size
+    # __zone_watermark_ok(): free pages above the mark, and for an order above 0 one block of that
+    # size
     zone = zone_at(mm, number)
     least = watermark_min(mm, mark, alloc_flags) + zone.lowmem_reserve[highest]
     if zone.nr_free_pages - watermark_unusable_free(mm, zone, order, alloc_flags) <= least:

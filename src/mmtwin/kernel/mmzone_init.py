@@ -1,7 +1,8 @@
-"""Zones at boot: their lists, zonelists, watermarks, reserves, and the sizes of the per-CPU page lists.
+"""Zones at boot: their lists, zonelists, watermarks, reserves, and the sizes of the per-CPU page
+lists.
 
-All of it is arithmetic on the zones' sizes; machine/ calls it in the kernel's order, or sets the same fields from
-what a recording shows. Works on the numpy views of `mm`, in both runs alike.
+All of it is arithmetic on the zones' sizes; machine/ calls it in the kernel's order, or sets the
+same fields from what a recording shows. Works on the numpy views of `mm`, in both runs alike.
 """
 
 from math import isqrt
@@ -33,8 +34,9 @@ LOWMEM_RESERVE_RATIO = {ZONE_DMA: 256, ZONE_DMA32: 256, ZONE_NORMAL: 32}
 def free_area_init(mm, node, zone_type, start_pfn, spanned, present, managed):
     """Makes a zone: its place, sizes in pages and empty free lists; its pages get its number.
 
-    `zone_type`: ZONE_*. Returns the zone's number. Frees nothing: `managed` pages are free only when the machine
-    frees them (`__free_pages_core`) or puts them on lists. free_area_init_core(), init_currently_empty_zone().
+    `zone_type`: ZONE_*. Returns the zone's number. Frees nothing: `managed` pages are free only
+    when the machine frees them (`__free_pages_core`) or puts them on lists. free_area_init_core(),
+    init_currently_empty_zone().
     """
     number = node * mm.nr_zone_types + zone_type
     zone = mm.view("zone")[number]
@@ -80,10 +82,11 @@ def per_cpu_pages_init(mm):
 
 
 def build_zonelists(mm, distances=None):
-    """The order in which each node's requests try the zones; mobility grouping follows from the sizes.
+    """The order in which each node's requests try the zones; mobility grouping follows from the
+    sizes.
 
-    `distances[a][b]`: the NUMA distance of two nodes, 10 for a node and itself; 20 to others by default.
-    build_zonelists(), find_next_best_node(), build_all_zonelists().
+    `distances[a][b]`: the NUMA distance of two nodes, 10 for a node and itself; 20 to others by
+    default. build_zonelists(), find_next_best_node(), build_all_zonelists().
     """
     nodes = range(mm.nr_nodes)
     if distances is None:
@@ -137,7 +140,7 @@ def _node_present(mm, node):
 
 
 def nr_free_zone_pages(mm, highest):
-    """Pages above the high watermarks of the zones that node 0's requests up to a zone type may use."""
+    """Pages above the high watermarks of node 0's zones up to a zone type."""
     total = 0
     for place in mm.view("zonelist")[:ZONELIST_PLACES]:
         if place < 0:
@@ -155,7 +158,7 @@ def calculate_min_free_kbytes(mm):
 
 
 def set_recommended_min_free_kbytes(mm):
-    """Raises `mm.min_free_kbytes` as khugepaged does where transparent huge pages are on (mm/khugepaged.c)."""
+    """Raises `mm.min_free_kbytes` as khugepaged does where huge pages are on."""
     zones = [z for z in populated_zones(mm) if mm.view("zone")[z]["type"] <= ZONE_NORMAL]
     recommended = len(zones) * (2 + MIGRATE_PCPTYPES * MIGRATE_PCPTYPES) << mm.pageblock_order
     recommended = min(recommended, nr_free_zone_pages(mm, ZONE_NORMAL) // 20)
@@ -166,10 +169,12 @@ def set_recommended_min_free_kbytes(mm):
 
 
 def setup_per_zone_wmarks(mm):
-    """Watermarks of every zone from `mm.min_free_kbytes` and the managed pages; boosts end; pcp sizes follow."""
+    """Watermarks of every zone from `mm.min_free_kbytes`; boosts end, pcp sizes follow."""
     zones = mm.view("zone")
     pages_min = mm.min_free_kbytes >> (mm.page_shift - 10)
-    capped = {ZONE_HIGHMEM, ZONE_MOVABLE} if mm.view("has")[0].movable_not_lowmem else {ZONE_HIGHMEM}
+    capped = (
+        {ZONE_HIGHMEM, ZONE_MOVABLE} if mm.view("has")[0].movable_not_lowmem else {ZONE_HIGHMEM}
+    )
     lowmem = sum(int(z["managed_pages"]) for z in zones if z["type"] not in capped)
     for zone in zones:
         managed = int(zone["managed_pages"])
@@ -188,7 +193,7 @@ def setup_per_zone_wmarks(mm):
 
 
 def setup_per_zone_lowmem_reserve(mm):
-    """What each zone keeps from requests that could use higher zones: their managed pages by the zone's ratio."""
+    """What a zone keeps from requests that could use higher ones: their pages by a ratio."""
     for node in range(mm.nr_nodes):
         first = node * mm.nr_zone_types
         zones = mm.view("zone")[first : first + mm.nr_zone_types]
@@ -202,7 +207,7 @@ def setup_per_zone_lowmem_reserve(mm):
 
 
 def totalreserve_pages(mm):
-    """Pages no user can have: largest reserve and high watermark of each zone (calculate_totalreserve_pages())."""
+    """Pages no user can have: each zone's largest reserve and high watermark."""
     total = 0
     for zone in mm.view("zone"):
         reserve = int(zone["lowmem_reserve"].max()) + int(zone["watermark"][WMARK_HIGH])
@@ -211,7 +216,7 @@ def totalreserve_pages(mm):
 
 
 def init_per_zone_wmark_min(mm):
-    """min_free_kbytes, watermarks and reserves, as init_per_zone_wmark_min() sets them once at boot."""
+    """min_free_kbytes, watermarks and reserves, as they are set once at boot."""
     calculate_min_free_kbytes(mm)
     setup_per_zone_wmarks(mm)
     setup_per_zone_lowmem_reserve(mm)
@@ -224,7 +229,7 @@ def stat_threshold(mm, number, online_cpus):
 
 
 def zone_batchsize(mm, number):
-    """Pages a per-CPU list takes and gives at once: about a 4096th of the zone, 2^n - 1, at most 256 KiB."""
+    """Pages a per-CPU list takes at once: a 4096th of the zone, 2^n - 1, at most 256 KiB."""
     managed = int(mm.view("zone")[number]["managed_pages"])
     batch = max(min(managed >> 10, (1 << 20) >> mm.page_shift) // 4, 1)
     batch += batch // 2
@@ -232,15 +237,19 @@ def zone_batchsize(mm, number):
 
 
 def zone_highsize(mm, number, batch, cpu_online=0, high_fraction=0):
-    """Pages a CPU's lists of a zone may hold: its share of the low watermark, or of a fraction of the zone."""
+    """Pages a CPU's lists may hold: its share of the low watermark, or of the zone."""
     zone = mm.view("zone")[number]
-    pages = int(zone["managed_pages"]) // high_fraction if high_fraction else int(zone["watermark"][WMARK_LOW])
+    pages = (
+        int(zone["managed_pages"]) // high_fraction
+        if high_fraction
+        else int(zone["watermark"][WMARK_LOW])
+    )
     cpus = int((mm.view("cpu_node") == zone["node"]).sum()) + cpu_online
     return max(pages // (cpus or mm.nr_cpus), batch << 2)
 
 
 def zone_set_pageset_high_and_batch(mm, number, cpu_online=0):
-    """Sizes the per-CPU lists of a zone: high and batch, with high_min and high_max where they are tuned."""
+    """Sizes the per-CPU lists of a zone: high, batch, and high_min and high_max."""
     has = mm.view("has")[0]
     batch = max(1, zone_batchsize(mm, number))
     if has.pcp_high_from_watermark:
@@ -249,7 +258,11 @@ def zone_set_pageset_high_and_batch(mm, number, cpu_online=0):
     else:
         high_min = high_max = 6 * zone_batchsize(mm, number)
     zone = mm.view("zone")[number]
-    zone["pageset_batch"], zone["pageset_high_min"], zone["pageset_high_max"] = batch, high_min, high_max
+    zone["pageset_batch"], zone["pageset_high_min"], zone["pageset_high_max"] = (
+        batch,
+        high_min,
+        high_max,
+    )
     for pcp in mm.view("pcp")[number * mm.nr_cpus : (number + 1) * mm.nr_cpus]:
         pcp["batch"] = batch
         if has.pcp_auto_tune:
@@ -259,13 +272,13 @@ def zone_set_pageset_high_and_batch(mm, number, cpu_online=0):
 
 
 def setup_per_cpu_pageset(mm, cpu_online=0):
-    """Sizes the per-CPU lists of every zone that has pages (setup_per_cpu_pageset(), zone_pcp_update())."""
+    """Sizes the per-CPU lists of every zone that has pages."""
     for number in populated_zones(mm):
         zone_set_pageset_high_and_batch(mm, number, cpu_online)
 
 
 def setup_pcp_cacheinfo(mm, cpu, slice_bytes):
-    """Notes whether a CPU's share of the data cache holds more than 3 batches (PCPF_FREE_HIGH_BATCH)."""
+    """Notes whether a CPU's share of the data cache holds more than 3 batches."""
     for number in populated_zones(mm):
         pcp = mm.view("pcp")[number * mm.nr_cpus + cpu]
         if (slice_bytes >> mm.page_shift) > 3 * pcp["batch"]:

@@ -7,7 +7,8 @@ from mmtwin.kernel.constants cimport (
     ALLOC_CPUSET, ALLOC_HIGHATOMIC, ALLOC_KSWAPD, ALLOC_MIN_RESERVE, ALLOC_NO_WATERMARKS,
     ALLOC_NOFRAGMENT, ALLOC_NON_BLOCK, ALLOC_WMARK_LOW, ALLOC_WMARK_MIN, BULK_PAGES,
     COMPLAINT_BAD_ORDER, COMPLAINT_BAD_PAGE, COMPLAINT_PAGE_ALLOC, FPI_NONE, FPI_TO_TAIL,
-    MIGRATE_MOVABLE, MIGRATE_UNMOVABLE, PAGE_ALLOC_COSTLY_ORDER, USE_FREE, VM_ALLOCSTALL, VM_PAGEOUTRUN, VM_PGALLOC,
+    MIGRATE_MOVABLE, MIGRATE_UNMOVABLE, PAGE_ALLOC_COSTLY_ORDER, USE_FREE, VM_ALLOCSTALL,
+    VM_PAGEOUTRUN, VM_PGALLOC,
     VM_PGFREE, ZONE_DMA32, ZONE_NORMAL, ZONELIST_PLACES, PG_hole, PG_reserved,
 )
 from mmtwin.kernel.mm cimport MM, complain
@@ -39,7 +40,8 @@ cdef bint unreserve_any(MM mm, gfp_t gfp, s32 node, s32 migratetype, bint force)
 cdef pfn_t direct_reclaim(
     MM mm, gfp_t gfp, s32 order, u32 alloc_flags, s32 node, s32 migratetype) noexcept nogil
 @cython.locals(pfn=pfn_t, alloc_flags=u32)
-cdef pfn_t __alloc_pages_slowpath(MM mm, gfp_t gfp, s32 order, s32 node, s32 migratetype) noexcept nogil
+cdef pfn_t __alloc_pages_slowpath(
+    MM mm, gfp_t gfp, s32 order, s32 node, s32 migratetype) noexcept nogil
 @cython.locals(pfn=pfn_t, migratetype=s32, preferred=s32, alloc_flags=u32)
 cpdef pfn_t alloc_pages(MM mm, gfp_t gfp, s32 order, s32 node) noexcept nogil
 @cython.locals(place=s64, highest=s32, preferred=s32, number=s32, alloc_flags=u32)

@@ -1,11 +1,14 @@
-"""The page allocator's entries: alloc_pages, free_pages, the zonelist walk and the slow path (mm/page_alloc.c).
+"""The page allocator's entries: alloc_pages, free_pages, the zonelist walk and the slow path
+(mm/page_alloc.c).
 
-Pages are pfns; -1 is no page. GFP bits are the twin's (`constants.pxd`), orders powers of two of pages. The CPU
-that allocates or frees is `mm.cpu`. Reclaim and compaction are not modelled: where the kernel would reclaim, only
-the per-CPU lists are drained and the high-atomic reserve is given up; then the allocation fails.
+Pages are pfns; -1 is no page. GFP bits are the twin's (`constants.pxd`), orders powers of two of
+pages. The CPU that allocates or frees is `mm.cpu`. Reclaim and compaction are not modelled: where
+the kernel would reclaim, only the per-CPU lists are drained and the high-atomic reserve is given
+up; then the allocation fails.
 
-Parts: `page_alloc_pcp` (per-CPU lists), `page_alloc_buddy` (free lists), `page_alloc_fallback` (migratetypes),
-`mmzone` (watermarks), `mmzone_init` (boot), `page_alloc_state` (lists set from outside), `page_alloc_check`.
+Parts: `page_alloc_pcp` (per-CPU lists), `page_alloc_buddy` (free lists), `page_alloc_fallback`
+(migratetypes), `mmzone` (watermarks), `mmzone_init` (boot), `page_alloc_state` (lists set from
+outside), `page_alloc_check`.
 """
 
 import cython
@@ -13,7 +16,6 @@ import cython
 if not cython.compiled:
     from mmtwin.kernel.constants import (
         __GFP_ATOMIC,
-        __GFP_COMP,
         __GFP_DIRECT_RECLAIM,
         __GFP_HIGH,
         __GFP_KSWAPD_RECLAIM,
@@ -151,7 +153,8 @@ def direct_reclaim(mm, gfp, order, alloc_flags, node, migratetype):
 
 
 def __alloc_pages_slowpath(mm, gfp, order, node, migratetype):
-    # the order of attempts: min watermark, reserves, reclaim, the high-atomic reserve, a last look; -1 is OOM
+    # the order of attempts: min watermark, reserves, reclaim, the high-atomic reserve, a last
+    # look; -1 is OOM
     step(mm, STEP_ALLOC_SLOWPATH, order, gfp)
     alloc_flags = gfp_to_alloc_flags(mm, gfp, order)
     if alloc_flags & ALLOC_KSWAPD:
@@ -184,9 +187,10 @@ def __alloc_pages_slowpath(mm, gfp, order, node, migratetype):
 def alloc_pages(mm, gfp, order, node):
     """__alloc_pages(): 2^order pages for CPU `mm.cpu`; the pfn of the first, -1 if there are none.
 
-    `gfp`: the twin's __GFP_* bits; `node`: the preferred node, -1 for the CPU's own. The block is aligned to its
-    size; with __GFP_COMP and order > 0 it is a compound page. `mm.last_alloc_from` says who served it. A failure
-    is kept in `mm.complaints` unless __GFP_NOWARN. The event mm_page_alloc comes last, as in the kernel.
+    `gfp`: the twin's __GFP_* bits; `node`: the preferred node, -1 for the CPU's own. The block is
+    aligned to its size; with __GFP_COMP and order > 0 it is a compound page. `mm.last_alloc_from`
+    says who served it. A failure is kept in `mm.complaints` unless __GFP_NOWARN. The event
+    mm_page_alloc comes last, as in the kernel.
     """
     if order < 0 or order >= mm.nr_orders or node >= mm.nr_nodes:
         complain(mm, COMPLAINT_PAGE_ALLOC, gfp, order)
@@ -226,17 +230,24 @@ def bulk_zone(mm, gfp, node, count):
         if mm.zone[number].node != mm.zone[preferred].node:
             return -1
         if zone_watermark_fast(
-            mm, number, 0, mm.zone[number].watermark[ALLOC_WMARK_LOW]
-            + mm.zone[number].watermark_boost + count, mm.zone[preferred].type, alloc_flags, gfp,
+            mm,
+            number,
+            0,
+            mm.zone[number].watermark[ALLOC_WMARK_LOW] + mm.zone[number].watermark_boost + count,
+            mm.zone[preferred].type,
+            alloc_flags,
+            gfp,
         ):
             return number
     return -1
 
-def alloc_pages_bulk(mm, gfp, node, count):
-    """__alloc_pages_bulk(): `count` single pages at once, without an event; how many it took, fewer if it must.
 
-    Their pfns are in `mm.bulk_page`, which holds 512. A zone short of pages gives one page in the ordinary way
-    (with its event), and so it does for a count of 1. 387ba26fb1cb, 5.13.
+def alloc_pages_bulk(mm, gfp, node, count):
+    """__alloc_pages_bulk(): `count` single pages at once, without an event; how many it took,
+    fewer if it must.
+
+    Their pfns are in `mm.bulk_page`, which holds 512. A zone short of pages gives one page in the
+    ordinary way (with its event), and so it does for a count of 1. 387ba26fb1cb, 5.13.
     """
     if node < 0:
         node = mm.cpu_node[mm.cpu]
@@ -264,7 +275,8 @@ def alloc_pages_bulk(mm, gfp, node, count):
 
 
 def free_pages_prepare(mm, pfn, order):
-    # free_pages_prepare(): checks, the event, and the pages forget their use; whether they may be freed
+    # free_pages_prepare(): checks, the event, and the pages forget their use; whether they may be
+    # freed
     if pfn < mm.min_pfn or pfn + (1 << order) > mm.max_pfn or pfn & ((1 << order) - 1):
         complain(mm, COMPLAINT_BAD_ORDER, pfn, order)
         return False
@@ -296,20 +308,23 @@ def free_prepared(mm, pfn, order):
 
 
 def free_pages(mm, pfn, order):
-    """__free_pages() on the last reference: the block goes to this CPU's list, or to the free lists if too large.
+    """__free_pages() on the last reference: the block goes to this CPU's list, or to the free
+    lists if too large.
 
-    A page that is free already is refused and kept in `mm.complaints`. A page reserved at boot becomes managed.
-    The event mm_page_free comes first.
+    A page that is free already is refused and kept in `mm.complaints`. A page reserved at boot
+    becomes managed. The event mm_page_free comes first.
     """
     if free_pages_prepare(mm, pfn, order):
         free_prepared(mm, pfn, order)
 
 
 def free_unref_page_batch(mm, pfn, order):
-    """One page of free_unref_page_list() or free_unref_folios(), which also emit mm_page_free_batched.
+    """One page of free_unref_page_list() or free_unref_folios(), which also emit
+    mm_page_free_batched.
 
-    The effect on the lists is that of free_pages(). The kernel prepares the whole batch first (its mm_page_free
-    events), then puts page after page on the lists, each after its mm_page_free_batched: what drains comes then.
+    The effect on the lists is that of free_pages(). The kernel prepares the whole batch first (its
+    mm_page_free events), then puts page after page on the lists, each after its
+    mm_page_free_batched: what drains comes then.
     """
     if free_pages_prepare(mm, pfn, order):
         step(mm, STEP_MM_PAGE_FREE_BATCHED, pfn)
@@ -317,10 +332,11 @@ def free_unref_page_batch(mm, pfn, order):
 
 
 def free_contig_range(mm, pfn, count):
-    """__free_contig_range(): single pages in a row, freed in blocks as large as their place allows.
+    """__free_contig_range(): single pages in a row, freed in blocks as large as their place
+    allows.
 
-    What vfree() does with each run of adjacent pages where `vfree_contig`: every page has its mm_page_free event of
-    order 0, but per-CPU lists and free lists take whole blocks.
+    What vfree() does with each run of adjacent pages where `vfree_contig`: every page has its
+    mm_page_free event of order 0, but per-CPU lists and free lists take whole blocks.
     """
     end = pfn + count
     for place in range(count):
@@ -329,9 +345,7 @@ def free_contig_range(mm, pfn, count):
     while pfn < end:
         order = 0
         while (
-            order < mm.nr_orders - 1
-            and not pfn & ((2 << order) - 1)
-            and pfn + (2 << order) <= end
+            order < mm.nr_orders - 1 and not pfn & ((2 << order) - 1) and pfn + (2 << order) <= end
         ):
             order += 1
         free_prepared(mm, pfn, order)
@@ -358,6 +372,6 @@ def __free_pages_core(mm, pfn, order):
 
 
 def split_page(mm, pfn, order):
-    """Makes a block that is not compound single pages, each with a reference of its own (split_page())."""
+    """Makes a block that is not compound single pages, each with its own reference."""
     for place in range(1, 1 << order):
         mm.page[pfn + place].refcount = 1

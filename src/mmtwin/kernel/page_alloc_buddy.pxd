@@ -5,10 +5,14 @@ from mmtwin.kernel.constants cimport (
 )
 from mmtwin.kernel.lists cimport list_add, list_add_tail, list_del
 from mmtwin.kernel.mm cimport MM
-from mmtwin.kernel.mmzone cimport get_pfnblock_migratetype, migratetype_is_mergeable, set_pageblock_migratetype
+from mmtwin.kernel.mmzone cimport (
+    get_pfnblock_migratetype, migratetype_is_mergeable, set_pageblock_migratetype,
+)
 from mmtwin.kernel.ram cimport page_p, pfn_to_page, zone_at, zone_of, zone_p
 from mmtwin.kernel.structs cimport pfn_t, s32, s64, u64
-from mmtwin.kernel.trace cimport STEP_BUDDY_MERGE, STEP_BUDDY_SPLIT, STEP_MM_PAGE_ALLOC_ZONE_LOCKED, step, step_on
+from mmtwin.kernel.trace cimport (
+    STEP_BUDDY_MERGE, STEP_BUDDY_SPLIT, STEP_MM_PAGE_ALLOC_ZONE_LOCKED, step, step_on,
+)
 
 cdef extern from *:
     u64 MASK64 "0xFFFFFFFFFFFFFFFFULL"
@@ -20,7 +24,8 @@ cdef void add_to_free_list(
 @cython.locals(page=page_p)
 cdef void del_page_from_free_list(MM mm, zone_p zone, pfn_t pfn, s32 order) noexcept nogil
 @cython.locals(page=page_p, old=s32)
-cdef void move_to_free_list(MM mm, zone_p zone, pfn_t pfn, s32 order, s32 migratetype) noexcept nogil
+cdef void move_to_free_list(
+    MM mm, zone_p zone, pfn_t pfn, s32 order, s32 migratetype) noexcept nogil
 @cython.locals(head=pfn_t, first=pfn_t)
 cdef pfn_t get_page_from_free_area(MM mm, zone_p zone, s32 order, s32 migratetype) noexcept nogil
 @cython.locals(page=page_p)
@@ -34,7 +39,8 @@ cdef void change_pageblock_range(MM mm, pfn_t pfn, s32 order, s32 migratetype) n
 @cython.locals(buddy_type=s32)
 cdef bint may_merge_blocks(MM mm, zone_p zone, pfn_t buddy, s32 migratetype) noexcept nogil
 @cython.locals(zone=zone_p, buddy=pfn_t, first=pfn_t, low=s32, tail=bint)
-cdef void __free_one_page(MM mm, pfn_t pfn, s32 order, s32 migratetype, s32 fpi_flags) noexcept nogil
+cdef void __free_one_page(
+    MM mm, pfn_t pfn, s32 order, s32 migratetype, s32 fpi_flags) noexcept nogil
 @cython.locals(piece=s32, end=pfn_t)
 cdef void split_large_buddy(MM mm, pfn_t pfn, s32 order, s32 fpi_flags) noexcept nogil
 cdef void free_one_page(MM mm, pfn_t pfn, s32 order, s32 fpi_flags) noexcept nogil

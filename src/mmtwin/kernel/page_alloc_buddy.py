@@ -1,7 +1,9 @@
-"""The buddy allocator proper: free lists by order and migratetype, splitting and merging (mm/page_alloc.c).
+"""The buddy allocator proper: free lists by order and migratetype, splitting and merging
+(mm/page_alloc.c).
 
-A free block is known by its first page: PG_buddy, `order`, and `migratetype`, the list it lies on. `nr_free_pages`
-of the zone leaves out isolated blocks; `nr_free_cma` and `nr_free_highatomic` are parts of it.
+A free block is known by its first page: PG_buddy, `order`, and `migratetype`, the list it lies on.
+`nr_free_pages` of the zone leaves out isolated blocks; `nr_free_cma` and `nr_free_highatomic` are
+parts of it.
 """
 
 import cython
@@ -11,9 +13,9 @@ if not cython.compiled:
         FPI_TO_TAIL,
         MIGRATE_HIGHATOMIC,
         MIGRATE_PCPTYPES,
-        PG_buddy,
         USE_FREE,
         ZSTAT_BUDDY_FREE,
+        PG_buddy,
     )
     from mmtwin.kernel.lists import list_add, list_add_tail, list_del
     from mmtwin.kernel.mmzone import (
@@ -100,7 +102,8 @@ def buddy_merge_likely(mm, pfn, buddy, order):
 
 
 def shuffle_pick_tail(mm):
-    # mm/shuffle.c draws a bit from the kernel's generator; the twin draws from its own (xorshift64)
+    # mm/shuffle.c draws a bit from the kernel's generator; the twin draws from its own
+    # (xorshift64)
     random = mm.random_state
     random ^= (random << 13) & MASK64
     random ^= random >> 7
@@ -214,7 +217,11 @@ def __rmqueue_smallest(mm, number, order, migratetype):
         mm.page[pfn].migratetype = migratetype
         if mm.has.zone_locked_by_smallest and step_on(mm, STEP_MM_PAGE_ALLOC_ZONE_LOCKED):
             step(
-                mm, STEP_MM_PAGE_ALLOC_ZONE_LOCKED, pfn, order, migratetype,
+                mm,
+                STEP_MM_PAGE_ALLOC_ZONE_LOCKED,
+                pfn,
+                order,
+                migratetype,
                 pcp_allowed_order(mm, order) and migratetype < MIGRATE_PCPTYPES,
             )
         return pfn

@@ -1,4 +1,4 @@
-"""validate(): every invariant of the page allocator's state, for tests and for a replay that wants to be sure."""
+"""validate(): every invariant of the page allocator's state."""
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class _Census:
         return entries
 
     def block(self, pfn, order, flag, zone, where):
-        """A block on a list: its first page's record, its place, and that it is on no other list."""
+        """Checks a block's first record, its place, and that it is on no other list."""
         page = self.page[pfn]
         flags = int(page["flags"])
         if flags & (PG_buddy | PG_pcp) != flag:
@@ -63,7 +63,7 @@ class _Census:
 
 
 def validate(mm):
-    """What is wrong with the page allocator's state, as sentences; empty if every invariant holds."""
+    """What is wrong with the page allocator's state, as sentences; nothing, one hopes."""
     census = _Census(mm)
     for number in range(mm.nr_zones):
         if mm.view("zone")[number]["free_list"]:
@@ -90,7 +90,9 @@ def _check_zone(mm, number, census):
             blocks += len(entries)
             total[migratetype] = total.get(migratetype, 0) + (len(entries) << order)
         if blocks != zone["nr_free"][order]:
-            census.complain(f"zone {number}: nr_free[{order}] {zone['nr_free'][order]}, not {blocks}")
+            census.complain(
+                f"zone {number}: nr_free[{order}] {zone['nr_free'][order]}, not {blocks}"
+            )
     expected = {
         "nr_free_pages": sum(n for t, n in total.items() if t != mm.migrate_isolate),
         "nr_free_cma": total.get(mm.migrate_cma, 0),

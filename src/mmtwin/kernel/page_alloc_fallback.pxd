@@ -1,13 +1,16 @@
 cimport cython
 
 from mmtwin.kernel.constants cimport (
-    ALLOC_CMA, ALLOC_KSWAPD, ALLOC_NOFRAGMENT, MIGRATE_HIGHATOMIC, MIGRATE_MOVABLE, MIGRATE_RECLAIMABLE,
-    MIGRATE_UNMOVABLE, PG_buddy, USE_PAGE_CACHE, USE_USER, WMARK_HIGH, ZONE_BOOSTED_WATERMARK, ZSTAT_CLAIM,
+    ALLOC_CMA, ALLOC_KSWAPD, ALLOC_NOFRAGMENT, MIGRATE_HIGHATOMIC, MIGRATE_MOVABLE,
+    MIGRATE_RECLAIMABLE,
+    MIGRATE_UNMOVABLE, PG_buddy, USE_PAGE_CACHE, USE_USER, WMARK_HIGH, ZONE_BOOSTED_WATERMARK,
+    ZSTAT_CLAIM,
     ZSTAT_FALLBACK,
 )
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.mmzone cimport (
-    free_area_empty, get_pfnblock_migratetype, migratetype_is_mergeable, set_pageblock_migratetype, zone_spans_pfn,
+    free_area_empty, get_pfnblock_migratetype, migratetype_is_mergeable, set_pageblock_migratetype,
+    zone_spans_pfn,
 )
 from mmtwin.kernel.page_alloc_buddy cimport (
     __rmqueue_smallest, account_freepages, change_pageblock_range, del_page_from_free_list, expand,
@@ -44,7 +47,8 @@ cdef bint should_claim(MM mm, pfn_t pfn, s64 free, s32 start_type, s32 block_typ
 cdef void steal_suitable_fallback(
     MM mm, s32 number, pfn_t pfn, u32 alloc_flags, s32 start_type, bint whole_block) noexcept nogil
 cdef void trace_extfrag(
-    MM mm, s32 number, pfn_t pfn, s32 order, s32 fallback_order, s32 start_type, s32 fallback_mt) noexcept nogil
+    MM mm, s32 number, pfn_t pfn, s32 order, s32 fallback_order, s32 start_type,
+    s32 fallback_mt) noexcept nogil
 @cython.locals(zone=zone_p, least=s32, current=s32, migratetype=s32, whole=bint, pfn=pfn_t)
 cdef bint __rmqueue_fallback(
     MM mm, s32 number, s32 order, s32 start_type, u32 alloc_flags) noexcept nogil
@@ -72,4 +76,5 @@ cdef void reserve_highatomic_pageblock(MM mm, pfn_t pfn, s32 order) noexcept nog
 @cython.locals(zone=zone_p, size=s64)
 cdef bint unreserve_block(MM mm, s32 number, pfn_t pfn, s32 order, s32 migratetype) noexcept nogil
 @cython.locals(zone=zone_p, order=s32, pfn=pfn_t)
-cpdef bint unreserve_highatomic_pageblock(MM mm, s32 number, s32 migratetype, bint force) noexcept nogil
+cpdef bint unreserve_highatomic_pageblock(
+    MM mm, s32 number, s32 migratetype, bint force) noexcept nogil

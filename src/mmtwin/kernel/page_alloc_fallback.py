@@ -1,9 +1,10 @@
-"""Fallback between migratetypes: stealing and claiming pageblocks, and the high-atomic reserve (mm/page_alloc.c).
+"""Fallback between migratetypes: stealing and claiming pageblocks, and the high-atomic reserve
+(mm/page_alloc.c).
 
-Two generations of rules: before `fallback_claims` the largest block of another type is moved, with its whole
-pageblock where that pays, and taken from there; since then a pageblock is claimed if half of it is free or alike,
-else one smallest block is stolen and the rest stays. "Movable" pages (PageLRU) are those of USE_USER and
-USE_PAGE_CACHE.
+Two generations of rules: before `fallback_claims` the largest block of another type is moved, with
+its whole pageblock where that pays, and taken from there; since then a pageblock is claimed if
+half of it is free or alike, else one smallest block is stolen and the rest stays. "Movable" pages
+(PageLRU) are those of USE_USER and USE_PAGE_CACHE.
 """
 
 import cython
@@ -17,13 +18,13 @@ if not cython.compiled:
         MIGRATE_MOVABLE,
         MIGRATE_RECLAIMABLE,
         MIGRATE_UNMOVABLE,
-        PG_buddy,
         USE_PAGE_CACHE,
         USE_USER,
         WMARK_HIGH,
         ZONE_BOOSTED_WATERMARK,
         ZSTAT_CLAIM,
         ZSTAT_FALLBACK,
+        PG_buddy,
     )
     from mmtwin.kernel.mmzone import (
         free_area_empty,
@@ -74,8 +75,7 @@ def can_steal_fallback(mm, order, start_type):
     # can_steal_fallback(), should_try_claim_block(): is the whole pageblock worth trying for?
     return (
         order >= mm.pageblock_order // 2
-        or start_type == MIGRATE_RECLAIMABLE
-        or start_type == MIGRATE_UNMOVABLE
+        or start_type in (MIGRATE_RECLAIMABLE, MIGRATE_UNMOVABLE)
         or mm.page_group_by_mobility_disabled != 0
     )
 
@@ -138,7 +138,8 @@ def block_in_zone(mm, number, pfn):
 
 
 def move_freepages_block(mm, number, pfn, migratetype):
-    # the free blocks of the pageblock go to the list tails of another type; pages moved, 0 where none can
+    # the free blocks of the pageblock go to the list tails of another type; pages moved, 0 where
+    # none can
     zone = zone_at(mm, number)
     start = pfn >> mm.pageblock_order << mm.pageblock_order
     end = start + (1 << mm.pageblock_order)
@@ -200,7 +201,13 @@ def trace_extfrag(mm, number, pfn, order, fallback_order, start_type, fallback_m
     # mm_page_alloc_extfrag; change_ownership: the pageblock is now of the allocation's type
     mm.zone[number].stat[ZSTAT_FALLBACK] += 1
     step(
-        mm, STEP_MM_PAGE_ALLOC_EXTFRAG, pfn, order, fallback_order, start_type, fallback_mt,
+        mm,
+        STEP_MM_PAGE_ALLOC_EXTFRAG,
+        pfn,
+        order,
+        fallback_order,
+        start_type,
+        fallback_mt,
         get_pfnblock_migratetype(mm, pfn) == start_type,
     )
 
@@ -236,9 +243,7 @@ def __rmqueue_fallback(mm, number, order, start_type, alloc_flags):
     return True
 
 
-def try_to_claim_block(
-    mm, number, pfn, current, order, start_type, block_type, alloc_flags
-):
+def try_to_claim_block(mm, number, pfn, current, order, start_type, block_type, alloc_flags):
     # the newer rule: the pageblock changes its type, or nothing is taken (-1)
     zone = zone_at(mm, number)
     if current >= mm.pageblock_order:
@@ -335,7 +340,8 @@ def rmqueue_retrying(mm, number, order, migratetype, alloc_flags):
 
 
 def __rmqueue(mm, number, order, migratetype, alloc_flags):
-    # a block from the free lists, whatever it takes; set mm.rmqueue_mode to 0 when the lock is taken
+    # a block from the free lists, whatever it takes; set mm.rmqueue_mode to 0 when the lock is
+    # taken
     zone = zone_at(mm, number)
     pfn = -1
     if alloc_flags & ALLOC_CMA and zone.nr_free_cma > zone.nr_free_pages // 2:
@@ -369,7 +375,11 @@ def reserve_highatomic_pageblock(mm, pfn, order):
         return
     if not migratetype_is_mergeable(get_pfnblock_migratetype(mm, pfn)):
         return
-    if mm.has.freelist_hygiene and order < mm.pageblock_order and not block_in_zone(mm, number, pfn):
+    if (
+        mm.has.freelist_hygiene
+        and order < mm.pageblock_order
+        and not block_in_zone(mm, number, pfn)
+    ):
         return
     if order < mm.pageblock_order or not mm.has.freelist_hygiene:
         set_pageblock_migratetype(mm, pfn, MIGRATE_HIGHATOMIC)

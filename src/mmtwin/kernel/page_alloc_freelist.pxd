@@ -4,7 +4,8 @@ from mmtwin.kernel.constants cimport (
     __GFP_COMP, __GFP_MOVABLE, __GFP_THISNODE, __GFP_ZERO, ALLOC_FROM_ZONE,
     ALLOC_HIGHATOMIC, ALLOC_NO_WATERMARKS, ALLOC_NOFRAGMENT, ALLOC_NON_BLOCK, ALLOC_OOM,
     ALLOC_WMARK_MASK, ALLOC_WMARK_MIN, MIGRATE_HIGHATOMIC, USE_KERNEL, USE_USER,
-    VM_PAGEOUTRUN, VM_PGALLOC, WMARK_HIGH, ZONE_BELOW_HIGH, ZONE_BOOSTED_WATERMARK, ZONELIST_PLACES,
+    VM_PAGEOUTRUN, VM_PGALLOC, WMARK_HIGH, ZONE_BELOW_HIGH, ZONE_BOOSTED_WATERMARK,
+    ZONELIST_PLACES,
     ZSTAT_BUDDY_ALLOC, ZSTAT_NUMA_FOREIGN, ZSTAT_NUMA_HIT, ZSTAT_NUMA_LOCAL,
     ZSTAT_NUMA_MISS, ZSTAT_NUMA_OTHER, PG_head, PG_pfmemalloc, PG_tail,
 )
@@ -21,13 +22,15 @@ from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u32
 cdef void prep_new_page(MM mm, pfn_t pfn, s32 order, gfp_t gfp, u32 alloc_flags) noexcept nogil
 cdef void zone_statistics(MM mm, s32 preferred, s32 number, s64 count) noexcept nogil
 @cython.locals(pfn=pfn_t)
-cdef pfn_t rmqueue_buddy(MM mm, s32 number, s32 order, s32 migratetype, u32 alloc_flags) noexcept nogil
+cdef pfn_t rmqueue_buddy(
+    MM mm, s32 number, s32 order, s32 migratetype, u32 alloc_flags) noexcept nogil
 cdef void kswapd_balances(MM mm, s32 number) noexcept nogil
 @cython.locals(zone=zone_p, pfn=pfn_t)
 cdef pfn_t rmqueue(
     MM mm, s32 preferred, s32 number, s32 order, s32 migratetype, u32 alloc_flags) noexcept nogil
 @cython.locals(zone=zone_p, mark=s64)
-cdef bint zone_allows(MM mm, s32 number, s32 order, s32 highest, u32 alloc_flags, gfp_t gfp) noexcept nogil
+cdef bint zone_allows(
+    MM mm, s32 number, s32 order, s32 highest, u32 alloc_flags, gfp_t gfp) noexcept nogil
 @cython.locals(place=s64, preferred=s32, number=s32, zone=zone_p, pfn=pfn_t, highest=s32)
 cdef pfn_t scan_zonelist(
     MM mm, gfp_t gfp, s32 order, u32 alloc_flags, s32 node, s32 migratetype) noexcept nogil

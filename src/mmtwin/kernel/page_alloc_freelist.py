@@ -1,4 +1,4 @@
-"""get_page_from_freelist(): the walk over the zonelist, and how a zone serves a request (mm/page_alloc.c)."""
+"""get_page_from_freelist(): the walk over the zonelist (mm/page_alloc.c)."""
 
 import cython
 
@@ -108,7 +108,8 @@ def rmqueue_buddy(mm, number, order, migratetype, alloc_flags):
 
 
 def kswapd_balances(mm, number):
-    # wakeup_kswapd() after a boost: kswapd reclaims the boosted pages and ends the boost; only the latter is modelled
+    # wakeup_kswapd() after a boost: kswapd reclaims the boosted pages and ends the boost; only the
+    # latter is modelled
     mm.zone[number].flags &= ~ZONE_BOOSTED_WATERMARK
     mm.zone[number].watermark_boost = 0
     mm.vm_event[VM_PAGEOUTRUN] += 1

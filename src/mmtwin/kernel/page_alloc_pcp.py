@@ -1,7 +1,9 @@
-"""Per-CPU page lists: what each version keeps on them, when it fills and when it drains them (mm/page_alloc.c).
+"""Per-CPU page lists: what each version keeps on them, when it fills and when it drains them
+(mm/page_alloc.c).
 
-List `pindex` holds blocks of one order and migratetype: `3 * order + migratetype` up to `pcp_max_order`, then the
-lists of pageblock-sized blocks. `pcp.count` counts pages. The first page of a block has PG_pcp and `order`.
+List `pindex` holds blocks of one order and migratetype: `3 * order + migratetype` up to
+`pcp_max_order`, then the lists of pageblock-sized blocks. `pcp.count` counts pages. The first page
+of a block has PG_pcp and `order`.
 """
 
 import cython
@@ -47,7 +49,7 @@ if not cython.compiled:
 
 
 def order_to_pindex(mm, migratetype, order):
-    """The list of a per_cpu_pages for blocks of an order and MIGRATE_* (below MIGRATE_PCPTYPES)."""
+    """The per-CPU list for blocks of an order and MIGRATE_* (below MIGRATE_PCPTYPES)."""
     if order <= mm.has.pcp_max_order:
         return MIGRATE_PCPTYPES * order + migratetype
     base = MIGRATE_PCPTYPES * (mm.has.pcp_max_order + 1)
@@ -351,13 +353,14 @@ def rmqueue_pcplist(mm, number, order, migratetype, alloc_flags):
 
 
 def drain_zone_pages(mm, number, cpu):
-    """A batch of a CPU's pages of a zone goes to the free lists (drain_zone_pages(): lists of a remote node)."""
+    """A batch of a CPU's pages of a (remote) zone goes to the free lists."""
     pcp = pcp_of(mm, number, cpu)
     free_pcppages_bulk(mm, number, cpu, pcp.batch, 0)
 
 
 def drain_pcp(mm, number, cpu, count, pindex):
-    """`count` pages of a CPU's lists of a zone go to the free lists, list `pindex` first (free_pcppages_bulk()).
+    """`count` pages of a CPU's lists of a zone go to the free lists, list `pindex` first
+    (free_pcppages_bulk()).
 
     For replay: a drain that a recording shows, whatever caused it.
     """
@@ -388,7 +391,8 @@ def drain_all_pages(mm):
 
 
 def decay_pcp_high(mm, number, cpu):
-    """Lowers a CPU's pcp->high by an eighth and drains what is above it; whether there is more to do.
+    """Lowers a CPU's pcp->high by an eighth and drains what is above it; whether there is more to
+    do.
 
     decay_pcp_high(): about once a second on each CPU (51a755c56dc0, 6.7).
     """
@@ -408,10 +412,11 @@ def decay_pcp_high(mm, number, cpu):
 
 
 def refresh_cpu_vm_stats(mm, cpu):
-    """What the timer of a CPU's counters does to its page lists: decay, and drains of other nodes' lists.
+    """What the timer of a CPU's counters does to its page lists: decay, and drains of other nodes'
+    lists.
 
-    refresh_cpu_vm_stats(true), about once a second; the lists of a remote zone that were used are drained a batch
-    when they have not been used for 3 rounds.
+    refresh_cpu_vm_stats(true), about once a second; the lists of a remote zone that were used are
+    drained a batch when they have not been used for 3 rounds.
     """
     for number in range(mm.nr_zones):
         zone = zone_at(mm, number)

@@ -24,7 +24,8 @@ cpdef pfn_t free_block_of(MM mm, pfn_t pfn) noexcept nogil
 @cython.locals(entry=pfn_t, number=s32, cpu=s32, pcp=pcp_p)
 cdef pcp_p pcp_that_holds(MM mm, pfn_t pfn) noexcept nogil
 @cython.locals(zone=zone_p, half=pfn_t)
-cdef void put_rest(MM mm, pfn_t block, s32 order, pfn_t pfn, pfn_t end, s32 migratetype) noexcept nogil
+cdef void put_rest(
+    MM mm, pfn_t block, s32 order, pfn_t pfn, pfn_t end, s32 migratetype) noexcept nogil
 @cython.locals(block=pfn_t, order=s32, migratetype=s32, zone=zone_p)
 cdef s32 take_from_block(MM mm, pfn_t block, pfn_t pfn, pfn_t end) noexcept nogil
 @cython.locals(end=pfn_t, place=pfn_t, block=pfn_t, taken=s32, size=s32)

@@ -1,7 +1,8 @@
-"""Free pages set from outside: a machine made from a recording's lists, and pages taken out wherever they lie.
+"""Free pages set from outside: a machine made from a recording's lists, and pages taken out
+wherever they lie.
 
-These are no kernel functions: machine/ builds a state with them, replay/ brings the twin back to what a recording
-shows after a miss.
+These are no kernel functions: machine/ builds a state with them, replay/ brings the twin back to
+what a recording shows after a miss.
 """
 
 import cython
@@ -42,7 +43,8 @@ def add_free_block(mm, pfn, order, migratetype, tail):
 def add_pcp_block(mm, number, cpu, pindex, pfn, order, tail):
     """Puts a block on list `pindex` of a CPU's lists of zone `number`; its pages must not be free.
 
-    It remembers the type its list stands for, or its pageblock's where that has no list of its own.
+    It remembers the type its list stands for, or its pageblock's where that has no list of its
+    own.
     """
     page = pfn_to_page(mm, pfn)
     set_users(mm, pfn, 1 << order, USE_FREE)
@@ -53,7 +55,7 @@ def add_pcp_block(mm, number, cpu, pindex, pfn, order, tail):
 
 
 def free_block_of(mm, pfn):
-    """The first pfn of the free block that holds a page, on a free list or a per-CPU list; -1 if it is not free."""
+    """The first pfn of the free block that holds a page, -1 if the page is not free."""
     for order in range(mm.nr_orders):
         head = pfn >> order << order
         page = pfn_to_page(mm, head)
@@ -105,10 +107,11 @@ def take_from_block(mm, block, pfn, end):
 
 
 def take_free_page(mm, pfn, order):
-    """Takes exactly this block out of the free lists and per-CPU lists; how many of its pages were free.
+    """Takes exactly this block out of the free lists and per-CPU lists; how many of its pages were
+    free.
 
-    Blocks that reach beyond it are split, the rest goes to the heads of the free lists. The pages are then in use,
-    of unknown use, as far as they were free.
+    Blocks that reach beyond it are split, the rest goes to the heads of the free lists. The pages
+    are then in use, of unknown use, as far as they were free.
     """
     end = pfn + (1 << order)
     place = pfn
@@ -130,10 +133,12 @@ def take_free_page(mm, pfn, order):
 
 
 def recall_free(mm, pfn, order):
-    """A free that came before the state was taken: what it left in a CPU's alloc_factor, free_count and flags.
+    """A free that came before the state was taken: what it left in a CPU's alloc_factor,
+    free_count and flags.
 
-    No list shows these fields. With every allocation, free and refill that a recording has of `mm.cpu` before the
-    moment, in order, they are what the kernel had (`recall_alloc`, `recall_refill`); the lists stay as they are.
+    No list shows these fields. With every allocation, free and refill that a recording has of
+    `mm.cpu` before the moment, in order, they are what the kernel had (`recall_alloc`,
+    `recall_refill`); the lists stay as they are.
     """
     if mm.has.pcp_auto_tune and pcp_allowed_order(mm, order):
         pcp = pcp_of(mm, mm.page[pfn].zone, mm.cpu)
@@ -148,7 +153,7 @@ def recall_alloc(mm, pfn, order):
 
 
 def recall_refill(mm, pfn, order, blocks):
-    """A list was filled with `blocks` blocks (mm_page_alloc_zone_locked, one after the other); see `recall_free`."""
+    """A list was filled with so many blocks (mm_page_alloc_zone_locked); see `recall_free`."""
     if not mm.has.pcp_auto_tune or order:
         return
     pcp = pcp_of(mm, mm.page[pfn].zone, mm.cpu)
