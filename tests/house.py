@@ -20,6 +20,7 @@ DECLARES = re.compile(
 TEXT_FILES = {".py", ".pxd", ".md", ".toml", ".sh", ".c", ".json", ""}
 FLOOR_ROW = re.compile(r"^\| (\d) \| ([^|]+) \|", re.M)
 PXD_FUNCTION = re.compile(r"^( *)c(?:p?def)\s+(?!class\b|struct\b|enum\b|extern\b)(.*)$")
+C_ONLY = re.compile(r"^ *cdef (?!class\b|struct\b|enum\b|extern\b)[^(=\n]*?(\w+)\(", re.M)
 WORD = re.compile(r"\w+")
 MODULE = re.compile(r"mmtwin\.\w+(\.\w+)*")
 # Where a room hands out what a higher floor makes of it, by name and only when it is asked for.
@@ -131,24 +132,35 @@ def sizes(root: Path) -> Iterator[str]:
 
 
 def docstrings(root: Path) -> Iterator[str]:
-    """Every module that has code, public class and public function says what it is."""
+    """Every module that has code, public class and public function says what it is.
+
+    A `cdef` function is not public: only compiled code sees it.
+    """
     for path in sources(root, ".py"):
         tree = ast.parse(path.read_text())
         if tree.body and not ast.get_docstring(tree):
             yield f"{place(root, path, 1)}: module without docstring"
-        yield from _undocumented(root, path, tree)
+        pxd = path.with_suffix(".pxd")
+        hidden = set(C_ONLY.findall(pxd.read_text())) if pxd.exists() else set()
+        yield from _undocumented(root, path, tree, hidden)
 
 
-def _undocumented(root: Path, path: Path, scope: ast.Module | ast.ClassDef) -> Iterator[str]:
+def _undocumented(
+    root: Path, path: Path, scope: ast.Module | ast.ClassDef, hidden: set[str]
+) -> Iterator[str]:
     for node in ast.iter_child_nodes(scope):
         if isinstance(node, ast.If):  # the uncompiled half of a module
-            yield from _undocumented(root, path, ast.Module(node.body, []))
+            yield from _undocumented(root, path, ast.Module(node.body, []), hidden)
         if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or node.name.startswith("_"):
+            continue
+        if node.name in hidden or any(
+            ast.unparse(d).endswith(".setter") for d in node.decorator_list
+        ):
             continue
         if not ast.get_docstring(node):
             yield f"{place(root, path, node.lineno)}: {node.name} without docstring"
         if isinstance(node, ast.ClassDef):
-            yield from _undocumented(root, path, node)
+            yield from _undocumented(root, path, node, hidden)
 
 
 def code_words(path: Path) -> Iterator[str]:

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from mmtwin.cli.errors import USAGE, UserError
 
@@ -36,7 +37,8 @@ exit status: 0 done, 1 a check failed, 2 bad input or usage.
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line with a remedy."""
 
-    def error(self, message: str) -> "None":  # type: ignore[override]
+    def error(self, message: str) -> NoReturn:
+        """Raises UserError: what argparse calls for a bad command line."""
         raise UserError(message, f"see `{self.prog} --help`")
 
 
