@@ -15,7 +15,7 @@ from mmtwin.recordings.errors import RecordingError
 from mmtwin.recordings.event import EVENT
 from mmtwin.recordings.formats import Format, PageLayout, parse_format, parse_header_page
 from mmtwin.recordings.interner import Interner
-from mmtwin.recordings.machine import read_machine, read_meta
+from mmtwin.recordings.machine import HEADER_PAGE, read_machine, read_meta
 from mmtwin.recordings.recording import Recording, Tables
 from mmtwin.recordings.ring_buffer import PageDecoder
 from mmtwin.recordings.shapes import parse_json
@@ -63,7 +63,7 @@ class LabRecording(Recording):
     @cached_property
     def layout(self) -> PageLayout:
         """The ring buffer's pages."""
-        name = "trace/events/header_page"
+        name = HEADER_PAGE
         if name not in self.store.sizes:
             raise RecordingError(
                 self.store.where(name), "missing: the raw pages cannot be read without it"

@@ -21,6 +21,7 @@ CONFIG = re.compile(r'^(CONFIG_\w+)=(?:"(.*)"|(.*))$', re.M)
 NOT_SET = re.compile(r"^# (CONFIG_\w+) is not set$", re.M)
 RELEASE = re.compile(r"Linux version (\S{1,100})")
 KIB = 1024
+HEADER_PAGE = "trace/events/header_page"
 META = {"flavour?": "text", "arch?": "text", "smp?": int, "mem?": int, "cmdline?": "text"}
 
 
@@ -87,6 +88,13 @@ def page_size_of(config: dict[str, str], arch: str) -> int:
     return 4096
 
 
+def ring_page_size(header_page: str) -> int:
+    """Page size in bytes as large as the ring buffer's pages are, where nothing else says it."""
+    match = re.search(r"char data;\s*offset:(\d{1,3});\s*size:(\d{1,7});", header_page)
+    size = int(match[1]) + int(match[2]) if match else 0
+    return size if size in (4096, 16384, 65536) else 4096
+
+
 def read_meta(store: Store) -> dict[str, Any]:
     """The meta.json of a lab data set. Raises RecordingError if it is not an object."""
     where = store.where("meta.json")
@@ -121,7 +129,7 @@ def read_machine(store: Store, meta: dict[str, Any]) -> RecordedMachine:
         release=name,
         version=version_of(name) or version_of(meta.get("flavour", "")),
         arch=arch,
-        page_size=page_size_of(config, arch),
+        page_size=page_size_of(config, arch) if config else ring_page_size(text(HEADER_PAGE)),
         cpus=max(1, meta.get("smp", 1)),
         mem_bytes=meta.get("mem", 0) * KIB * KIB,
         cmdline=text("static/cmdline").strip() or meta.get("cmdline", "").strip(),

@@ -166,7 +166,7 @@ class Recording:
     def tables(self) -> list[str]:
         """Names of the side tables."""
         names = self.names
-        return [names[number] for number in self.summary.rows]
+        return [names[number] for number in sorted(self.summary.rows)]
 
     def marker(self, text: str) -> Marker:
         """The first marker of that text. Raises KeyError if there is none."""

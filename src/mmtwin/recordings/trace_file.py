@@ -25,6 +25,7 @@ GUESS = 1 << 18  # bytes from the start that the kernel's version is guessed fro
 MARKER = CONSTANTS["KIND_MARKER"]
 LOST = re.compile(rb"CPU:(\d{1,5}) \[LOST (?:(\d{1,18}) )?EVENTS\]")
 PERF_LOST = re.compile(rb"\bPERF_RECORD_LOST lost (\d{1,18})")
+PERF_CPU = re.compile(rb" \[(\d{3,5})\] ")
 STARTED = re.compile(rb"##### CPU \d{1,5} buffer started ####")
 WRITTEN = re.compile(rb"# entries-in-buffer/entries-written: (\d{1,18})/(\d{1,18})\s+#P:(\d{1,5})")
 SITE = re.compile(rb"([^\s+]+)\+0x([0-9a-f]{1,8})(?:/0x([0-9a-f]{1,8}))?( \[[^\]\s]+\])?")
@@ -300,9 +301,7 @@ class TextReader:
             self.cpus = int(found[3])
 
     def _no_event(self, line: bytes, place: int) -> None:
-        """A line that is no event: a loss, a new buffer, or more of the text of the event before
-        it.
-        """
+        """A line that is no event: a loss, a new buffer, or more text of the event before it."""
         lost = LOST.fullmatch(line.strip())
         if lost:
             count = int(lost[2]) if lost[2] else -1
@@ -310,7 +309,8 @@ class TextReader:
             return
         lost = PERF_LOST.search(line)
         if lost:
-            self.summary.losses.append(Loss(self.rows, -1, int(lost[1])))
+            cpu = PERF_CPU.search(line, 0, 200)
+            self.summary.losses.append(Loss(self.rows, int(cpu[1]) if cpu else -1, int(lost[1])))
             return
         if STARTED.fullmatch(line.strip()):
             return

@@ -6,7 +6,7 @@ from mmtwin.recordings.casts cimport (
 from mmtwin.recordings.constants cimport (
     CLOSE, COLON, DASH, DOT, EQUALS, EVENT_SIZE, GREATER, HASH, LEFT, NEWLINE, NO_KEY, OPEN,
     PLACE_CACHE, PLACE_CPU, PLACE_EXTRA, PLACE_FLAGS, PLACE_KIND, PLACE_PID, PLACE_TIME, RIGHT,
-    SLASH, SPACE, STYLE_FTRACE, VALUE_HEX, VALUE_NUMBER, VALUE_TRUTH,
+    SLASH, SPACE, STYLE_FTRACE, STYLE_PERF, VALUE_HEX, VALUE_NUMBER, VALUE_TRUTH,
 )
 from mmtwin.recordings.event cimport s32, u8, u16, u32, u64
 from mmtwin.recordings.interner cimport Interner

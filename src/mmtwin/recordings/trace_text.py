@@ -54,6 +54,7 @@ if not cython.compiled:
         SLASH,
         SPACE,
         STYLE_FTRACE,
+        STYLE_PERF,
         VALUE_HEX,
         VALUE_NUMBER,
         VALUE_TRUTH,
@@ -173,6 +174,10 @@ class LineScanner:
         here = self.prefix(data, at, end)
         if here == 0:
             return False
+        if self.style == STYLE_PERF:
+            while here < end and 48 <= data[here] <= 57:  # the sample's period
+                here += 1
+            here = skip_spaces(data, here, end)
         start = here
         while here < end and data[here] != COLON and data[here] != SPACE and data[here] != OPEN:
             here += 1
