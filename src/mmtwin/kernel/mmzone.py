@@ -55,10 +55,12 @@ def migratetype_is_mergeable(migratetype):
 
 
 def zone_spans_pfn(zone, pfn):
+    """Whether a pfn lies between the first and last page of a zone."""
     return zone.start_pfn <= pfn < zone.start_pfn + zone.spanned_pages
 
 
 def free_area_empty(mm, zone, order, migratetype):
+    """Whether a free list has no block."""
     head = zone.free_list + order * mm.nr_migratetypes + migratetype
     return mm.page[head].next == head
 
@@ -89,7 +91,7 @@ def first_zone(mm, node, highest, thisnode):
 
 
 def watermark_unusable_free(mm, zone, order, alloc_flags):
-    # __zone_watermark_unusable_free()
+    """__zone_watermark_unusable_free()."""
     unusable = (1 << order) - 1
     if mm.has.non_block_reserves:
         reserves = alloc_flags & ALLOC_RESERVES
@@ -106,7 +108,7 @@ def watermark_unusable_free(mm, zone, order, alloc_flags):
 
 
 def watermark_min(mm, mark, alloc_flags):
-    # how deep a caller may dip into the reserve: __zone_watermark_ok()
+    """How deep a caller may dip into the reserve: __zone_watermark_ok()."""
     if not alloc_flags & ALLOC_RESERVES:
         return mark
     if mm.has.non_block_reserves:
@@ -127,7 +129,10 @@ def watermark_min(mm, mark, alloc_flags):
 
 
 def free_block_of_order(mm, zone, order, alloc_flags):
-    # the end of __zone_watermark_ok(): is a block large enough, and of a type the caller may have?
+    """The end of __zone_watermark_ok().
+
+    Is a block large enough, and of a type the caller may have?
+    """
     if mm.has.non_block_reserves:
         harder = alloc_flags & (ALLOC_HIGHATOMIC | ALLOC_OOM) != 0
     else:
@@ -146,8 +151,10 @@ def free_block_of_order(mm, zone, order, alloc_flags):
 
 
 def zone_watermark_ok(mm, number, order, mark, highest, alloc_flags):
-    # __zone_watermark_ok(): free pages above the mark, and for an order above 0 one block of that
-    # size
+    """__zone_watermark_ok().
+
+    Free pages above the mark, and for an order above 0 one block of that size.
+    """
     zone = zone_at(mm, number)
     least = watermark_min(mm, mark, alloc_flags) + zone.lowmem_reserve[highest]
     if zone.nr_free_pages - watermark_unusable_free(mm, zone, order, alloc_flags) <= least:
@@ -156,7 +163,10 @@ def zone_watermark_ok(mm, number, order, mark, highest, alloc_flags):
 
 
 def zone_watermark_fast(mm, number, order, mark, highest, alloc_flags, gfp):
-    # zone_watermark_fast(); boosts do not count for requests that may dip below the min watermark
+    """zone_watermark_fast().
+
+    Boosts do not count for requests that may dip below the min watermark.
+    """
     zone = zone_at(mm, number)
     if order == 0:
         usable = zone.nr_free_pages

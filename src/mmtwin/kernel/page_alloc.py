@@ -86,14 +86,14 @@ def gfp_migratetype(mm, gfp):
 
 
 def alloc_flags_cma(mm, gfp):
-    # gfp_to_alloc_flags_cma(): movable requests may use CMA blocks
+    """gfp_to_alloc_flags_cma(): movable requests may use CMA blocks."""
     if mm.migrate_cma >= 0 and gfp_migratetype(mm, gfp) == MIGRATE_MOVABLE:
         return ALLOC_CMA
     return 0
 
 
 def alloc_flags_nofragment(mm, number, gfp):
-    # with DMA32 below it, ZONE_NORMAL first tries not to mix pageblocks
+    """With DMA32 below it, ZONE_NORMAL first tries not to mix pageblocks."""
     alloc_flags = ALLOC_KSWAPD if gfp & __GFP_KSWAPD_RECLAIM else 0
     if not mm.has.zone_dma32 or mm.zone[number].type != ZONE_NORMAL:
         return alloc_flags
@@ -103,7 +103,7 @@ def alloc_flags_nofragment(mm, number, gfp):
 
 
 def alloc_flags_nonblocking(mm, gfp, order):
-    # requests that cannot wait may use more of the reserves (ALLOC_HARDER in older releases)
+    """Requests that cannot wait may use more of the reserves (ALLOC_HARDER in older releases)."""
     if gfp & __GFP_NOMEMALLOC:
         return 0
     if not mm.has.non_block_reserves:
@@ -118,7 +118,7 @@ def alloc_flags_nonblocking(mm, gfp, order):
 
 
 def gfp_to_alloc_flags(mm, gfp, order):
-    # gfp_to_alloc_flags(), of the slow path
+    """gfp_to_alloc_flags(), of the slow path."""
     alloc_flags = ALLOC_WMARK_MIN | ALLOC_CPUSET
     if gfp & __GFP_HIGH:
         alloc_flags |= ALLOC_MIN_RESERVE
@@ -129,7 +129,7 @@ def gfp_to_alloc_flags(mm, gfp, order):
 
 
 def unreserve_any(mm, gfp, node, migratetype, force):
-    # unreserve_highatomic_pageblock() over the zones of the request
+    """unreserve_highatomic_pageblock() over the zones of the request."""
     highest = gfp_zone(mm, gfp)
     for number in range(mm.nr_zones):
         if gfp & __GFP_THISNODE and mm.zone[number].node != node:
@@ -142,7 +142,7 @@ def unreserve_any(mm, gfp, node, migratetype, force):
 
 
 def direct_reclaim(mm, gfp, order, alloc_flags, node, migratetype):
-    # __alloc_pages_direct_reclaim() with nothing to reclaim but what the lists hold back
+    """__alloc_pages_direct_reclaim() with nothing to reclaim but what the lists hold back."""
     mm.vm_event[VM_ALLOCSTALL + gfp_zone(mm, gfp)] += 1
     pfn = get_page_from_freelist(mm, gfp, order, alloc_flags, node, migratetype)
     if pfn < 0:
@@ -215,7 +215,7 @@ def alloc_pages(mm, gfp, order, node):
 
 
 def bulk_zone(mm, gfp, node, count):
-    # the local zone that has `count` pages above the low watermark, -1 for none
+    """The local zone that has `count` pages above the low watermark, -1 for none."""
     highest = gfp_zone(mm, gfp)
     preferred = -1
     place = node * ZONELIST_PLACES
@@ -275,8 +275,10 @@ def alloc_pages_bulk(mm, gfp, node, count):
 
 
 def free_pages_prepare(mm, pfn, order):
-    # free_pages_prepare(): checks, the event, and the pages forget their use; whether they may be
-    # freed
+    """free_pages_prepare().
+
+    Checks, the event, and the pages forget their use; whether they may be freed.
+    """
     if pfn < mm.min_pfn or pfn + (1 << order) > mm.max_pfn or pfn & ((1 << order) - 1):
         complain(mm, COMPLAINT_BAD_ORDER, pfn, order)
         return False
@@ -300,6 +302,7 @@ def free_pages_prepare(mm, pfn, order):
 
 
 def free_prepared(mm, pfn, order):
+    """Where a prepared block goes: a per-CPU list, or the free lists."""
     if pcp_allowed_order(mm, order) and not (mm.pcp_locked and mm.has.buddy_after_pcp):
         free_to_pcp(mm, pfn, order)
     else:

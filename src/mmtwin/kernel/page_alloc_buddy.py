@@ -36,7 +36,7 @@ if not cython.compiled:
 
 
 def account_freepages(mm, zone, pages, migratetype):
-    # account_freepages(), __mod_zone_freepage_state()
+    """account_freepages(), __mod_zone_freepage_state()."""
     if migratetype == mm.migrate_isolate:
         return
     zone.nr_free_pages += pages
@@ -47,7 +47,7 @@ def account_freepages(mm, zone, pages, migratetype):
 
 
 def add_to_free_list(mm, zone, pfn, order, migratetype, tail):
-    # the block becomes free; the caller accounts for it
+    """Puts a block on a free list; the caller accounts for it."""
     head = zone.free_list + order * mm.nr_migratetypes + migratetype
     page = pfn_to_page(mm, pfn)
     page.flags |= PG_buddy
@@ -62,6 +62,7 @@ def add_to_free_list(mm, zone, pfn, order, migratetype, tail):
 
 
 def del_page_from_free_list(mm, zone, pfn, order):
+    """Takes a block off its free list; the caller accounts for it."""
     list_del(mm, pfn)
     page = pfn_to_page(mm, pfn)
     page.flags &= ~PG_buddy
@@ -70,7 +71,7 @@ def del_page_from_free_list(mm, zone, pfn, order):
 
 
 def move_to_free_list(mm, zone, pfn, order, migratetype):
-    # to the tail, so that what was moved is not the next to be given out
+    """Moves a block to the tail of another type's list: it is not the next to be given out."""
     page = pfn_to_page(mm, pfn)
     old = page.migratetype
     list_del(mm, pfn)
@@ -81,20 +82,20 @@ def move_to_free_list(mm, zone, pfn, order, migratetype):
 
 
 def get_page_from_free_area(mm, zone, order, migratetype):
-    # the first block of a free list, -1 if it is empty
+    """The first block of a free list, -1 if it is empty."""
     head = zone.free_list + order * mm.nr_migratetypes + migratetype
     first = mm.page[head].next
     return -1 if first == head else first
 
 
 def page_is_buddy(mm, pfn, buddy, order):
-    # free, of the same size, in the same zone
+    """Whether a block's buddy is free, of the same size and in the same zone."""
     page = pfn_to_page(mm, buddy)
     return page.flags & PG_buddy != 0 and page.order == order and page.zone == mm.page[pfn].zone
 
 
 def buddy_merge_likely(mm, pfn, buddy, order):
-    # were the buddy freed too, the pair would merge with its own buddy
+    """Whether, were the buddy freed too, the pair would merge with its own buddy."""
     if order >= mm.nr_orders - 2:
         return False
     combined = buddy & pfn
@@ -102,8 +103,7 @@ def buddy_merge_likely(mm, pfn, buddy, order):
 
 
 def shuffle_pick_tail(mm):
-    # mm/shuffle.c draws a bit from the kernel's generator; the twin draws from its own
-    # (xorshift64)
+    """A random end, drawn from the twin's own generator, xorshift64 (mm/shuffle.c)."""
     random = mm.random_state
     random ^= (random << 13) & MASK64
     random ^= random >> 7
@@ -113,12 +113,13 @@ def shuffle_pick_tail(mm):
 
 
 def change_pageblock_range(mm, pfn, order, migratetype):
+    """Gives all pageblocks of a large block a type."""
     for block in range(1 << (order - mm.pageblock_order)):
         set_pageblock_migratetype(mm, pfn + (block << mm.pageblock_order), migratetype)
 
 
 def may_merge_blocks(mm, zone, buddy, migratetype):
-    # whole pageblocks merge only if the types allow it
+    """Whether whole pageblocks may merge: only if their types allow it."""
     buddy_type = get_pfnblock_migratetype(mm, buddy)
     if buddy_type == migratetype:
         return True
@@ -163,7 +164,7 @@ def __free_one_page(mm, pfn, order, migratetype, fpi_flags):
 
 
 def split_large_buddy(mm, pfn, order, fpi_flags):
-    # each pageblock of a larger block may have a type of its own
+    """Frees a block by pageblocks, each of which may have a type of its own."""
     piece = order
     if piece > mm.pageblock_order:
         piece = mm.pageblock_order
@@ -174,7 +175,7 @@ def split_large_buddy(mm, pfn, order, fpi_flags):
 
 
 def free_one_page(mm, pfn, order, fpi_flags):
-    # straight to the free lists, past the per-CPU lists
+    """Frees a block straight to the free lists, past the per-CPU lists."""
     zone_of(mm, pfn).stat[ZSTAT_BUDDY_FREE] += 1
     if mm.has.freelist_hygiene:
         split_large_buddy(mm, pfn, order, fpi_flags)
@@ -183,7 +184,7 @@ def free_one_page(mm, pfn, order, fpi_flags):
 
 
 def expand(mm, zone, pfn, low, high, migratetype):
-    # the upper halves stay free: the caller keeps the block's first pages
+    """Frees the upper halves of a block whose first pages the caller keeps."""
     size = 1 << high
     while high > low:
         high -= 1
@@ -192,6 +193,7 @@ def expand(mm, zone, pfn, low, high, migratetype):
 
 
 def page_del_and_expand(mm, zone, pfn, low, high, migratetype):
+    """Takes the first pages of a free block; the rest stays free."""
     del_page_from_free_list(mm, zone, pfn, high)
     expand(mm, zone, pfn, low, high, migratetype)
     account_freepages(mm, zone, -(1 << low), migratetype)
@@ -200,7 +202,7 @@ def page_del_and_expand(mm, zone, pfn, low, high, migratetype):
 
 
 def pcp_allowed_order(mm, order):
-    # may blocks of this order lie on per-CPU lists?
+    """May blocks of this order lie on per-CPU lists?"""
     return order <= mm.has.pcp_max_order or (
         order == mm.pageblock_order and mm.has.pcp_thp_lists != 0
     )

@@ -54,14 +54,14 @@ if not cython.compiled:
 
 
 def fallback_type(start_type, place):
-    # the table fallbacks[]: what to try first and second
+    """The table fallbacks[]: what to try first and second."""
     if place == 0:
         return MIGRATE_UNMOVABLE if start_type == MIGRATE_RECLAIMABLE else MIGRATE_RECLAIMABLE
     return MIGRATE_UNMOVABLE if start_type == MIGRATE_MOVABLE else MIGRATE_MOVABLE
 
 
 def find_suitable_fallback(mm, zone, order, start_type):
-    # the type to fall back to at this order, -1 if no list has a block
+    """The type to fall back to at this order, -1 if no list has a block."""
     if zone.nr_free[order] == 0:
         return -1
     for place in range(2):
@@ -72,7 +72,7 @@ def find_suitable_fallback(mm, zone, order, start_type):
 
 
 def can_steal_fallback(mm, order, start_type):
-    # can_steal_fallback(), should_try_claim_block(): is the whole pageblock worth trying for?
+    """can_steal_fallback(), should_try_claim_block(): is the whole pageblock worth trying for?"""
     return (
         order >= mm.pageblock_order // 2
         or start_type in (MIGRATE_RECLAIMABLE, MIGRATE_UNMOVABLE)
@@ -81,7 +81,7 @@ def can_steal_fallback(mm, order, start_type):
 
 
 def boost_watermark(mm, zone):
-    # makes kswapd reclaim a pageblock more, so that fallbacks get rarer
+    """Makes kswapd reclaim a pageblock more, so that fallbacks get rarer."""
     block = 1 << mm.pageblock_order
     high = zone.watermark[WMARK_HIGH]
     most = high // 10000 * mm.watermark_boost_factor
@@ -97,11 +97,12 @@ def boost_watermark(mm, zone):
 
 
 def page_is_movable(page):
+    """PageLRU() or movable by its driver, as far as its use is known."""
     return page.users == USE_USER or page.users == USE_PAGE_CACHE
 
 
 def count_movable(mm, pfn):
-    # pages of the pageblock that are in use and movable
+    """Pages of the pageblock that are in use and movable."""
     start = pfn >> mm.pageblock_order << mm.pageblock_order
     end = start + (1 << mm.pageblock_order)
     movable = 0
@@ -116,7 +117,7 @@ def count_movable(mm, pfn):
 
 
 def count_free(mm, pfn):
-    # pages of the pageblock that are free
+    """Pages of the pageblock that are free."""
     start = pfn >> mm.pageblock_order << mm.pageblock_order
     end = start + (1 << mm.pageblock_order)
     free = 0
@@ -130,7 +131,7 @@ def count_free(mm, pfn):
 
 
 def block_in_zone(mm, number, pfn):
-    # prep_move_freepages_block(): blocks across a zone's boundary are not moved as a whole
+    """prep_move_freepages_block(): blocks across a zone's boundary are not moved as a whole."""
     zone = zone_at(mm, number)
     start = pfn >> mm.pageblock_order << mm.pageblock_order
     end = start + (1 << mm.pageblock_order)
@@ -138,8 +139,10 @@ def block_in_zone(mm, number, pfn):
 
 
 def move_freepages_block(mm, number, pfn, migratetype):
-    # the free blocks of the pageblock go to the list tails of another type; pages moved, 0 where
-    # none can
+    """The free blocks of the pageblock go to the list tails of another type.
+
+    Pages moved, 0 where none can.
+    """
     zone = zone_at(mm, number)
     start = pfn >> mm.pageblock_order << mm.pageblock_order
     end = start + (1 << mm.pageblock_order)
@@ -160,7 +163,7 @@ def move_freepages_block(mm, number, pfn, migratetype):
 
 
 def should_claim(mm, pfn, free, start_type, block_type):
-    # is half of the pageblock free, or in use for something like this allocation?
+    """Is half of the pageblock free, or in use for something like this allocation?"""
     if mm.claim_override >= 0:
         alike = mm.claim_override
         mm.claim_override = -1
@@ -176,7 +179,7 @@ def should_claim(mm, pfn, free, start_type, block_type):
 
 
 def steal_suitable_fallback(mm, number, pfn, alloc_flags, start_type, whole_block):
-    # the older rule: what is stolen moves to the tails of `start_type`'s lists
+    """The older rule: what is stolen moves to the tails of `start_type`'s lists."""
     zone = zone_at(mm, number)
     order = mm.page[pfn].order
     old_type = get_pfnblock_migratetype(mm, pfn)
@@ -198,7 +201,7 @@ def steal_suitable_fallback(mm, number, pfn, alloc_flags, start_type, whole_bloc
 
 
 def trace_extfrag(mm, number, pfn, order, fallback_order, start_type, fallback_mt):
-    # mm_page_alloc_extfrag; change_ownership: the pageblock is now of the allocation's type
+    """The event mm_page_alloc_extfrag; change_ownership: the pageblock took the new type."""
     mm.zone[number].stat[ZSTAT_FALLBACK] += 1
     step(
         mm,
@@ -244,7 +247,7 @@ def __rmqueue_fallback(mm, number, order, start_type, alloc_flags):
 
 
 def try_to_claim_block(mm, number, pfn, current, order, start_type, block_type, alloc_flags):
-    # the newer rule: the pageblock changes its type, or nothing is taken (-1)
+    """The newer rule: the pageblock changes its type, or nothing is taken (-1)."""
     zone = zone_at(mm, number)
     if current >= mm.pageblock_order:
         del_page_from_free_list(mm, zone, pfn, current)
@@ -304,7 +307,7 @@ def __rmqueue_steal(mm, number, order, start_type):
 
 
 def rmqueue_by_mode(mm, number, order, migratetype, alloc_flags):
-    # enum rmqueue_mode: while the lock is held, what failed once is not tried again
+    """__rmqueue() by rmqueue_mode: what failed once under the lock is not tried again."""
     if mm.rmqueue_mode <= RMQUEUE_NORMAL:
         pfn = __rmqueue_smallest(mm, number, order, migratetype)
         if pfn >= 0:
@@ -328,7 +331,7 @@ def rmqueue_by_mode(mm, number, order, migratetype, alloc_flags):
 
 
 def rmqueue_retrying(mm, number, order, migratetype, alloc_flags):
-    # the older __rmqueue(): a fallback fills the own list, which is then tried again
+    """The older __rmqueue(): a fallback fills the own list, which is then tried again."""
     while True:
         pfn = __rmqueue_smallest(mm, number, order, migratetype)
         if pfn < 0 and alloc_flags & ALLOC_CMA:
@@ -357,7 +360,7 @@ def __rmqueue(mm, number, order, migratetype, alloc_flags):
 
 
 def max_highatomic(mm, zone):
-    # at most 1% of a zone is reserved, rounded up to pageblocks
+    """At most 1% of a zone is reserved, rounded up to pageblocks."""
     block = 1 << mm.pageblock_order
     most = zone.managed_pages // 100
     if not mm.has.highatomic_one_percent:
@@ -368,7 +371,7 @@ def max_highatomic(mm, zone):
 
 
 def reserve_highatomic_pageblock(mm, pfn, order):
-    # the pageblock of a high-order atomic allocation is kept for more of them
+    """The pageblock of a high-order atomic allocation is kept for more of them."""
     number = mm.page[pfn].zone
     zone = zone_at(mm, number)
     if zone.nr_reserved_highatomic >= max_highatomic(mm, zone):
@@ -391,7 +394,7 @@ def reserve_highatomic_pageblock(mm, pfn, order):
 
 
 def unreserve_block(mm, number, pfn, order, migratetype):
-    # one pageblock (or a larger free block) leaves the reserve; whether free pages came of it
+    """One pageblock (or a larger free block) leaves the reserve; whether free pages came of it."""
     zone = zone_at(mm, number)
     if get_pfnblock_migratetype(mm, pfn) == MIGRATE_HIGHATOMIC:
         size = 1 << mm.pageblock_order

@@ -44,7 +44,7 @@ if not cython.compiled:
 
 
 def prep_new_page(mm, pfn, order, gfp, alloc_flags):
-    # prep_new_page(): the pages are the caller's; a compound page's tails point to its head
+    """prep_new_page(): the pages are the caller's; a compound page's tails point to its head."""
     page = pfn_to_page(mm, pfn)
     pages = 1 << order
     use = USE_USER if gfp & __GFP_MOVABLE else USE_KERNEL
@@ -69,7 +69,7 @@ def prep_new_page(mm, pfn, order, gfp, alloc_flags):
 
 
 def zone_statistics(mm, preferred, number, count):
-    # zone_statistics(): NUMA hits and misses
+    """zone_statistics(): NUMA hits and misses."""
     if not mm.has.numa:
         return
     if mm.zone[number].node == mm.zone[preferred].node:
@@ -84,7 +84,7 @@ def zone_statistics(mm, preferred, number, count):
 
 
 def rmqueue_buddy(mm, number, order, migratetype, alloc_flags):
-    # straight from the free lists
+    """Straight from the free lists."""
     pfn = -1
     mm.rmqueue_mode = 0
     mm.last_alloc_from = ALLOC_FROM_ZONE
@@ -108,15 +108,14 @@ def rmqueue_buddy(mm, number, order, migratetype, alloc_flags):
 
 
 def kswapd_balances(mm, number):
-    # wakeup_kswapd() after a boost: kswapd reclaims the boosted pages and ends the boost; only the
-    # latter is modelled
+    """wakeup_kswapd() after a boost: it would reclaim and end the boost; only that is modelled."""
     mm.zone[number].flags &= ~ZONE_BOOSTED_WATERMARK
     mm.zone[number].watermark_boost = 0
     mm.vm_event[VM_PAGEOUTRUN] += 1
 
 
 def rmqueue(mm, preferred, number, order, migratetype, alloc_flags):
-    # a block from a zone: this CPU's list if it may hold such blocks, else the free lists
+    """A block from a zone: this CPU's list if it may hold such blocks, else the free lists."""
     zone = zone_at(mm, number)
     pfn = -1
     if pcp_allowed_order(mm, order) and not (mm.pcp_locked and mm.has.buddy_after_pcp):
@@ -134,7 +133,7 @@ def rmqueue(mm, preferred, number, order, migratetype, alloc_flags):
 
 
 def zone_allows(mm, number, order, highest, alloc_flags, gfp):
-    # the watermark checks of get_page_from_freelist(); zones below the high mark are noted
+    """The watermark checks of get_page_from_freelist(); zones below the high mark are noted."""
     zone = zone_at(mm, number)
     if mm.has.pcp_auto_tune and not zone.flags & ZONE_BELOW_HIGH:
         mark = zone.watermark[WMARK_HIGH] + zone.watermark_boost
@@ -149,7 +148,7 @@ def zone_allows(mm, number, order, highest, alloc_flags, gfp):
 
 
 def scan_zonelist(mm, gfp, order, alloc_flags, node, migratetype):
-    # one pass of get_page_from_freelist() over the zonelist
+    """One pass of get_page_from_freelist() over the zonelist."""
     highest = gfp_zone(mm, gfp)
     preferred = -1
     place = node * ZONELIST_PLACES
@@ -175,7 +174,7 @@ def scan_zonelist(mm, gfp, order, alloc_flags, node, migratetype):
 
 
 def get_page_from_freelist(mm, gfp, order, alloc_flags, node, migratetype):
-    # the zones in order; without ALLOC_NOFRAGMENT if that finds none
+    """The zones in order; without ALLOC_NOFRAGMENT if that finds none."""
     pfn = scan_zonelist(mm, gfp, order, alloc_flags, node, migratetype)
     if pfn < 0 and alloc_flags & ALLOC_NOFRAGMENT:
         alloc_flags &= ~ALLOC_NOFRAGMENT

@@ -68,14 +68,14 @@ def pindex_to_order(mm, pindex):
 
 
 def clamp(value, low, high):
-    # the kernel's: where the bounds cross, the upper one wins
+    """The kernel's clamp(): where the bounds cross, the upper one wins."""
     if value < low:
         value = low
     return high if value > high else value
 
 
 def put_on_pcp_list(mm, pcp, pfn, order, pindex, tail):
-    # page.migratetype (pcp_migratetype) is set by the caller
+    """Puts a block on a per-CPU list; the caller sets `page.migratetype` (pcp_migratetype)."""
     page = pfn_to_page(mm, pfn)
     page.flags |= PG_pcp
     page.order = order
@@ -88,6 +88,7 @@ def put_on_pcp_list(mm, pcp, pfn, order, pindex, tail):
 
 
 def take_off_pcp_list(mm, pcp, pfn, order):
+    """Takes a block off its per-CPU list."""
     list_del(mm, pfn)
     page = pfn_to_page(mm, pfn)
     page.flags &= ~PG_pcp
@@ -96,7 +97,7 @@ def take_off_pcp_list(mm, pcp, pfn, order):
 
 
 def free_pcp_page(mm, number, pcp, pfn):
-    # one block from a per-CPU list to the free lists
+    """One block from a per-CPU list to the free lists."""
     page = pfn_to_page(mm, pfn)
     order = page.order
     migratetype = page.migratetype
@@ -109,7 +110,7 @@ def free_pcp_page(mm, number, pcp, pfn):
 
 
 def drain_round_robin(mm, number, pcp, count):
-    # the lists in turn, from each one page more for every list visited, oldest first
+    """The lists in turn, from each one page more for every list visited, oldest first."""
     pindex = 0
     pages = 0
     while count:
@@ -134,7 +135,7 @@ def drain_round_robin(mm, number, pcp, count):
 
 
 def drain_whole_lists(mm, number, pcp, count, pindex):
-    # each list to its end before the next, oldest first, from the given one on
+    """Each list to its end before the next, oldest first, from the given one on."""
     while count > 0:
         last = mm.page[pcp.lists + pindex].prev
         if last == pcp.lists + pindex:
@@ -148,7 +149,7 @@ def drain_whole_lists(mm, number, pcp, count, pindex):
 
 
 def free_pcppages_bulk(mm, number, cpu, count, pindex):
-    # about `count` pages from the lists of a CPU to the free lists
+    """About `count` pages from the lists of a CPU to the free lists."""
     pcp = pcp_of(mm, number, cpu)
     if count > pcp.count:
         count = pcp.count
@@ -162,7 +163,7 @@ def free_pcppages_bulk(mm, number, cpu, count, pindex):
 
 
 def nr_pcp_free(mm, pcp, high, free_high):
-    # how many pages a free that found the lists full gives back
+    """How many pages a free that found the lists full gives back."""
     if mm.has.pcp_auto_tune == 0 and mm.has.pcp_free_factor == 0:
         return pcp.batch
     if free_high:
@@ -182,7 +183,7 @@ def nr_pcp_free(mm, pcp, high, free_high):
 
 
 def nr_pcp_high_tuned(mm, zone, pcp, free_high):
-    # pcp->high after 6.7: shrinks while the zone is short of pages, grows with the frees
+    """Tunes pcp->high on a free: down while the zone is short of pages, up with the frees."""
     pcp.high = clamp(pcp.high, pcp.high_min, pcp.high_max)
     high = pcp.high
     if high == 0:
@@ -205,7 +206,7 @@ def nr_pcp_high_tuned(mm, zone, pcp, free_high):
 
 
 def nr_pcp_high(mm, zone, pcp, free_high):
-    # the number of pages from which a free drains
+    """The number of pages from which a free drains."""
     if mm.has.pcp_auto_tune:
         return nr_pcp_high_tuned(mm, zone, pcp, free_high)
     high = pcp.high
@@ -217,7 +218,7 @@ def nr_pcp_high(mm, zone, pcp, free_high):
 
 
 def note_free(mm, pcp, order):
-    # bookkeeping of a free; whether a CPU that only frees such blocks gives all of them back
+    """Bookkeeping of a free; whether a CPU that only frees such blocks gives all of them back."""
     if not mm.has.pcp_auto_tune:
         return mm.has.pcp_free_high and pcp.free_count > 0 and 0 < order <= mm.has.pcp_max_order
     pcp.alloc_factor >>= 1
@@ -240,7 +241,7 @@ def note_free(mm, pcp, order):
 
 
 def free_unref_page_commit(mm, pfn, migratetype, order):
-    # onto the list of this CPU; if that makes them too long, some go to the free lists
+    """Onto the list of this CPU; if that makes them too long, some go to the free lists."""
     number = mm.page[pfn].zone
     zone = zone_at(mm, number)
     pcp = pcp_of(mm, number, mm.cpu)
@@ -265,7 +266,10 @@ def free_unref_page_commit(mm, pfn, migratetype, order):
 
 
 def free_to_pcp(mm, pfn, order):
-    # free_unref_page(): isolated blocks pass the lists by, blocks of other types count as movable
+    """free_unref_page().
+
+    Isolated blocks pass the lists by, blocks of other types count as movable.
+    """
     migratetype = get_pfnblock_migratetype(mm, pfn)
     mm.page[pfn].migratetype = migratetype
     if migratetype >= MIGRATE_PCPTYPES:
@@ -277,7 +281,7 @@ def free_to_pcp(mm, pfn, order):
 
 
 def nr_pcp_alloc_tuned(mm, zone, pcp, order):
-    # batches double while the CPU only allocates, and the lists may grow for it
+    """Batches double while the CPU only allocates, and the lists may grow for it."""
     pcp.high = clamp(pcp.high, pcp.high_min, pcp.high_max)
     high = pcp.high
     if high < pcp.batch:
@@ -297,7 +301,7 @@ def nr_pcp_alloc_tuned(mm, zone, pcp, order):
 
 
 def nr_pcp_alloc(mm, zone, pcp, order):
-    # blocks that an empty list is filled with
+    """Blocks that an empty list is filled with."""
     if mm.has.pcp_auto_tune:
         return nr_pcp_alloc_tuned(mm, zone, pcp, order)
     batch = pcp.batch
@@ -307,7 +311,7 @@ def nr_pcp_alloc(mm, zone, pcp, order):
 
 
 def rmqueue_bulk(mm, number, order, count, pindex, migratetype, alloc_flags):
-    # fills a list at its tail, so that it gives out pages in physical order; blocks taken
+    """Fills a list at its tail, so that it gives out pages in physical order; blocks taken."""
     pcp = pcp_of(mm, number, mm.cpu)
     mm.rmqueue_mode = 0
     taken = 0
@@ -345,7 +349,7 @@ def __rmqueue_pcplist(mm, number, order, migratetype, alloc_flags):
 
 
 def rmqueue_pcplist(mm, number, order, migratetype, alloc_flags):
-    # an allocation halves what the frees before it have built up
+    """An allocation halves what the frees before it have built up."""
     if mm.has.pcp_auto_tune or mm.has.pcp_free_factor:
         pcp = pcp_of(mm, number, mm.cpu)
         pcp.free_count >>= 1

@@ -28,6 +28,7 @@ if not cython.compiled:
 
 
 def set_users(mm, pfn, pages, use):
+    """Notes what pages are for (USE_*)."""
     for place in range(pages):
         mm.page[pfn + place].users = use
 
@@ -65,7 +66,7 @@ def free_block_of(mm, pfn):
 
 
 def pcp_that_holds(mm, pfn):
-    # follows the list to its head, and finds whose head it is
+    """Follows the list to its head, and finds whose head it is."""
     entry = pfn
     while entry < mm.first_head:
         entry = mm.page[entry].next
@@ -78,7 +79,7 @@ def pcp_that_holds(mm, pfn):
 
 
 def put_rest(mm, block, order, pfn, end, migratetype):
-    # halves a block until what lies outside [pfn, end) is free again
+    """Halves a block until what lies outside [pfn, end) is free again."""
     if block >= end or block + (1 << order) <= pfn:
         zone = zone_of(mm, block)
         add_to_free_list(mm, zone, block, order, migratetype, False)
@@ -92,7 +93,7 @@ def put_rest(mm, block, order, pfn, end, migratetype):
 
 
 def take_from_block(mm, block, pfn, end):
-    # takes a free block apart; its order
+    """Takes a free block apart; its order."""
     order = mm.page[block].order
     if mm.page[block].flags & PG_pcp:
         take_off_pcp_list(mm, pcp_that_holds(mm, block), block, order)
