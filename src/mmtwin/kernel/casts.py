@@ -23,8 +23,12 @@ as_cache_cpus = array_maker(STRUCTS["kmem_cache_cpu_t"])
 as_cache_nodes = array_maker(STRUCTS["kmem_cache_node_t"])
 as_sheaves = array_maker(STRUCTS["sheaf_t"])
 as_steps = array_maker(STRUCTS["step_t"])
-as_features = array_maker(FEATURES)
 as_u64 = array_maker(ctypes.c_uint64)
 as_s64 = array_maker(ctypes.c_int64)
 as_u32 = array_maker(ctypes.c_uint32)
 as_u8 = array_maker(ctypes.c_uint8)
+
+
+def as_features(address, count):
+    """The one record of features at an address: `mm.has.name` reads as through C's pointer."""
+    return FEATURES.from_address(address)

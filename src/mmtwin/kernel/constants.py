@@ -7,7 +7,7 @@ import re
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-CONSTANT = re.compile(r"^    (\w+) = (\w+)", re.M)
+CONSTANT = re.compile(r"^    (\w+) = (-?\w+)", re.M)
 
 
 def parse_constants(text):

@@ -11,6 +11,7 @@ from mmtwin.recordings.sites cimport SiteTable
 ctypedef event_t *event_p
 ctypedef use_t *use_p
 ctypedef waiting_t *waiting_p
+ctypedef task_t *task_p
 
 # What is known of a page since it was last taken.
 cdef struct use_t:
@@ -30,6 +31,19 @@ cdef struct waiting_t:
     s32 pid
     u32 context
 
+# What runs on a CPU, in one context (task, hard interrupt, soft interrupt, both).
+cdef struct task_t:
+    u64 burst                     # number of the first event of an interrupt since the last event + 1, 0: none
+    u64 zone                      # number of the last mm_page_alloc_zone_locked that no page event followed + 1
+    s32 burst_pid
+    s32 zone_pid
+
+cdef inline task_t *as_tasks(size_t address, size_t count) noexcept nogil:
+    return <task_t *> address
+
+cdef inline task_t *task_at(task_t *tasks, s32 cpu, u8 flags) noexcept nogil:
+    return &tasks[cpu * 4 + (flags >> 3 & 3)]
+
 cdef inline use_t *as_uses(size_t address, size_t count) noexcept nogil:
     return <use_t *> address
 
@@ -45,6 +59,7 @@ cdef inline waiting_t *waiting_at(waiting_t *waiting, s32 place) noexcept nogil:
 cdef enum:
     WAITING = 8                   # pages that wait for their object, on each CPU
     WINDOW = 60000                # events an answer may lie ahead: `ahead` is 16 bits
+    CONTEXTS = 4
     INTERRUPT = 0x18              # common_flags: hard or soft interrupt
 
 @cython.final
@@ -52,6 +67,7 @@ cdef class Annotator:
     cdef SiteTable sites
     cdef use_t *use
     cdef waiting_t *waiting
+    cdef task_t *tasks            # by CPU and context
     cdef event_t *events
     cdef u64 first                # number of events[0]
     cdef readonly long long nr_pages
@@ -59,7 +75,7 @@ cdef class Annotator:
     cdef readonly s32 nr_cpus
     cdef dict _buffers
 
-    @cython.locals(events=event_p, i="long long")
+    @cython.locals(events=event_p, event=event_p, task=task_p, i="long long")
     cpdef void annotate(self, size_t address, long long start, long long count, u64 first)
     @cython.locals(page="long long", place=s32, oldest=s32, order=s32)
     cdef void _page_alloc(self, event_t *event, u64 number) noexcept nogil
@@ -75,5 +91,9 @@ cdef class Annotator:
     cdef void _page_is(self, use_t *use, u8 role, s32 cache) noexcept nogil
     @cython.locals(place=s32, page=waiting_p, use=use_p)
     cdef void _served(self, event_t *event, u64 number) noexcept nogil
+    @cython.locals(task=task_p, start=event_p, burst=u64)
+    cdef void _interrupts(self, event_t *event, u64 number) noexcept nogil
+    @cython.locals(task=task_p)
+    cdef void _zone_served(self, event_t *event, u64 number) noexcept nogil
     cdef use_t *_use_of(self, long long pfn) noexcept nogil
     cdef event_t *_event(self, u64 number) noexcept nogil

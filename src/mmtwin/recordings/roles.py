@@ -47,6 +47,16 @@ if not cython.compiled:
         """The records at an address, for the uncompiled run."""
         return (STRUCTS["use_t"] * count).from_address(address)
 
+    CONTEXTS = CONSTANTS["CONTEXTS"]
+
+    def as_tasks(address, count):
+        """The records at an address, for the uncompiled run."""
+        return (STRUCTS["task_t"] * count).from_address(address)
+
+    def task_at(tasks, cpu, flags):
+        """What runs on a CPU in the context that an event's flags tell."""
+        return tasks[cpu * CONTEXTS + (flags >> 3 & 3)]
+
     def use_at(uses, pfn):
         """One record of the array."""
         return uses[pfn]
@@ -72,7 +82,9 @@ class Annotator:
         use = np.zeros(sites.nr_pages + 1, dtype=np.dtype(STRUCTS["use_t"]))
         use["cache"] = -1
         waiting = np.zeros(max(nr_cpus, 1) * WAITING, dtype=np.dtype(STRUCTS["waiting_t"]))
-        self._buffers = {"use": use, "waiting": waiting}
+        tasks = np.zeros(max(nr_cpus, 1) * CONTEXTS, dtype=np.dtype(STRUCTS["task_t"]))
+        self._buffers = {"use": use, "waiting": waiting, "tasks": tasks}
+        self.tasks = as_tasks(tasks.ctypes.data, len(tasks))
         self.sites = sites
         self.use = as_uses(use.ctypes.data, len(use))
         self.waiting = as_waiting(waiting.ctypes.data, len(waiting))
@@ -98,6 +110,7 @@ class Annotator:
         self.first = first
         for i in range(start, count):
             event = event_at(events, i)
+            self._interrupts(event, first + i)
             if event.kind == KIND_KMALLOC or event.kind == KIND_KMEM_CACHE_ALLOC:
                 self._object_alloc(event, first + i)
             elif event.kind == KIND_KFREE or event.kind == KIND_KMEM_CACHE_FREE:
@@ -114,6 +127,41 @@ class Annotator:
                 or event.kind == KIND_MM_PAGE_ALLOC_EXTFRAG
             ):
                 event.role = ROLE_RESPONSE
+                if event.kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED and event.cpu < self.nr_cpus:
+                    task = task_at(self.tasks, event.cpu, event.flags)
+                    task.zone = first + i + 1
+                    task.zone_pid = event.pid
+
+    def _interrupts(self, event, number):
+        """An allocation that an interrupt's events come before may have been decided before them.
+
+        The first of those events gets to know how far ahead it is.
+        """
+        if event.cpu >= self.nr_cpus:
+            return
+        task = task_at(self.tasks, event.cpu, 0)
+        if event.flags & INTERRUPT:
+            if task.burst == 0:
+                task.burst = number + 1
+                task.burst_pid = event.pid
+            return
+        burst = task.burst
+        task.burst = 0
+        if burst <= self.first or task.burst_pid != event.pid or number + 1 - burst > WINDOW:
+            return
+        if event.kind == KIND_KMALLOC or event.kind == KIND_KMEM_CACHE_ALLOC:
+            start = self._event(burst - 1)
+            if start.kind != KIND_MM_PAGE_FREE:
+                start.ahead = number + 1 - burst
+
+    def _zone_served(self, event, number):
+        """The blocks that were taken from the free lists for a page: the last of them tells how far it is."""
+        if event.cpu >= self.nr_cpus:
+            return
+        task = task_at(self.tasks, event.cpu, event.flags)
+        if task.zone > self.first and task.zone_pid == event.pid and number + 1 - task.zone <= WINDOW:
+            self._event(task.zone - 1).ahead = number + 1 - task.zone
+        task.zone = 0
 
     def _event(self, number):
         """The event of that number, if it is still in the window."""
@@ -126,6 +174,7 @@ class Annotator:
     def _page_alloc(self, event, number):
         """A page is taken: nobody knows yet what for."""
         event.role = ROLE_DEMAND
+        self._zone_served(event, number)
         order = event.order if event.order < 20 else 0
         if event.address + (1 << order) > self.nr_pages:
             return

@@ -19,7 +19,7 @@ cdef struct site_t:
     s32 cache                     # number in names, -1 undecided
     s32 name[4]                   # candidates seen: numbers in names
     s32 votes[4]
-    s32 spare
+    s32 parent                    # number + 1 of a site that uses the same cache, 0: none
 
 cdef inline site_t *as_sites(size_t address, size_t count) noexcept nogil:
     return <site_t *> address
@@ -49,8 +49,11 @@ cdef class SiteTable:
     cdef long long _page_of(self, u64 address) noexcept nogil
     @cython.locals(hashed=u64, place=u64, site=site_p)
     cdef long long _find(self, event_t *event, bint add) noexcept nogil
+    cdef long long _root(self, long long number) noexcept nogil
+    @cython.locals(first="long long", second="long long")
+    cdef void _join(self, long long number, long long other) noexcept nogil
     @cython.locals(site=site_p, place=s32)
     cdef void _vote(self, long long number, s32 name, s32 weight) noexcept nogil
-    @cython.locals(events=event_p, event=event_p, i="long long", pfn="long long", page="long long")
+    @cython.locals(events=event_p, event=event_p, i="long long", pfn="long long", page="long long", number="long long")
     cpdef void learn(self, size_t address, long long count)
     cdef s32 cache_of(self, event_t *event) noexcept nogil

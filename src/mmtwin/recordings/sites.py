@@ -98,6 +98,22 @@ class SiteTable:
         self.table[place].gfp = event.gfp & self.type_bits
         return place
 
+    def _root(self, number):
+        while self.table[number].parent != number + 1 and self.table[number].parent:
+            number = self.table[number].parent - 1
+        return number
+
+    def _join(self, number, other):
+        """Two sites had objects in one slab: they use one cache."""
+        if number == other:
+            return
+        first = self._root(number)
+        second = self._root(other)
+        if first != second:
+            self.table[first].parent = second + 1
+        elif self.table[number].parent:
+            self.table[number].parent = first + 1
+
     def _vote(self, number, name, weight):
         for place in range(4):
             if self.table[number].name[place] == name or self.table[number].name[place] < 0:
@@ -113,7 +129,10 @@ class SiteTable:
             if event.kind == KIND_KMALLOC or event.kind == KIND_KMEM_CACHE_ALLOC:
                 pfn = self._page_of(event.address)
                 if pfn >= 0:
-                    self.page_site[pfn] = self._find(event, True)
+                    number = self._find(event, True)
+                    if self.page_site[pfn] >= 0 and number >= 0:
+                        self._join(number, self.page_site[pfn])
+                    self.page_site[pfn] = number
             elif event.kind == KIND_KMEM_CACHE_FREE:
                 pfn = self._page_of(event.address)
                 if pfn >= 0 and event.cache >= 0 and self.page_site[pfn] >= 0:
@@ -136,13 +155,18 @@ class SiteTable:
     def decide(self, candidates):
         """Settles every site: by the votes, else by `candidates(site record) -> number in names or -1`."""
         table = self._buffers["table"]
+        votes = {}
         for number in np.flatnonzero(table["kind"]):
-            site = table[number]
-            best = int(np.argmax(site["votes"]))
-            if site["votes"][best] > 0:
-                table["cache"][number] = site["name"][best]
+            mine = votes.setdefault(self._root(int(number)), {})
+            for name, count in zip(table["name"][number], table["votes"][number], strict=True):
+                if count:
+                    mine[int(name)] = mine.get(int(name), 0) + int(count)
+        for number in np.flatnonzero(table["kind"]):
+            mine = votes[self._root(int(number))]
+            if mine:
+                table["cache"][number] = max(mine, key=mine.get)
             else:
-                table["cache"][number] = candidates(site)
+                table["cache"][number] = candidates(table[number])
 
     def records(self):
         """The sites as numpy records: call_site, bytes_req, bytes_alloc, gfp, kind, cache, votes."""

@@ -1,6 +1,6 @@
 cimport cython
 
-from mmtwin.kernel.casts cimport as_s32, as_s64, as_u32
+from mmtwin.kernel.casts cimport as_s64, as_u32
 from mmtwin.kernel.constants cimport ALLOC_FROM_ZONE, PG_large_kmalloc, PG_slab
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.page_alloc cimport alloc_pages, free_pages
@@ -8,8 +8,8 @@ from mmtwin.kernel.ram cimport (
     cache_at, cache_p, page_address, page_p, pfn_to_page, virt_to_head_pfn, virt_to_pfn,
 )
 from mmtwin.kernel.slab_common cimport __kmalloc_node, kfree, kmalloc_slab
-from mmtwin.kernel.slub cimport kmem_cache_alloc_node
-from mmtwin.kernel.slub_free cimport kmem_cache_free
+from mmtwin.kernel.slub cimport kmem_cache_alloc_node, kmem_cache_free
+from mmtwin.kernel.slub_resync cimport make_cpu_slab, next_object, object_state, put_back, take_object
 from mmtwin.kernel.slub_slab cimport rcu_free_slab
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, step_t, u8, u32, u64, virt_t
 from mmtwin.kernel.trace cimport (
@@ -22,13 +22,14 @@ from mmtwin.recordings.event cimport (
     event_t,
 )
 from mmtwin.replay.counts cimport *
+from mmtwin.recordings.sites cimport as_s32
+from mmtwin.replay.objects cimport Objects
 from mmtwin.replay.queues cimport (
     NR_QUEUES, QUEUE_KERNEL_ZONE, QUEUE_TWIN_DRAIN, QUEUE_TWIN_SLAB, QUEUE_TWIN_SLAB_FREE, as_queues, empty, get, put,
     queue_at, queue_t,
 )
 from mmtwin.replay.resync cimport (
-    drain_page, exchange_blocks, give_back_slab, move_large, move_slab, object_is_live, page_is_free, put_object_back,
-    take_object, take_page,
+    adopt_new_slab, drain_page, exchange_blocks, give_back_slab, move_large, move_slab, page_is_free, take_page,
 )
 
 ctypedef event_t *event_p
@@ -40,6 +41,7 @@ cdef enum:
     MOST_WRONG = 64               # blocks set right after one demand
     MOST_SILENT_OBJECTS = 4096
     ZERO_SIZE_PTR = 16
+    INTERRUPT = 0x18              # event.flags: hard or soft interrupt
 
 cdef inline step_t *step_at(MM mm, s64 number) noexcept nogil:
     return &mm.step[number & (mm.ring_size - 1)]
@@ -47,6 +49,7 @@ cdef inline step_t *step_at(MM mm, s64 number) noexcept nogil:
 @cython.final
 cdef class Engine:
     cdef readonly MM mm
+    cdef readonly Objects objects
     cdef s64 *count
     cdef s64 *misses
     cdef s32 *cache_of
@@ -62,8 +65,11 @@ cdef class Engine:
     cdef readonly u64 large
     cdef bint same_bits
     cdef public bint resync
+    cdef public bint watch            # keep account of objects and their callers
     cdef dict _buffers
 
+    cpdef void run(self, size_t address, s64 start, s64 stop, s64 available)
+    cpdef void observe(self, size_t address, s64 start, s64 stop, s64 available)
     @cython.locals(events=event_p, event=event_p, i=s64)
     cdef void _run(self, size_t address, s64 start, s64 stop, s64 available) noexcept nogil
     @cython.locals(kind=s32)
@@ -76,35 +82,44 @@ cdef class Engine:
     cdef void _page_alloc_event(self, event_t *event, s64 number) noexcept nogil
     cdef void _failed_demand(self, event_t *event) noexcept nogil
     cdef void _compare_page(self, pfn_t pfn, pfn_t predicted) noexcept nogil
-    @cython.locals(mm=MM, predicted=pfn_t)
+    @cython.locals(predicted=pfn_t)
     cdef void _page_alloc(self, event_t *event) noexcept nogil
     cdef void _set_page_right(self, event_t *event, pfn_t predicted) noexcept nogil
     cdef void _page_free_event(self, event_t *event) noexcept nogil
-    @cython.locals(mm=MM, page=page_p)
+    @cython.locals(page=page_p)
     cdef void _page_free(self, event_t *event, s32 order) noexcept nogil
-    @cython.locals(mm=MM, predicted=pfn_t)
+    @cython.locals(predicted=pfn_t)
     cdef void _slab_free_event(self, event_t *event) noexcept nogil
     @cython.locals(predicted=pfn_t)
     cdef void _drain_event(self, event_t *event) noexcept nogil
-    @cython.locals(mm=MM, gfp=gfp_t, cache=s32, predicted=virt_t)
+    @cython.locals(gfp=gfp_t, cache=s32, predicted=virt_t)
     cdef void _object_alloc(self, event_t *event, pfn_t page) noexcept nogil
     @cython.locals(named=s32)
     cdef s32 _cache_of(self, event_t *event, gfp_t gfp) noexcept nogil
-    @cython.locals(mm=MM, s=cache_p, offset=u64, place=s64)
+    @cython.locals(s=cache_p, offset=u64, place=s64)
     cdef void _expect_start(self, s32 cache, event_t *event, pfn_t page) noexcept nogil
-    @cython.locals(mm=MM)
-    cdef void _compare_object(self, event_t *event, s32 cache, virt_t predicted) noexcept nogil
+    cdef void _compare_object(self, event_t *event, s32 cache, virt_t predicted, pfn_t page) noexcept nogil
     @cython.locals(pfn=pfn_t)
     cdef pfn_t _head_pfn(self, virt_t address) noexcept nogil
-    @cython.locals(mm=MM, pfn=pfn_t)
-    cdef void _set_object_right(self, virt_t address, s32 cache, virt_t predicted) noexcept nogil
-    @cython.locals(mm=MM, predicted=virt_t, pfn=pfn_t, recorded=pfn_t)
+    @cython.locals(pfn=pfn_t)
+    cdef void _set_object_right(self, event_t *event, s32 cache, virt_t predicted, pfn_t page) noexcept nogil
+    @cython.locals(page=page_p)
+    cdef bint _is_slab_of(self, pfn_t pfn, s32 cache) noexcept nogil
+    @cython.locals(demand=event_p, cache=s32)
+    cdef void _interrupted(self, event_t *event, s64 number) noexcept nogil
+    @cython.locals(page=event_p)
+    cdef void _zone_event(self, event_t *event, s64 number) noexcept nogil
+    @cython.locals(predicted=virt_t, pfn=pfn_t, recorded=pfn_t)
     cdef void _large_alloc(self, event_t *event, gfp_t gfp) noexcept nogil
-    @cython.locals(mm=MM, pfn=pfn_t, page=page_p, cache=s32)
+    @cython.locals(pfn=pfn_t, object=virt_t)
     cdef void _object_free(self, event_t *event) noexcept nogil
-    @cython.locals(mm=MM, cache=s32, predicted=pfn_t, _=s32)
+    cdef void _free_slab_object(self, event_t *event, s32 cache, virt_t object) noexcept nogil
+    @cython.locals(events=event_p, event=event_p, i=s64)
+    cdef void _observe(self, size_t address, s64 start, s64 stop, s64 available) noexcept nogil
+    cdef void _watch_alloc(self, event_t *event, virt_t twin) noexcept nogil
+    @cython.locals(cache=s32, predicted=pfn_t, _=s32)
     cdef void _silent_slab(self, event_t *event) noexcept nogil
-    @cython.locals(mm=MM, first=s64, number=s64, record=step_p)
+    @cython.locals(first=s64, number=s64, record=step_p)
     cdef void _collect(self, s32 cpu) noexcept nogil
     @cython.locals(recorded=pfn_t)
     cdef void _compare_zone(self, s32 cpu, pfn_t predicted, s64 order) noexcept nogil

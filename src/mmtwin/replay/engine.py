@@ -14,27 +14,31 @@ import numpy as np
 
 from mmtwin.kernel.constants import parse_constants
 from mmtwin.replay.counts import COUNTS
+from mmtwin.replay.objects import Objects
+from mmtwin.kernel.trace import STEPS
 from mmtwin.replay.queues import QUEUE
 
 if not cython.compiled:
-    from mmtwin.kernel.constants import __GFP_COMP, PG_buddy, PG_pcp, PG_slab, PG_tail
+    from mmtwin.kernel.casts import as_s64, as_u32
+    from mmtwin.kernel.constants import ALLOC_FROM_ZONE, PG_large_kmalloc, PG_slab
     from mmtwin.kernel.page_alloc import alloc_pages, free_pages
     from mmtwin.kernel.ram import cache_at, page_address, pfn_to_page, virt_to_head_pfn, virt_to_pfn
     from mmtwin.kernel.slab_common import __kmalloc_node, kfree, kmalloc_slab
-    from mmtwin.kernel.slub import kmem_cache_alloc_node
-    from mmtwin.kernel.slub_free import kmem_cache_free
+    from mmtwin.kernel.slub import kmem_cache_alloc_node, kmem_cache_free
+    from mmtwin.kernel.slub_resync import make_cpu_slab, next_object, object_state, put_back, take_object
     from mmtwin.kernel.slub_slab import rcu_free_slab
-    from mmtwin.kernel.trace import STEPS
     from mmtwin.recordings.event import CONSTANTS as EVENT_CONSTANTS
     from mmtwin.recordings.event import as_events, event_at
+    from mmtwin.recordings.sites import as_s32
     from mmtwin.replay.queues import QUEUES, as_queues, empty, get, put, queue_at
     from mmtwin.replay.resync import (
+        adopt_new_slab,
         drain_page,
         exchange_blocks,
         give_back_slab,
-        object_is_live,
-        put_object_back,
-        take_object,
+        move_large,
+        move_slab,
+        page_is_free,
         take_page,
     )
 
@@ -44,11 +48,15 @@ if not cython.compiled:
     globals().update(QUEUES)
     globals().update(parse_constants(files(__package__).joinpath("engine.pxd").read_text()))
 
+    def step_at(mm, number):
+        """A record of the ring of steps."""
+        return mm.step[number & (mm.ring_size - 1)]
+
 # The steps that the engine compares.
 COMPARED_STEPS = (
-    "STEP_MM_PAGE_ALLOC",
     "STEP_MM_PAGE_ALLOC_ZONE_LOCKED",
     "STEP_MM_PAGE_PCPU_DRAIN",
+    "STEP_SLUB_ALLOC_SLAB",
     "STEP_SLUB_FREE_SLAB",
 )
 
@@ -65,6 +73,7 @@ class Engine:
         cache_of = np.ascontiguousarray(cache_of, dtype=np.int32)
         bits = np.array(gfp_bits, dtype=np.uint32)
         misses = np.zeros(mm.max_caches, dtype=np.int64)
+        wrong = np.zeros(3 * MOST_WRONG, dtype=np.int64)
         queues = np.zeros(mm.nr_cpus * NR_QUEUES, dtype=np.dtype(QUEUE))
         self._buffers = {
             "count": count,
@@ -72,6 +81,7 @@ class Engine:
             "bits": bits,
             "misses": misses,
             "queues": queues,
+            "wrong": wrong,
         }
         self.mm = mm
         self.count = as_s64(count.ctypes.data, len(count))
@@ -81,12 +91,16 @@ class Engine:
         self.bits = as_u32(bits.ctypes.data, len(bits))
         self.same_bits = all(int(bits[bit]) == 1 << bit for bit in range(len(bits)))
         self.queues = as_queues(queues.ctypes.data, len(queues))
+        self.objects = Objects()
+        self.wrong = as_s64(wrong.ctypes.data, len(wrong))
+        self.nr_wrong = 0
         self.large = large
         self.resync = resync
+        self.watch = True
         self.seen = mm.next_step
         self.last_page = -1
         for name in COMPARED_STEPS:
-            mm.step_mask |= 1 << STEP_NUMBERS[name]
+            mm.step_mask |= 1 << STEPS[name]
 
     def run(self, address, start, stop, available):
         """Carries out events `start` to `stop` of the `available` ones in the array of EVENT at an address.
@@ -95,6 +109,25 @@ class Engine:
         """
         with cython.nogil:
             self._run(address, start, stop, available)
+
+    def observe(self, address, start, stop, available):
+        """Only keeps account of the objects that events `start` to `stop` name: the twin stands still."""
+        with cython.nogil:
+            self._observe(address, start, stop, available)
+
+    def _observe(self, address, start, stop, available):
+        events = as_events(address, available)
+        for i in range(start, stop):
+            event = event_at(events, i)
+            if event.kind == KIND_KMALLOC or event.kind == KIND_KMEM_CACHE_ALLOC:
+                if event.address != 0:
+                    self._watch_alloc(event, event.address)
+            elif event.kind == KIND_KFREE or event.kind == KIND_KMEM_CACHE_FREE:
+                self.objects.remove(event.address)
+
+    def _watch_alloc(self, event, twin):
+        if self.watch or not self.resync:
+            self.objects.add(event.address, twin, event.call_site, event.bytes_req, event.bytes_alloc)
 
     def counts(self):
         """What was counted, as a numpy array by COUNT_* and UNEXPLAINED_*; it goes on changing."""
@@ -115,20 +148,23 @@ class Engine:
 
     def _event(self, event, number):
         kind = event.kind
+        if event.flags & INTERRUPT and event.ahead:
+            self._interrupted(event, number)
         if kind == KIND_KMALLOC or kind == KIND_KMEM_CACHE_ALLOC:
             if event.role & DONE == 0:
                 self._object_alloc(event, -1)
         elif kind == KIND_KFREE or kind == KIND_KMEM_CACHE_FREE:
             self._object_free(event)
         elif kind == KIND_MM_PAGE_ALLOC:
-            self._page_alloc_event(event, number)
+            if event.role & DONE == 0:
+                self._page_alloc_event(event, number)
         elif kind == KIND_MM_PAGE_FREE:
             self._page_free_event(event)
         elif kind == KIND_MM_PAGE_FREE_BATCHED:
             if event.role == ROLE_DEMAND:
                 self._page_free(event, 0)
         elif kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED:
-            put(self._queue(event.cpu, QUEUE_KERNEL_ZONE), event.address)
+            self._zone_event(event, number)
         elif kind == KIND_MM_PAGE_PCPU_DRAIN:
             self._drain_event(event)
         elif kind == KIND_MM_PAGE_ALLOC_EXTFRAG and self.resync:
@@ -151,7 +187,32 @@ class Engine:
                 gfp |= self.bits[bit]
         return gfp
 
+    def _interrupted(self, event, number):
+        """An interrupt's first event: was the allocation whose event comes after it decided before it?
+
+        The recording cannot say; where the twin would now give out the very object, it was.
+        """
+        if event.kind == KIND_MM_PAGE_FREE or number + event.ahead >= self.available:
+            return
+        demand = event_at(self.events, number + event.ahead)
+        if demand.role & DONE or not 0 <= demand.cache < self.nr_names:
+            return
+        cache = self.cache_of[demand.cache]
+        self._set_cpu(event)
+        if cache >= 0 and next_object(self.mm, cache, self._gfp(demand.gfp), -1) == demand.address:
+            demand.role |= DONE
+            self._object_alloc(demand, -1)
+
     # ---- pages
+
+    def _zone_event(self, event, number):
+        """A block left the free lists; at the last one for a page, the page is asked for."""
+        put(self._queue(event.cpu, QUEUE_KERNEL_ZONE), event.address)
+        if event.ahead and number + event.ahead < self.available:
+            page = event_at(self.events, number + event.ahead)
+            if page.role & DONE == 0:
+                self._page_alloc_event(page, number + event.ahead)
+                page.role |= DONE
 
     def _page_alloc_event(self, event, number):
         if event.address >= self.mm.max_pfn:
@@ -181,9 +242,8 @@ class Engine:
                 self.count[COUNT_PCP_EXACT] += 1
 
     def _page_alloc(self, event):
-        mm = self.mm
         self._set_cpu(event)
-        predicted = alloc_pages(mm, self._gfp(event.gfp), event.order, -1)
+        predicted = alloc_pages(self.mm, self._gfp(event.gfp), event.order, -1)
         self.last_page = predicted
         self._collect(event.cpu)
         self._compare_page(event.address, predicted)
@@ -213,33 +273,31 @@ class Engine:
             self._page_free(event, event.order)
 
     def _page_free(self, event, order):
-        mm = self.mm
         self._set_cpu(event)
-        page = pfn_to_page(mm, event.address)
+        page = pfn_to_page(self.mm, event.address)
         if page.flags & PG_slab:
             self.count[UNEXPLAINED_UNKNOWN_OBJECT] += 1
-            if not self.resync or not give_back_slab(mm, event.address):
+            if not self.resync or not give_back_slab(self.mm, event.address):
                 return
-        elif page_is_free(mm, event.address):
+        elif page_is_free(self.mm, event.address):
             self.count[UNEXPLAINED_SILENT_PAGE_ALLOC] += 1
-            if not self.resync or not take_page(mm, event.address, order):
+            if not self.resync or not take_page(self.mm, event.address, order):
                 return
-        free_pages(mm, event.address, order)
+        free_pages(self.mm, event.address, order)
         self._collect(event.cpu)
 
     def _slab_free_event(self, event):
         """SLUB gave a slab back: the twin did too, after the free that emptied it or a grace period."""
-        mm = self.mm
-        if rcu_free_slab(mm, event.address):
+        if rcu_free_slab(self.mm, event.address):
             self._collect(event.cpu)
         self.count[COUNT_SLAB_FREE_PREDICTED] += 1
         predicted = get(self._queue(event.cpu, QUEUE_TWIN_SLAB_FREE))
         if predicted == event.address:
             self.count[COUNT_SLAB_FREE_EXACT] += 1
-        elif pfn_to_page(mm, event.address).flags & PG_slab:
+        elif pfn_to_page(self.mm, event.address).flags & PG_slab:
             self.count[UNEXPLAINED_SLAB_KEPT] += 1
-            if self.resync and give_back_slab(mm, event.address):
-                free_pages(mm, event.address, event.order)
+            if self.resync and give_back_slab(self.mm, event.address):
+                free_pages(self.mm, event.address, event.order)
                 self._collect(event.cpu)
 
     def _drain_event(self, event):
@@ -258,7 +316,6 @@ class Engine:
 
     def _object_alloc(self, event, page):
         """An object is asked for; `page`: the first page of the slab the kernel took for it, -1 if none."""
-        mm = self.mm
         self._set_cpu(event)
         if event.address == 0:
             self.count[UNEXPLAINED_FAILED_DEMAND] += 1
@@ -272,13 +329,13 @@ class Engine:
             self.count[UNEXPLAINED_UNKNOWN_CACHE] += 1
             return
         self.count[COUNT_BYTES_PREDICTED] += 1
-        if cache_at(mm, cache).size == event.bytes_alloc:
+        if cache_at(self.mm, cache).size == event.bytes_alloc:
             self.count[COUNT_BYTES_EXACT] += 1
         self._expect_start(cache, event, page)
-        predicted = kmem_cache_alloc_node(mm, cache, gfp, -1)
-        mm.next_freelist_start = -1
+        predicted = kmem_cache_alloc_node(self.mm, cache, gfp, -1)
+        self.mm.next_freelist_start = -1
         self._collect(event.cpu)
-        self._compare_object(event, cache, predicted)
+        self._compare_object(event, cache, predicted, page)
 
     def _cache_of(self, event, gfp):
         """The cache asked: of a kmalloc by its size, unless the recording knows better (random caches)."""
@@ -291,19 +348,18 @@ class Engine:
 
     def _expect_start(self, cache, event, page):
         """Where a shuffled new slab begins was drawn at random: the recording's first object tells."""
-        mm = self.mm
-        s = cache_at(mm, cache)
+        s = cache_at(self.mm, cache)
         if page < 0 or s.random_seq < 0:
             return
-        offset = event.address - page_address(mm, page) - s.red_left_pad
+        offset = event.address - page_address(self.mm, page) - s.red_left_pad
         for place in range(s.oo_objects):
-            if mm.random_seq[s.random_seq + place] == offset:
-                mm.next_freelist_start = place
+            if self.mm.random_seq[s.random_seq + place] == offset:
+                self.mm.next_freelist_start = place
                 return
 
-    def _compare_object(self, event, cache, predicted):
-        mm = self.mm
+    def _compare_object(self, event, cache, predicted, page):
         self.count[COUNT_OBJECTS_PREDICTED] += 1
+        self._watch_alloc(event, event.address if self.resync else predicted)
         if predicted == event.address:
             self.count[COUNT_OBJECTS_EXACT] += 1
             self.count[COUNT_OBJECTS_SAME_SLAB] += 1
@@ -311,74 +367,85 @@ class Engine:
         self.misses[cache] += 1
         if predicted == 0:
             self.count[UNEXPLAINED_FAILED_ALLOC] += 1
-        elif virt_to_head_pfn(mm, predicted) == self._head_pfn(event.address):
+        elif virt_to_head_pfn(self.mm, predicted) == self._head_pfn(event.address):
             self.count[COUNT_OBJECTS_SAME_SLAB] += 1
         if self.resync:
-            self._set_object_right(event.address, cache, predicted)
+            self._set_object_right(event, cache, predicted, page)
 
     def _head_pfn(self, address):
         pfn = virt_to_pfn(self.mm, address)
         return virt_to_head_pfn(self.mm, address) if 0 <= pfn < self.mm.max_pfn else -1
 
-    def _set_object_right(self, address, cache, predicted):
+    def _set_object_right(self, event, cache, predicted, page):
         """The kernel gave out another object: the twin takes that one and puts its own back."""
-        mm = self.mm
-        pfn = self._head_pfn(address)
         if predicted != 0:
-            put_object_back(mm, cache, predicted)
-        if pfn < 0 or pfn_to_page(mm, pfn).flags & PG_slab == 0 or pfn_to_page(mm, pfn).cache != cache:
+            put_back(self.mm, cache, predicted)
+        pfn = self._head_pfn(event.address)
+        if pfn >= 0 and page >= 0 and not self._is_slab_of(pfn, cache):
+            adopt_new_slab(self.mm, cache, page, self._gfp(event.gfp))
+        if not self._is_slab_of(pfn, cache):
             self.count[UNEXPLAINED_UNREACHABLE] += 1
-        elif object_is_live(mm, cache, address):
+        elif object_state(self.mm, cache, event.address) == 1:
             self.count[UNEXPLAINED_SILENT_OBJECT_FREE] += 1
-        elif not take_object(mm, cache, address):
-            self.count[UNEXPLAINED_UNREACHABLE] += 1
-        self.seen = mm.next_step
+        else:
+            make_cpu_slab(self.mm, cache, event.address)
+            if not take_object(self.mm, cache, event.address):
+                self.count[UNEXPLAINED_UNREACHABLE] += 1
+        self.seen = self.mm.next_step
+
+    def _is_slab_of(self, pfn, cache):
+        if pfn < 0:
+            return False
+        page = pfn_to_page(self.mm, pfn)
+        return page.flags & PG_slab != 0 and page.cache == cache
 
     def _large_alloc(self, event, gfp):
         """kmalloc_large(): pages straight from the page allocator."""
-        mm = self.mm
-        predicted = __kmalloc_node(mm, event.bytes_req, gfp, -1)
+        predicted = __kmalloc_node(self.mm, event.bytes_req, gfp, -1)
         self._collect(event.cpu)
         self.count[COUNT_BYTES_PREDICTED] += 1
         if predicted == 0:
             self.count[UNEXPLAINED_FAILED_ALLOC] += 1
             return
-        pfn = virt_to_pfn(mm, predicted)
-        if 1 << (pfn_to_page(mm, pfn).order + mm.page_shift) == event.bytes_alloc:
+        self._watch_alloc(event, event.address if self.resync else predicted)
+        pfn = virt_to_pfn(self.mm, predicted)
+        if 1 << (pfn_to_page(self.mm, pfn).order + self.mm.page_shift) == event.bytes_alloc:
             self.count[COUNT_BYTES_EXACT] += 1
-        recorded = virt_to_pfn(mm, event.address)
-        if self.resync and pfn != recorded and 0 <= recorded < mm.max_pfn:
-            move_large(mm, pfn, recorded)
-            self.seen = mm.next_step
+        recorded = virt_to_pfn(self.mm, event.address)
+        if self.resync and pfn != recorded and 0 <= recorded < self.mm.max_pfn:
+            move_large(self.mm, pfn, recorded)
+            self.seen = self.mm.next_step
 
     def _object_free(self, event):
-        mm = self.mm
         self._set_cpu(event)
         if event.address <= ZERO_SIZE_PTR:
             return
-        pfn = self._head_pfn(event.address)
+        object = event.address
+        if self.watch or not self.resync:
+            object = self.objects.remove(event.address)
+            if object == 0 or self.resync:
+                object = event.address  # in use since before the first event: the same in both
+        pfn = self._head_pfn(object)
         if pfn < 0:
             self.count[UNEXPLAINED_OUTSIDE] += 1
-            return
-        page = pfn_to_page(mm, pfn)
-        if page.flags & PG_slab == 0:
-            if page.flags & PG_large_kmalloc and event.kind == KIND_KFREE:
-                kfree(mm, event.address)
-                self._collect(event.cpu)
-            else:
-                self.count[UNEXPLAINED_UNKNOWN_OBJECT] += 1
-            return
-        cache = page.cache
-        if not object_is_live(mm, cache, event.address):
+        elif pfn_to_page(self.mm, pfn).flags & PG_slab:
+            self._free_slab_object(event, pfn_to_page(self.mm, pfn).cache, object)
+        elif pfn_to_page(self.mm, pfn).flags & PG_large_kmalloc and event.kind == KIND_KFREE:
+            kfree(self.mm, object)
+            self._collect(event.cpu)
+        else:
+            self.count[UNEXPLAINED_UNKNOWN_OBJECT] += 1
+
+    def _free_slab_object(self, event, cache, object):
+        if object_state(self.mm, cache, object) != 1:
             self.count[UNEXPLAINED_SILENT_OBJECT_ALLOC] += 1
-            if not self.resync or not take_object(mm, cache, event.address):
+            if not self.resync or not take_object(self.mm, cache, object):
                 return
-        kmem_cache_free(mm, cache, event.address)
+        kmem_cache_free(self.mm, cache, object)
         self._collect(event.cpu)
 
     def _silent_slab(self, event):
         """A slab was taken for objects that no event names (bulk allocation): they used up what there was."""
-        mm = self.mm
         self._set_cpu(event)
         self.count[UNEXPLAINED_SILENT_SLAB] += 1
         cache = self.cache_of[event.cache] if 0 <= event.cache < self.nr_names else -1
@@ -386,28 +453,27 @@ class Engine:
             self._page_alloc(event)
             return
         for _ in range(MOST_SILENT_OBJECTS):
-            if kmem_cache_alloc_node(mm, cache, self._gfp(event.gfp), -1) == 0:
+            if kmem_cache_alloc_node(self.mm, cache, self._gfp(event.gfp), -1) == 0:
                 return
             self._collect(event.cpu)
             predicted = get(self._queue(event.cpu, QUEUE_TWIN_SLAB))
             if predicted >= 0:
                 self._compare_page(event.address, predicted)
                 if self.resync and predicted != event.address:
-                    move_slab(mm, predicted, event.address)
-                    self.seen = mm.next_step
+                    move_slab(self.mm, predicted, event.address)
+                    self.seen = self.mm.next_step
                 return
 
     # ---- the twin's own responses
 
     def _collect(self, cpu):
         """Takes in the steps the twin wrote since the last demand."""
-        mm = self.mm
         first = self.seen
-        if mm.next_step - first > mm.ring_size:
-            first = mm.next_step - mm.ring_size
+        if self.mm.next_step - first > self.mm.ring_size:
+            first = self.mm.next_step - self.mm.ring_size
         self.nr_wrong = 0
-        for number in range(first, mm.next_step):
-            record = step_at(mm, number)
+        for number in range(first, self.mm.next_step):
+            record = step_at(self.mm, number)
             if record.kind == STEP_MM_PAGE_ALLOC_ZONE_LOCKED:
                 self._compare_zone(cpu, record.args[0], record.args[1])
             elif record.kind == STEP_MM_PAGE_PCPU_DRAIN:
@@ -416,7 +482,7 @@ class Engine:
                 put(self._queue(cpu, QUEUE_TWIN_SLAB), record.args[1])
             elif record.kind == STEP_SLUB_FREE_SLAB:
                 put(self._queue(cpu, QUEUE_TWIN_SLAB_FREE), record.args[1])
-        self.seen = mm.next_step
+        self.seen = self.mm.next_step
         self._finish_zone(cpu)
 
     def _compare_zone(self, cpu, predicted, order):

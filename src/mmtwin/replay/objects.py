@@ -156,3 +156,8 @@ class Objects:
         """The callers as numpy records: call_site, allocs, frees, bytes_req, bytes_alloc, live_*."""
         callers = self._buffers["callers"]
         return callers[callers["allocs"] > 0]
+
+    def records(self):
+        """The live objects as numpy records: address, twin, caller, bytes_req, bytes_alloc."""
+        table = self._buffers["table"]
+        return table[table["address"] != 0]

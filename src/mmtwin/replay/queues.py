@@ -11,8 +11,8 @@ TEXT = files(__package__).joinpath("queues.pxd").read_text()
 QUEUE = parse_structs(TEXT)["queue_t"]
 
 if not cython.compiled:
-    globals().update(parse_constants(TEXT))
-    QUEUE_PLACES = parse_constants(TEXT)["QUEUE_PLACES"]
+    QUEUES = parse_constants(TEXT)
+    QUEUE_PLACES = QUEUES["QUEUE_PLACES"]
 
     def as_queues(address, count):
         """The records at an address."""

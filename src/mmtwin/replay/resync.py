@@ -1,0 +1,193 @@
+"""Setting the twin right after a miss: the kernel's page, object or slab takes the place of the twin's own.
+
+Nothing here is a kernel's doing. A miss is counted before; these bring the state back to what the recording shows,
+so that one miss does not become many.
+"""
+
+import cython
+
+if not cython.compiled:
+    from mmtwin.kernel.constants import (
+        USE_FREE,
+        PG_partial,
+        PG_pcp,
+        PG_slab,
+        PG_tail,
+    )
+    from mmtwin.kernel.lists import list_add, list_del
+    from mmtwin.kernel.mmzone import get_pfnblock_migratetype
+    from mmtwin.kernel.page_alloc import free_pages_prepare
+    from mmtwin.kernel.page_alloc_buddy import __free_one_page, free_one_page
+    from mmtwin.kernel.page_alloc_state import free_block_of, take_free_page
+    from mmtwin.kernel.ram import (
+        cache_at,
+        cache_cpu_of,
+        cache_node_of,
+        page_address,
+        pfn_to_page,
+        zone_of,
+    )
+    from mmtwin.kernel.slub_freelist import get_freepointer, set_freepointer
+    from mmtwin.kernel.slub_defs import TO_HEAD
+    from mmtwin.kernel.slub_partial import add_partial, remove_partial
+    from mmtwin.kernel.slub_resync import leave_cpu_partial
+    from mmtwin.kernel.slub_slab import new_slab
+    from mmtwin.recordings.event import wrap64
+
+
+def page_is_free(mm, pfn):
+    """Whether a page is on a free list or a per-CPU list."""
+    return free_block_of(mm, pfn) >= 0
+
+
+def take_page(mm, pfn, order):
+    """Takes exactly this block, if all of it is free."""
+    block = free_block_of(mm, pfn)
+    if block < 0 or block + (1 << pfn_to_page(mm, block).order) < pfn + (1 << order):
+        return False
+    return take_free_page(mm, pfn, order) == 1 << order
+
+
+def exchange_blocks(mm, mine, wanted, order):
+    """The free block `wanted` takes the place of `mine`, which goes back to the free lists.
+
+    `mine` is on a per-CPU list or given out. Returns whether `wanted` was free.
+    """
+    if mine == wanted:
+        return True
+    if not take_page(mm, wanted, order):
+        return False
+    block = pfn_to_page(mm, mine)
+    copy_use(mm, mine, wanted, order)
+    if block.flags & PG_pcp:
+        list_add(mm, wanted, mine)
+        list_del(mm, mine)
+        block.flags &= ~PG_pcp
+        block.order = 0
+        __free_one_page(mm, mine, order, get_pfnblock_migratetype(mm, mine), 0)
+    elif free_pages_prepare(mm, mine, order):
+        free_one_page(mm, mine, order, 0)
+    return True
+
+
+def copy_use(mm, mine, wanted, order):
+    """A block gets the records of another: what it is used for, by whom, compound or not."""
+    for place in range(1 << order):
+        page = pfn_to_page(mm, wanted + place)
+        other = pfn_to_page(mm, mine + place)
+        page.flags = other.flags
+        page.users = other.users
+        page.order = other.order
+        page.migratetype = other.migratetype
+        page.refcount = other.refcount
+        page.mapcount = other.mapcount
+        page.compound_head = other.compound_head - mine + wanted if other.flags & PG_tail else 0
+
+
+def drain_page(mm, pfn):
+    """Moves a block from a per-CPU list to the free lists; whether it was on one."""
+    page = pfn_to_page(mm, pfn)
+    if not page.flags & PG_pcp:
+        return False
+    order = page.order
+    migratetype = page.migratetype
+    take_free_page(mm, pfn, order)
+    for place in range(1 << order):
+        pfn_to_page(mm, pfn + place).users = USE_FREE
+    page.refcount = 0
+    __free_one_page(mm, pfn, order, migratetype, 0)
+    return True
+
+
+def unlink_slab(mm, cache, pfn):
+    """Takes a slab off whatever list it is on: a CPU's slab, its partial list, its node's."""
+    page = pfn_to_page(mm, pfn)
+    if page.flags & PG_partial:
+        remove_partial(mm, cache, pfn)
+        return
+    for cpu in range(mm.nr_cpus):
+        c = cache_cpu_of(mm, cache, cpu)
+        if c.slab == pfn:
+            c.slab = -1
+            c.freelist = 0
+            return
+    leave_cpu_partial(mm, cache, pfn)
+
+
+def give_back_slab(mm, pfn):
+    """A slab the kernel gave back: its pages are nobody's then, and may be freed. Whether it was a slab."""
+    page = pfn_to_page(mm, pfn)
+    if not page.flags & PG_slab:
+        return False
+    cache = page.cache
+    unlink_slab(mm, cache, pfn)
+    n = cache_node_of(mm, cache, zone_of(mm, pfn).node)
+    n.nr_slabs -= 1
+    n.total_objects -= page.objects
+    page.flags &= ~PG_slab
+    page.cache = -1
+    page.freelist = 0
+    page.inuse = 0
+    page.objects = 0
+    page.frozen = 0
+    return True
+
+
+def adopt_new_slab(mm, cache, pfn, gfp):
+    """A slab the kernel made at `pfn` where the twin made none; it goes on its node's partial list."""
+    if not take_page(mm, pfn, cache_at(mm, cache).oo_order):
+        return False
+    mm.page_override = pfn
+    made = new_slab(mm, cache, gfp, -1)
+    mm.page_override = -1
+    if made < 0:
+        return False
+    pfn_to_page(mm, made).inuse = 0
+    pfn_to_page(mm, made).frozen = 0
+    add_partial(mm, cache, made, TO_HEAD)
+    return True
+
+
+def move_slab(mm, pfn, wanted):
+    """A slab just made at `pfn` is moved to the free block `wanted`, its list and place kept; whether it was."""
+    page = pfn_to_page(mm, pfn)
+    other = pfn_to_page(mm, wanted)
+    order = page.order
+    cache = page.cache
+    s = cache_at(mm, cache)
+    if not page.flags & PG_slab or page.flags & PG_partial or not take_page(mm, wanted, order):
+        return False
+    distance = wrap64(page_address(mm, wanted) - page_address(mm, pfn))
+    copy_use(mm, pfn, wanted, order)
+    other.cache = cache
+    other.inuse = page.inuse
+    other.objects = page.objects
+    other.frozen = page.frozen
+    other.freelist = move_chain(mm, s, page.freelist, distance)
+    for cpu in range(mm.nr_cpus):
+        c = cache_cpu_of(mm, cache, cpu)
+        if c.slab == pfn:
+            c.slab = wanted
+            c.freelist = move_chain(mm, s, c.freelist, distance)
+    page.flags &= ~PG_slab
+    page.cache = -1
+    page.freelist = 0
+    if free_pages_prepare(mm, pfn, order):
+        free_one_page(mm, pfn, order, 0)
+    return True
+
+
+def move_chain(mm, s, first, distance):
+    """Writes a free list again at another place; its first object there."""
+    entry = first
+    while entry:
+        following = get_freepointer(mm, s, entry)
+        target = wrap64(following + distance) if following else 0
+        set_freepointer(mm, s, wrap64(entry + distance), target)
+        entry = following
+    return wrap64(first + distance) if first else 0
+
+
+def move_large(mm, pfn, wanted):
+    """A large kmalloc is moved to the free block `wanted`; whether it was."""
+    return exchange_blocks(mm, pfn, wanted, pfn_to_page(mm, pfn).order)

@@ -1,0 +1,281 @@
+"""A replay from end to end: the machine at its start, the events, the comparisons at their markers, the figures."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mmtwin.kernel.mm import MM
+from mmtwin.machine.recorded import machine_at_truth, profile_of, twin_gfp_of
+from mmtwin.procfs import buddyinfo, slabinfo
+from mmtwin.procfs.compare import Comparison, compare_buddyinfo, compare_slabinfo
+from mmtwin.recordings.annotate import Annotated
+from mmtwin.recordings.recording import Recording
+from mmtwin.replay.engine import Engine
+from mmtwin.replay.geometry import compare_geometry
+from mmtwin.replay.result import ReplayResult
+from mmtwin.replay.statistics import Statistics
+from mmtwin.replay.truth import Tally, compare_truth
+
+Progress = Callable[[int, int], None]
+Stop = tuple[int, Callable[[], None]]
+MODES = ("predict", "follow")
+STARTS = ("auto", "truth", "snapshots", "empty")
+
+
+class ReplayError(ValueError):
+    """A replay that cannot be: the recording lacks what was asked for. The text names the remedy."""
+
+
+class Replay:
+    """One replay of a recording. `run()` carries it out once; see `replay()` for the arguments."""
+
+    def __init__(
+        self,
+        recording: Recording,
+        mode: str = "predict",
+        start: str = "auto",
+        free_running: bool = False,
+        statistics: bool = True,
+        progress: Progress | None = None,
+    ) -> None:
+        self.recording = recording
+        self.mode = mode
+        self.free_running = free_running
+        self.progress = progress
+        self.profile = profile_of(recording)
+        self.start, self.snapshot = choose_start(recording, start)
+        self.annotated = Annotated(recording)
+        self.mm = self._machine()
+        self.first = self._first_event()
+        self.engine = self._engine()
+        self.statistics = Statistics(self.mm, self.engine, self.annotated) if statistics else None
+        self.snapshots: dict[str, dict[str, Any]] = {}
+        self.differing: dict[str, list[str]] = {}
+
+    # ---- the start
+
+    def _machine(self) -> MM:
+        if self.start == "truth":
+            return machine_at_truth(self.recording, self.snapshot, profile=self.profile)
+        raise ReplayError(f"a replay cannot start from {self.start} yet")
+
+    def _first_event(self) -> int:
+        """The number of the event that the start's state is just before."""
+        if self.start == "empty":
+            return 0
+        if self.start == "truth":
+            return self._truth_index(self.snapshot)
+        return self.recording.marker(f"SNAPB {self.snapshot}/kpageflags").index
+
+    def _truth_index(self, name: str) -> int:
+        """Where in the events a truth is: at DUMP, or at DUMPED where what was freed between is free in it."""
+        begin = self.recording.marker(f"DUMP {name}").index
+        return begin
+
+    def _engine(self) -> Engine:
+        numbers = {name: number for number, name in enumerate(self.mm.cache_names)}
+        cache_of = [numbers.get(name, -1) for name in self.annotated.names] or [-1]
+        bits = twin_gfp_of(self.recording)
+        large = 2 << self.mm.page_shift
+        engine = Engine(self.mm, cache_of, bits, large, not self.free_running)
+        engine.objects.reserve(1 << 16)
+        return engine
+
+    # ---- the events
+
+    def run(self) -> ReplayResult:
+        """Replays the whole recording."""
+        stops = self._stops()
+        total = self.recording.nr_events
+        began = time.perf_counter()
+        consumed = 0
+        for block in self.annotated.blocks():
+            address = block.events.ctypes.data
+            done = 0
+            self.engine.objects.reserve(block.ready)
+            while stops and stops[0][0] < block.first + block.ready:
+                index, act = stops.pop(0)
+                consumed += self._events(block, address, done, index - block.first)
+                done = max(done, index - block.first)
+                act()
+            consumed += self._events(block, address, done, block.ready)
+            if self.progress:
+                self.progress(block.first + block.ready, total)
+        for _index, act in stops:
+            act()
+        return self._result(consumed, time.perf_counter() - began)
+
+    def _events(self, block: Any, address: int, start: int, stop: int) -> int:
+        """Carries out part of a block: what lies before the start's state is only looked at."""
+        before = min(max(self.first - block.first, start), stop)
+        if self.statistics:
+            if before > start:
+                self.engine.observe(address, start, before, len(block.events))
+            self.statistics.add_events(block.events[start:stop])
+        if stop > before:
+            self.engine.run(address, before, stop, len(block.events))
+        return max(stop - before, 0)
+
+    def _stops(self) -> list[Stop]:
+        """What to do at which event, in order."""
+        stops: list[Stop] = []
+        for index, _time, text in self.recording.markers:
+            if index < self.first:
+                continue
+            act = self._act_at(text)
+            if act:
+                stops.append((index, act))
+        if self.statistics:
+            stops += [(index, self.statistics.sample) for index in self._sample_points()]
+        return sorted(stops, key=lambda stop: stop[0])
+
+    def _sample_points(self) -> Iterator[int]:
+        """Where the fragmentation is looked at: about a hundred times."""
+        total = self.recording.nr_events
+        step = max((total - self.first) // 100, 1)
+        yield from range(self.first, total, step)
+
+    def _act_at(self, text: str) -> Callable[[], None] | None:
+        """What to compare at a marker."""
+        word, _, rest = text.partition(" ")
+        name, _, file = rest.partition("/")
+        snapshot = self.recording.snapshots.get(name)
+        if snapshot is None:
+            return None
+        if word == "DUMP" and snapshot.has_truth:
+            return lambda: self._compare_truth(name)
+        if word in ("SNAPB", "SNAPE") and file == "slabinfo":
+            return lambda: self._compare_slabinfo(name)
+        if word in ("SNAPB", "SNAPE") and file == "buddyinfo":
+            return lambda: self._compare_buddyinfo(name)
+        return None
+
+    # ---- comparisons
+
+    def _snapshot(self, name: str) -> dict[str, Any]:
+        return self.snapshots.setdefault(name, {"name": name})
+
+    def _compare_truth(self, name: str) -> None:
+        truth = self.recording.snapshots[name].truth
+        assert truth is not None
+        found = compare_truth(self.mm, truth)
+        figures = self._snapshot(name)
+        for kind, total, same in (
+            ("free_lists", "lists", "identical"),
+            ("pcp_lists", "lists", "identical"),
+            ("slab_lists", "caches", "identical"),
+            ("live_objects", "caches", "exact"),
+        ):
+            tally: Tally = getattr(found, kind)
+            figures[kind] = {total: tally.total, same: tally.same}
+            self.differing[f"{name} {kind}"] = tally.differing
+
+    def _compare_slabinfo(self, name: str) -> None:
+        text = self.recording.snapshots[name].text("slabinfo")
+        found = compare_slabinfo(slabinfo.parse(text), slabinfo.show(self.mm))
+        self._keep_better(name, "slabinfo", "caches", found)
+
+    def _compare_buddyinfo(self, name: str) -> None:
+        text = self.recording.snapshots[name].text("buddyinfo")
+        found = compare_buddyinfo(buddyinfo.parse(text), buddyinfo.show(self.mm))
+        self._keep_better(name, "buddyinfo", "rows", found)
+
+    def _keep_better(self, name: str, kind: str, rows: str, found: Comparison) -> None:
+        """A row is exact if it was so at either end of the file's reading."""
+        figures = self._snapshot(name)
+        key = f"{name} {kind}"
+        differing = {difference.row for difference in found.differences}
+        if key in self.differing:
+            differing &= set(self.differing[key])
+        self.differing[key] = sorted(differing)
+        figures[kind] = {rows: found.rows, "exact": found.rows - min(len(differing), found.rows)}
+
+    # ---- the figures
+
+    def _result(self, consumed: int, seconds: float) -> ReplayResult:
+        counts = self.engine.counts()
+        misses = self.engine.cache_misses()
+        machine = self.recording.machine
+        return ReplayResult(
+            recording={
+                "name": self.recording.path.name,
+                "kernel": machine.release,
+                "arch": machine.arch,
+                "page_size": machine.page_size,
+                "cpus": machine.cpus,
+                "memory": machine.mem_bytes,
+                "events": self.recording.nr_events,
+                "lost": sum(self.recording.lost.values()),
+            },
+            replay={
+                "mode": self.mode,
+                "profile": self.profile.name,
+                "start": self.start,
+                "free_running": self.free_running,
+            },
+            counts={str(place): int(count) for place, count in enumerate(counts) if count},
+            consumed=consumed,
+            misses={
+                self.mm.cache_names[number]: int(misses[number])
+                for number in misses.nonzero()[0]
+            },
+            geometry=compare_geometry(self.recording, self.profile),
+            snapshots=list(self.snapshots.values()),
+            seconds=seconds,
+            mm=self.mm,
+            statistics=self.statistics.to_dict() if self.statistics else None,
+            differing={key: names for key, names in self.differing.items() if names},
+        )
+
+
+def choose_start(recording: Recording, start: str) -> tuple[str, str]:
+    """(kind of start, its snapshot's name, "" for none). Raises ReplayError if the recording has none such."""
+    if start not in STARTS:
+        raise ReplayError(f"no start {start!r}; choose from {', '.join(STARTS)}")
+    texts = [marker.text for marker in recording.markers]
+    truths = [n for n, s in recording.snapshots.items() if s.has_truth and f"DUMP {n}" in texts]
+    pages = [
+        n for n, s in recording.snapshots.items()
+        if "kpageflags" in s and f"SNAPB {n}/kpageflags" in texts
+    ]  # fmt: skip
+    truths.sort(key=lambda name: texts.index(f"DUMP {name}"))
+    pages.sort(key=lambda name: texts.index(f"SNAPB {name}/kpageflags"))
+    if truths and start in ("auto", "truth"):
+        return "truth", truths[0]
+    if pages and start in ("auto", "snapshots"):
+        return "snapshots", pages[0]
+    if start in ("auto", "empty"):
+        return "empty", ""
+    raise ReplayError(f"{recording.path} holds no {start}; use --start auto")
+
+
+def replay(
+    recording: Any = None,
+    mode: str = "predict",
+    profile: Any = None,
+    start: str = "auto",
+    free_running: bool = False,
+    statistics: bool = True,
+    progress: Progress | None = None,
+) -> ReplayResult:
+    """Replays a recording and compares the twin with the kernel.
+
+    `recording`: a Recording or a path, None for the one that comes with mmtwin. `mode`: "predict" takes only the
+    demands, "follow" takes the kernel's responses too. `profile`: replay the demands on another machine (a what-if).
+    `start`: the state to begin with: "truth", "snapshots" (what /proc tells), "empty" (from the first event), or
+    "auto", the best there is. `free_running`: misses are not set right. `progress(done, total)` in events. Raises
+    ReplayError or RecordingError.
+    """
+    from mmtwin.recordings import default_recording_path, open_recording
+
+    if mode not in MODES:
+        raise ReplayError(f"no mode {mode!r}; choose from {', '.join(MODES)}")
+    opened = not isinstance(recording, Recording)
+    if opened:
+        recording = open_recording(recording or default_recording_path())
+    try:
+        return Replay(recording, mode, start, free_running, statistics, progress).run()
+    finally:
+        if opened:
+            recording.close()
+
