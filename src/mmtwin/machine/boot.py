@@ -98,7 +98,9 @@ def init_memory(mm: MM, memory_map: MemoryMap) -> None:
         limits = zone.start, zone.start + zone.spanned
         blocks = free_blocks_in(mm, free_ranges(memory_map), limits, mm.nr_orders - 1)
         free_to_zone(mm, number, blocks, MIGRATE_MOVABLE)
-        blocks = free_blocks_in(mm, memory_map.cma, limits, mm.pageblock_order)
+        blocks = free_blocks_in(mm, memory_map.cma, limits, mm.nr_orders - 1)
+        # cma_init_reserved_areas(): block after block, merged ones go to the lists' heads
+        blocks = {order: pfns[::-1] for order, pfns in blocks.items()}
         free_to_zone(mm, number, blocks, mm.migrate_cma)
     build_zonelists(mm)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mmtwin.kernel.constants import ZONE_DMA, ZONE_DMA32, ZONE_NORMAL
-from mmtwin.versions.kernel_image import image_of
+from mmtwin.versions.kernel_image import image_of, keeps_low_memory
 from mmtwin.versions.profiles import Profile
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -149,9 +149,10 @@ class Memblock:
 def make_map(profile: Profile, memory: int, cpus: int, nodes: int) -> MemoryMap:
     """The memory map of a machine; `memory` in bytes.
 
-    Reserved are: the kernel's image without its init part, mem_map (64 bytes a page), the direct
-    map's page tables, a per-CPU area for each CPU, the hash tables of dentries and inodes, and on
-    arm64 the CMA area (which the page allocator gets, as pageblocks of their own type).
+    Reserved are: the kernel's image without its init part, on x86 since 5.13 the first MiB,
+    mem_map (64 bytes a page), the direct map's page tables, a per-CPU area for each CPU, the hash
+    tables of dentries and inodes. The CMA area of arm64 the page allocator gets, as pageblocks of
+    their own type.
     """
     shift = profile.limits.page_shift
     page = 1 << shift
@@ -160,6 +161,8 @@ def make_map(profile: Profile, memory: int, cpus: int, nodes: int) -> MemoryMap:
     base = (GIB if profile.arch == "arm64" else 0) + image.offset
     first = base >> shift
     taken = [Reserved(first, first - (-(image.size - image.init) >> shift), "kernel image")]
+    if keeps_low_memory(profile.version, profile.arch):
+        taken.append(Reserved(ram[0][0], ram[0][1], "first MiB"))
     block = Memblock(ram, taken)
     cma = []
     megabytes = int(profile.config.get("CONFIG_CMA_SIZE_MBYTES", 0)) if profile.on("CMA") else 0

@@ -21,6 +21,8 @@ class KernelImage:
 
 
 KIB, MIB = 1 << 10, 1 << 20
+# x86: all of the first MiB is kept from the page allocator (f1d4d47c5851).
+LOW_MIB_SINCE = "5.13"
 # (architecture, page size or 0 for any, release it holds from, image), later rows first.
 IMAGES = (
     ("x86_64", 0, "7.0", KernelImage(16 * MIB, 52 * MIB, 4664 * KIB, 258048)),
@@ -33,6 +35,11 @@ IMAGES = (
     ("arm64", 0, "6.1", KernelImage(0x210000, 0x2000000, 6464 * KIB, 126976)),
     ("arm64", 0, "5.10", KernelImage(2 * MIB, 0x1AD0000, 5440 * KIB, 135168)),
 )
+
+
+def keeps_low_memory(version: str, arch: str) -> bool:
+    """Whether the first MiB of RAM is reserved, whatever it holds."""
+    return arch == "x86_64" and has_since(version, LOW_MIB_SINCE)
 
 
 def image_of(version: str, arch: str, page_size: int) -> KernelImage:
