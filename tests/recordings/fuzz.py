@@ -17,6 +17,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -299,19 +300,26 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--reader", default="")
     arguments = parser.parse_args()
+    failed = False
     shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=shared) as room:
         for name, seeds, reader in readers(Path(room)):
             if arguments.reader not in name:
                 continue
             began, before = time.monotonic(), memory()
-            counts = run(reader, seeds, name, arguments.seed, arguments.runs)
+            try:
+                counts = run(reader, seeds, name, arguments.seed, arguments.runs)
+            except Exception as error:
+                failed = True
+                traceback.print_exception(error)
+                continue
             taken, grown = time.monotonic() - began, memory() - before
             print(
                 f"{name:20} {arguments.runs:7} runs: {counts['read']:7} read, "
                 f"{counts['error']:7} errors; {taken:6.0f} s; +{grown} MiB",
                 flush=True,
             )
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ never held in memory.
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -26,6 +27,9 @@ class Source(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """The next `size` bytes, fewer only at the end."""
+
+    def close(self) -> None:
+        """No more is read."""
 
 
 class ZstdStream:
@@ -82,6 +86,10 @@ class Member:
             raise RecordingError(self.archive.path, message, self.archive.position)
         self.left -= len(data)
         return data
+
+    def close(self) -> None:
+        """No more is read of the archive."""
+        self.archive.close()
 
     def skip(self) -> None:
         """Moves behind the member and its padding."""
@@ -182,7 +190,8 @@ class Store:
             raise RecordingError(
                 self.where(name), f"{self.sizes[name]} bytes, more than {MEMBER_LIMIT}"
             )
-        return self.open(name).read(MEMBER_LIMIT)
+        with closing(self.open(name)) as file:
+            return file.read(MEMBER_LIMIT)
 
     def text(self, name: str) -> str:
         """A text file; bytes that are no UTF-8 are replaced."""
@@ -225,12 +234,15 @@ class PackedStore(Store):
 
     ARCHIVES = ("trace.tar.zst", "snap.tar.zst")
     KEEP_LIMIT = 1 << 23
+    KEPT_LIMIT = 1 << 28  # of all together
+    MEMBERS_LIMIT = 1 << 20
     NOT_KEPT = ("btf_vmlinux", "kallsyms", ".raw", "trace.txt")
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self._archive: dict[str, Path] = {}
         self._kept: dict[str, bytes] = {}
+        self._room = self.KEPT_LIMIT
         self._spilled: dict[str, Path] = {}
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         for path in sorted(root.iterdir()):
@@ -246,8 +258,12 @@ class PackedStore(Store):
             for member in members(archive):
                 self.sizes[member.name] = member.size
                 self._archive[member.name] = path
-                if member.size <= self.KEEP_LIMIT and not member.name.endswith(self.NOT_KEPT):
+                if len(self.sizes) > self.MEMBERS_LIMIT:
+                    raise RecordingError(path, "too many files", archive.position)
+                wanted = not member.name.endswith(self.NOT_KEPT)
+                if wanted and member.size <= min(self.KEEP_LIMIT, self._room):
                     self._kept[member.name] = member.read(member.size)
+                    self._room -= member.size
         finally:
             archive.close()
 

@@ -4,13 +4,14 @@ snapshots, truth.
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmtwin.recordings.archive import Source, Store, open_store
+from mmtwin.recordings.archive import Store, open_store
 from mmtwin.recordings.errors import RecordingError
 from mmtwin.recordings.event import EVENT
 from mmtwin.recordings.formats import Format, PageLayout, parse_format, parse_header_page
@@ -25,7 +26,7 @@ from mmtwin.recordings.symbols import Symbols, parse_kallsyms
 from mmtwin.recordings.tables import table_of
 
 FORMAT = re.compile(r"trace/events/([^/]+)/([^/]+)/format")
-RAW = re.compile(r"trace/cpu(\d{1,5})\.raw")
+RAW = re.compile(r"trace/cpu(0|[1-9]\d{0,3})\.raw")
 TRUTH = re.compile(r"([^/]+)\.truth\.json\.gz")
 STAT = re.compile(r"^(overrun|commit overrun|dropped events): (\d{1,18})$", re.M)
 BATCH = 1 << 18  # bytes of pages decoded at once
@@ -43,6 +44,8 @@ class LabRecording(Recording):
         super().__init__(path, read_machine(self.store, self.meta))
         self.snapshots = read_snapshots(self.store)
         self._raw = {int(m[1]): name for name in self.store.sizes if (m := RAW.fullmatch(name))}
+        if not self._raw:
+            raise RecordingError(self.store.where("trace"), "no cpuN.raw: no events")
         self._interner = Interner(self._add_name)
 
     def _add_name(self, name: bytes) -> int:
@@ -87,7 +90,7 @@ class LabRecording(Recording):
             self.store.seekable(list(self._raw.values()))
         numbering = Numbering(lanes)
         streams = [self._decode(decoder, cpu, lane) for cpu, lane in lanes.items()]
-        for events in merge(streams) if streams else ():
+        for events in merge(streams):
             sides = numbering.number(events, frozenset(carried))
             yield (
                 events,
@@ -103,27 +106,27 @@ class LabRecording(Recording):
     def _decode(self, decoder: PageDecoder, cpu: int, lane: Lane) -> Iterator[Events]:
         """One CPU's pages as blocks of records; what else they hold goes to its lane."""
         name = self._raw[cpu]
-        source: Source = self.store.open(name)
         batch = max(BATCH // self.layout.size, 1) * self.layout.size
         room = np.empty(decoder.rows_at_most(batch), EVENT)
         position = 0
-        while data := source.read(batch):
-            whole = len(data) - len(data) % self.layout.size
-            pages = np.frombuffer(data, np.uint8)
-            count = decoder.decode(pages.ctypes.data, whole, cpu, room.ctypes.data, len(room))
-            self._hand_over(decoder, data, room, lane)
-            lane.decoded += count
-            if count:
-                yield own(room[:count]) if len(self._raw) > 1 else room[:count]
-            if decoder.failure is not None:
-                raise RecordingError(
-                    self.store.where(name), decoder.failure, position + decoder.failed_at
-                )
-            if whole < len(data):
-                raise RecordingError(
-                    self.store.where(name), "ends inside a page", position + whole
-                )
-            position += whole
+        with closing(self.store.open(name)) as source:
+            while data := source.read(batch):
+                whole = len(data) - len(data) % self.layout.size
+                pages = np.frombuffer(data, np.uint8)
+                count = decoder.decode(pages.ctypes.data, whole, cpu, room.ctypes.data, len(room))
+                self._hand_over(decoder, data, room, lane)
+                lane.decoded += count
+                if count:
+                    yield own(room[:count]) if len(self._raw) > 1 else room[:count]
+                if decoder.failure is not None:
+                    raise RecordingError(
+                        self.store.where(name), decoder.failure, position + decoder.failed_at
+                    )
+                if whole < len(data):
+                    raise RecordingError(
+                        self.store.where(name), "ends inside a page", position + whole
+                    )
+                position += whole
 
     def _hand_over(self, decoder: PageDecoder, data: bytes, room: Events, lane: Lane) -> None:
         for row, count in decoder.losses:

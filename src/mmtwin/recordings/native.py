@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmtwin.recordings.archive import WINDOW_LIMIT
 from mmtwin.recordings.columns import events_of, read_checked, read_frame
 from mmtwin.recordings.errors import RecordingError
 from mmtwin.recordings.event import CONSTANTS, EVENT
@@ -101,9 +102,9 @@ class NativeRecording(Recording):
         if not 0 <= entry["size"] <= FILE_LIMIT:
             raise RecordingError(place, f"{entry['size']} bytes in one file")
         try:
-            content = (
-                zstandard.ZstdDecompressor().decompressobj().decompress(data) if data else b""
-            )
+            unpacker = zstandard.ZstdDecompressor(max_window_size=WINDOW_LIMIT)
+            with unpacker.stream_reader(data) as file:
+                content = file.read(entry["size"] + 1)
         except zstandard.ZstdError as error:
             raise RecordingError(place, f"damaged: {error}", 0) from None
         if len(content) != entry["size"]:
@@ -231,8 +232,8 @@ def index_fault(index: dict[str, Any]) -> str:
     for marker in index["markers"]:
         if not isinstance(marker, list) or [type(value) for value in marker] != [int, int, str]:
             return f"recording.markers: {json.dumps(marker):.60} is not [event, time, text]"
-        if not all(0 <= value < 1 << 64 for value in marker[:2]):
-            return "recording.markers: a number out of range"
+        if not (0 <= marker[0] < index["nr_events"] and 0 <= marker[1] < 1 << 64):
+            return f"recording.markers: {json.dumps(marker):.60} is out of range"
     if any(len(loss) != 3 for loss in index["losses"]):
         return "recording.losses: an entry that is not [event, cpu, count]"
     for cpu in index["lost"]:

@@ -26,28 +26,34 @@ def open_recording(
     prints. Raises RecordingError, which names the file and the byte, for anything else.
     """
     place = Path(path) if path is not None else default_recording_path()
-    if place.is_dir():
-        if (place / "recording.json").is_file():
-            from mmtwin.recordings.native import NativeRecording
-
-            return NativeRecording(place)
-        if (place / "meta.json").is_file():
-            from mmtwin.recordings.lab import LabRecording
-
-            return LabRecording(place)
-        raise RecordingError(
-            place, "a folder without recording.json or meta.json: not a recording"
-        )
-    if not place.exists():
-        raise RecordingError(place, "does not exist")
-    from mmtwin.recordings.trace_file import TextRecording, style_of
-
     try:
+        if place.is_dir():
+            return open_folder(place)
+        if not place.is_file():
+            there = place.exists()
+            raise RecordingError(place, "no regular file" if there else "does not exist")
         with place.open("rb") as file:
             head = file.read(HEAD)
     except OSError as error:
         raise RecordingError(place, f"cannot be opened: {error.strerror}") from None
+    except ValueError:  # a name that no file can have
+        raise RecordingError(place, "does not exist") from None
+    from mmtwin.recordings.trace_file import TextRecording, style_of
+
     style = style_of(head)
     if not style:
         raise RecordingError(place, "neither ftrace text nor perf script text of kmem events", 0)
     return TextRecording(place, style, machine)
+
+
+def open_folder(place: Path) -> Recording:
+    """A recording that is a folder."""
+    if (place / "recording.json").is_file():
+        from mmtwin.recordings.native import NativeRecording
+
+        return NativeRecording(place)
+    if (place / "meta.json").is_file():
+        from mmtwin.recordings.lab import LabRecording
+
+        return LabRecording(place)
+    raise RecordingError(place, "a folder without recording.json or meta.json: not a recording")

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from mmtwin.recordings.errors import RecordingError
 from mmtwin.recordings.shapes import NUMBERS, parse_json, shape_fault
 
-TRUTH_LIMIT = 1 << 30  # bytes of JSON
+TRUTH_LIMIT = 1 << 24  # bytes of JSON, or so many times what its .gz has:
+TRUTH_RATIO = 100
 ARRAYS = {"kpageflags": 1, "kpagecount": 1, "pagemap.u64x3": 2}  # u64 numbers in an entry
 Reader = Callable[[str], bytes]
 
@@ -101,13 +102,14 @@ def unzip(data: bytes, where: str) -> bytes:
     """The content of a .gz file."""
     import io
 
+    limit = max(TRUTH_LIMIT, TRUTH_RATIO * len(data))
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            content = file.read(TRUTH_LIMIT)
+            content = file.read(limit)
     except (OSError, EOFError, zlib.error) as error:
         raise RecordingError(where, f"damaged: {error!s:.200}", 0) from None
-    if len(content) == TRUTH_LIMIT:
-        raise RecordingError(where, f"more than {TRUTH_LIMIT} bytes", TRUTH_LIMIT)
+    if len(content) == limit:
+        raise RecordingError(where, f"{len(data)} bytes become more than {limit}", limit)
     return content
 
 

@@ -21,6 +21,7 @@ from mmtwin.recordings.trace_text import LineScanner
 
 PIECE = 1 << 18
 LINE_LIMIT = 1 << 16
+TEXT_LIMIT = 1 << 13  # of the further lines of one event
 GUESS = 1 << 18  # bytes from the start that the kernel's version is guessed from
 MARKER = CONSTANTS["KIND_MARKER"]
 LOST = re.compile(rb"CPU:(\d{1,5}) \[LOST (?:(\d{1,18}) )?EVENTS\]")
@@ -97,7 +98,7 @@ def guess_machine(head: bytes, release: str = "") -> RecordedMachine:
     before it was 5.10's set of fields.
     """
     count = WRITTEN.search(head)
-    if re.search(rb"kmem_cache_alloc: [^\n]* name=", head):
+    if re.search(rb"kmem_cache_alloc: [^\n]{0,300}? name=", head):
         version = "6.18"
     elif b" percpu_refill=" in head or b" accounted=" in head:
         version = "6.1"
@@ -287,7 +288,7 @@ class TextReader:
         self.rows += count
         if count:
             self.last_kind = int(room["kind"][count - 1])
-            self.room_for_more = LINE_LIMIT
+            self.room_for_more = TEXT_LIMIT
         reached = start + scanner.consumed
         if scanner.stopped:
             line = start + scanner.line_start
