@@ -35,6 +35,7 @@ cdef struct waiting_t:
 cdef struct task_t:
     u64 burst                     # number of the first event of an interrupt since the last event + 1, 0: none
     u64 zone                      # number of the last mm_page_alloc_zone_locked that no page event followed + 1
+    u64 slab_free                 # number of the first slab page freed since the last object free + 1
     s32 burst_pid
     s32 zone_pid
 
@@ -79,14 +80,16 @@ cdef class Annotator:
     cpdef void annotate(self, size_t address, long long start, long long count, u64 first)
     @cython.locals(page="long long", place=s32, oldest=s32, order=s32)
     cdef void _page_alloc(self, event_t *event, u64 number) noexcept nogil
-    @cython.locals(use=use_p)
+    @cython.locals(use=use_p, task=task_p)
     cdef void _page_free(self, event_t *event, u64 number) noexcept nogil
     @cython.locals(use=use_p)
     cdef void _page_free_batched(self, event_t *event, u64 number) noexcept nogil
     @cython.locals(pfn="long long", use=use_p)
     cdef void _object_alloc(self, event_t *event, u64 number) noexcept nogil
     @cython.locals(pfn="long long", use=use_p)
-    cdef void _object_free(self, event_t *event) noexcept nogil
+    cdef void _object_free(self, event_t *event, u64 number) noexcept nogil
+    @cython.locals(task=task_p, page=event_p)
+    cdef void _slab_freed(self, event_t *event, u64 number) noexcept nogil
     @cython.locals(taken=event_p, demand=event_p)
     cdef void _page_is(self, use_t *use, u8 role, s32 cache) noexcept nogil
     @cython.locals(place=s32, page=waiting_p, use=use_p)

@@ -114,7 +114,7 @@ class Annotator:
             if event.kind == KIND_KMALLOC or event.kind == KIND_KMEM_CACHE_ALLOC:
                 self._object_alloc(event, first + i)
             elif event.kind == KIND_KFREE or event.kind == KIND_KMEM_CACHE_FREE:
-                self._object_free(event)
+                self._object_free(event, first + i)
             elif event.kind == KIND_MM_PAGE_ALLOC:
                 self._page_alloc(event, first + i)
             elif event.kind == KIND_MM_PAGE_FREE:
@@ -208,6 +208,10 @@ class Annotator:
         use.cache = -1
         use.taken = 0
         use.freed = number + 1
+        if event.role == ROLE_SLAB and event.cpu < self.nr_cpus:
+            task = task_at(self.tasks, event.cpu, event.flags)
+            if task.slab_free == 0:
+                task.slab_free = number + 1
 
     def _page_free_batched(self, event, number):
         """The page whose free came before, a list of them at a time, goes back only now."""
@@ -236,8 +240,9 @@ class Annotator:
         elif use.role == 0:
             self._page_is(use, ROLE_SLAB, event.cache)
 
-    def _object_free(self, event):
+    def _object_free(self, event, number):
         event.role = ROLE_DEMAND
+        self._slab_freed(event, number)
         pfn = self.sites._page_of(event.address)
         if pfn < 0:
             return
@@ -246,6 +251,17 @@ class Annotator:
             self._page_is(use, ROLE_SLAB, event.cache)
         elif event.cache < 0 and use.role == ROLE_SLAB:
             event.cache = use.cache
+
+    def _slab_freed(self, event, number):
+        """In 5.10 kmem_cache_free() tells of itself last: the slabs it gave back come before it."""
+        if event.cpu >= self.nr_cpus:
+            return
+        task = task_at(self.tasks, event.cpu, event.flags)
+        if task.slab_free > self.first and number + 1 - task.slab_free <= WINDOW:
+            page = self._event(task.slab_free - 1)
+            if event.kind == KIND_KMEM_CACHE_FREE and page.pid == event.pid:
+                page.ahead = number + 1 - task.slab_free
+        task.slab_free = 0
 
     def _page_is(self, use, role, cache):
         """What a page is turns out: its own event and the one it was taken for learn it."""

@@ -85,11 +85,13 @@ cdef class Engine:
     @cython.locals(predicted=pfn_t)
     cdef void _page_alloc(self, event_t *event) noexcept nogil
     cdef void _set_page_right(self, event_t *event, pfn_t predicted) noexcept nogil
-    cdef void _page_free_event(self, event_t *event) noexcept nogil
+    cdef void _page_free_event(self, event_t *event, s64 number) noexcept nogil
     @cython.locals(page=page_p)
     cdef void _page_free(self, event_t *event, s32 order) noexcept nogil
     @cython.locals(predicted=pfn_t)
-    cdef void _slab_free_event(self, event_t *event) noexcept nogil
+    cdef void _slab_free_event(self, event_t *event, s64 number) noexcept nogil
+    @cython.locals(demand=event_p)
+    cdef void _free_ahead(self, event_t *event, s64 number) noexcept nogil
     @cython.locals(predicted=pfn_t)
     cdef void _drain_event(self, event_t *event) noexcept nogil
     @cython.locals(gfp=gfp_t, cache=s32, predicted=virt_t)

@@ -154,12 +154,13 @@ class Engine:
             if event.role & DONE == 0:
                 self._object_alloc(event, -1)
         elif kind == KIND_KFREE or kind == KIND_KMEM_CACHE_FREE:
-            self._object_free(event)
+            if event.role & DONE == 0:
+                self._object_free(event)
         elif kind == KIND_MM_PAGE_ALLOC:
             if event.role & DONE == 0:
                 self._page_alloc_event(event, number)
         elif kind == KIND_MM_PAGE_FREE:
-            self._page_free_event(event)
+            self._page_free_event(event, number)
         elif kind == KIND_MM_PAGE_FREE_BATCHED:
             if event.role == ROLE_DEMAND:
                 self._page_free(event, 0)
@@ -262,11 +263,11 @@ class Engine:
             self.count[UNEXPLAINED_SILENT_PAGE_FREE] += 1
         self.seen = self.mm.next_step
 
-    def _page_free_event(self, event):
+    def _page_free_event(self, event, number):
         if event.address >= self.mm.max_pfn:
             self.count[UNEXPLAINED_OUTSIDE] += 1
         elif event.role == ROLE_SLAB:
-            self._slab_free_event(event)
+            self._slab_free_event(event, number)
         elif event.role == ROLE_LARGE_KMALLOC:
             return  # kfree() did it
         elif event.ahead == 0:
@@ -286,10 +287,12 @@ class Engine:
         free_pages(self.mm, event.address, order)
         self._collect(event.cpu)
 
-    def _slab_free_event(self, event):
+    def _slab_free_event(self, event, number):
         """SLUB gave a slab back: the twin did too, after the free that emptied it or a grace period."""
         if rcu_free_slab(self.mm, event.address):
             self._collect(event.cpu)
+        elif event.ahead and pfn_to_page(self.mm, event.address).flags & PG_slab:
+            self._free_ahead(event, number)
         self.count[COUNT_SLAB_FREE_PREDICTED] += 1
         predicted = get(self._queue(event.cpu, QUEUE_TWIN_SLAB_FREE))
         if predicted == event.address:
@@ -299,6 +302,14 @@ class Engine:
             if self.resync and give_back_slab(self.mm, event.address):
                 free_pages(self.mm, event.address, event.order)
                 self._collect(event.cpu)
+
+    def _free_ahead(self, event, number):
+        """The free that emptied the slab may come behind the slab's own, with its event."""
+        if number + event.ahead < self.available:
+            demand = event_at(self.events, number + event.ahead)
+            if demand.role & DONE == 0 and demand.cache == event.cache:
+                self._object_free(demand)
+                demand.role |= DONE
 
     def _drain_event(self, event):
         """A page left a per-CPU list: the twin's drains come just before, with the free that caused them."""
