@@ -110,3 +110,13 @@ def test_types_are_swapped_until_counts_agree() -> None:
     wanted = {0: np.array([0, 3]), 1: np.array([3, 0])}
     assert refine_types([1, 1, 0], vectors, wanted) == [1, 0, 1]
     assert refine_types([0, 0], vectors[:2], {}) == [0, 0]
+
+
+def test_caches_have_the_kernels_geometry(state: Any) -> None:
+    recording, name, mm = state
+    record = mm.view("cache")
+    for said in recording.snapshots[name].truth["slab"]:
+        mine = record[mm.cache_names.index(said["name"])]
+        for field in ("size", "object_size", "offset", "min_partial", "cpu_partial"):
+            assert mine[field] == said[field], (said["name"], field)
+        assert mine["oo_order"] << 16 | mine["oo_objects"] == said["oo"], said["name"]

@@ -290,3 +290,12 @@ def test_checksums_see_every_byte(k: Machine) -> None:
     k.write(address, b"\1")
     assert k.checksum() != after
     assert np.any(k.mm.view("ram"))
+
+
+def test_boot_caches_are_those_of_the_recorded_kernel(k: Machine, recording: Any) -> None:
+    mine = {cache.name: cache for cache in k.caches}
+    for said in recording.snapshots["end"].truth["slab"]:
+        cache = mine[said["name"]]
+        for field in ("size", "object_size", "offset", "min_partial", "cpu_partial"):
+            assert getattr(cache, field) == said[field], (said["name"], field)
+        assert cache.oo_order << 16 | cache.oo_objects == said["oo"], said["name"]

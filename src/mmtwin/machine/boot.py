@@ -41,6 +41,7 @@ from mmtwin.versions.profiles import Profile
 MOST_CPUS, MOST_NODES = 512, 64
 # khugepaged, and what it does to min_free_kbytes, is off on machines with less (mm/huge_memory.c).
 LEAST_FOR_HUGE_PAGES = 512 * MIB
+DEBUG_FLAGS = SLUB_DEFS["SLAB_DEBUG_FLAGS"]
 GOLDEN = 0x9E3779B97F4A7C15
 MASK64 = (1 << 64) - 1
 
@@ -178,9 +179,12 @@ def create_boot_caches(mm: MM, profile: Profile) -> None:
             number = kmem_cache_create(
                 mm, cache.name, cache.object_size, cache.align, flags,
                 usersize=cache.usersize, ctor=1 if cache.ctor else 0,
-                sheaf_capacity=cache.sheaf_capacity,
+                sheaf_capacity=cache.sheaf_capacity, freeptr_offset=cache.freeptr_offset,
             )
-            mm.view("cache")[number]["refcount"] += len(cache.aliases)
+            record = mm.view("cache")[number]
+            record["refcount"] += len(cache.aliases)
+            if cache.freeptr_offset is not None and not record["flags"] & DEBUG_FLAGS:
+                record["offset"] = cache.freeptr_offset
             if cache.aliases:
                 mm.cache_aliases.setdefault(number, []).extend(cache.aliases)
     finally:

@@ -11,7 +11,12 @@ FOLDER = "data/caches"
 
 @dataclass(frozen=True)
 class BootCache:
-    """One cache: sizes in bytes, `flags` names of SLAB_*, `aliases` names that share it."""
+    """One cache: sizes in bytes, `flags` names of SLAB_*, `aliases` names that share it.
+
+    `sheaf_capacity` as its creator asks for it, 0 if not at all. `freeptr_offset`: where the free
+    pointer stands if that does not follow from the sizes: asked for, or the cache was first made
+    for smaller objects that share it.
+    """
 
     name: str
     object_size: int
@@ -20,6 +25,7 @@ class BootCache:
     flags: tuple[str, ...]
     ctor: str
     sheaf_capacity: int
+    freeptr_offset: int | None
     aliases: tuple[str, ...]
 
 
@@ -50,11 +56,12 @@ def boot_caches(profile: Profile) -> list[BootCache]:
     for line in path.read_text().splitlines():
         if line.startswith("#"):
             continue
-        name, size, align, usersize, flags, ctor, capacity, aliases = line.split("\t")
+        name, size, align, usersize, flags, ctor, capacity, freeptr, aliases = line.split("\t")
         caches.append(BootCache(
             name, int(size), int(align), int(usersize),
             () if flags == "-" else tuple(f"SLAB_{flag}" for flag in flags.split("|")),
             "" if ctor == "-" else ctor, int(capacity),
+            None if freeptr == "-" else int(freeptr),
             () if aliases == "-" else tuple(aliases.split(",")),
         ))
     return caches

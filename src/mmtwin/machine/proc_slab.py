@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from mmtwin.machine.boot_caches import BootCache, boot_caches
 from mmtwin.machine.proc_pages import KPF_COMPOUND_TAIL, KPF_SLAB, Flags, has_flag
 from mmtwin.machine.texts import SlabText, sizes
 from mmtwin.versions.profiles import Profile
 from mmtwin.versions.slab_flags import slab_flag_bits
 
 WORD = 8
+BOOT_CACHES = ("kmem_cache", "kmem_cache_node")  # never shared: refcount is -1
 # attribute of /sys/kernel/slab -> flag
 ATTRIBUTE_FLAGS = {
     "hwcache_align": "SLAB_HWCACHE_ALIGN", "reclaim_account": "SLAB_RECLAIM_ACCOUNT",
@@ -51,17 +53,6 @@ def slab_heads(flags: Flags) -> list[tuple[int, int]]:
     return [(int(a), int(b - a)) for a, b in zip(heads, after, strict=True)]
 
 
-def free_pointer_offset(attributes: Mapping[str, str], object_size: int) -> int:
-    """Where the free pointer stands: in the middle of an object, or behind it if the object must
-    stay as it is (calculate_sizes(); 3202fa62fb43, 5.7).
-    """
-    aligned = -(-object_size // WORD) * WORD
-    kept = ("destroy_by_rcu", "poison", "red_zone")
-    if attributes.get("ctor", "").strip() or any(number(attributes, name) for name in kept):
-        return aligned
-    return object_size // 2 // WORD * WORD
-
-
 def number(attributes: Mapping[str, str], name: str, otherwise: int = 0) -> int:
     """A numeric attribute, or `otherwise` where the kernel has none."""
     try:
@@ -71,33 +62,39 @@ def number(attributes: Mapping[str, str], name: str, otherwise: int = 0) -> int:
 
 
 def cache_entry(
-    profile: Profile, line: SlabText, attributes: Mapping[str, str], draw: random.Random
+    profile: Profile,
+    line: SlabText,
+    attributes: Mapping[str, str],
+    draw: random.Random,
+    known: BootCache | None,
 ) -> dict[str, Any]:
-    """One cache in a truth's form, without slabs."""
+    """One cache in a truth's form, without slabs and without what follows from the rest.
+
+    `known`: the cache of that name in Debian's kernel, for what /sys/kernel/slab does not say.
+    """
     bits = slab_flag_bits(profile.version, profile.config)
     object_size = number(attributes, "object_size", line.size)
     order = (line.pages - 1).bit_length()
-    flags = sum(
-        bits.get(flag, 0) for name, flag in ATTRIBUTE_FLAGS.items() if number(attributes, name)
-    )
+    names = {flag for name, flag in ATTRIBUTE_FLAGS.items() if number(attributes, name)}
+    flags = sum(bits.get(flag, 0) for flag in names.union(known.flags if known else ()))
     shuffled: list[int] = []
     if profile.on("SLAB_FREELIST_RANDOM"):
         shuffled = [index * line.size for index in range(line.objects_per_slab)]
         draw.shuffle(shuffled)
     hardened = profile.on("SLAB_FREELIST_HARDENED")
-    offset = free_pointer_offset(attributes, object_size)
-    padded = number(attributes, "red_zone") != 0
+    zoned = bits["SLAB_RED_ZONE"]
     return {
         "name": line.name, "size": line.size, "object_size": object_size,
-        "offset": min(offset, line.size - WORD),
         "random": draw.getrandbits(64) if hardened else None,
         "oo": order << 16 | line.objects_per_slab,
         "min_partial": number(attributes, "min_partial", 5),
         "cpu_partial": number(attributes, "cpu_partial"),
-        "red_left_pad": number(attributes, "align", WORD) if padded else 0,
+        "red_left_pad": number(attributes, "align", WORD) if flags & zoned else 0,
         "flags": flags, "ctor": 1 if attributes.get("ctor", "").strip() else 0,
-        "refcount": 1 + number(attributes, "aliases"), "random_seq": shuffled,
-        "sheaf_capacity": number(attributes, "sheaf_capacity"),
+        "refcount": -1 if line.name in BOOT_CACHES else 1 + number(attributes, "aliases"),
+        "random_seq": shuffled,
+        "sheaf_capacity": known.sheaf_capacity if known and known.sheaf_capacity else None,
+        "freeptr_offset": known.freeptr_offset if known else None,
         "slabs": [], "cpu": [], "node_partial": [],
     }
 
@@ -177,10 +174,12 @@ def slab_truth(
     `heads`: (first pfn, pages) of the slabs, else those that `flags` (kpageflags) shows.
     """
     draw = random.Random(seed)
+    debian = {cache.name: cache for cache in boot_caches(profile)}
     owners = deal_slabs(lines, slab_heads(flags) if heads is None else heads, hints)
     caches = []
     for line in lines:
-        entry = cache_entry(profile, line, attributes.get(line.name, {}), draw)
+        mine = attributes.get(line.name, {})
+        entry = cache_entry(profile, line, mine, draw, debian.get(line.name))
         fill_slabs(
             entry, line, owners[line.name], page_offset, profile.limits.page_shift, hints.live
         )

@@ -105,9 +105,10 @@ def layout_of_recording(
 
 
 def own_attributes(recording: Any) -> dict[str, dict[str, str]]:
-    """/sys/kernel/slab without its aliases."""
+    """/sys/kernel/slab by name: a cache that others share has a folder that its name links to."""
     caches: dict[str, dict[str, str]] = recording.sys_kernel_slab
-    return {name: values for name, values in caches.items() if "@link" not in values}
+    found = {name: caches.get(values.get("@link", name), {}) for name, values in caches.items()}
+    return {name: values for name, values in found.items() if "@link" not in values}
 
 
 def machine_at_truth(

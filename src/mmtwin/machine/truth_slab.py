@@ -67,9 +67,9 @@ def cache_fields(
     size = truth["size"]
     order = max(0, (-(-size // page_size) - 1).bit_length())
     fields = {
-        **{name: truth[name] for name in ("size", "object_size", "offset")},
+        **{name: truth[name] for name in ("size", "object_size")},
         **{name: truth.get(name) or 0 for name in (
-            "min_partial", "cpu_partial", "red_left_pad", "random", "sheaf_capacity",
+            "min_partial", "cpu_partial", "red_left_pad", "random",
         )},
         "oo_order": truth["oo"] >> 16,
         "oo_objects": truth["oo"] & 0xFFFF,
@@ -81,6 +81,10 @@ def cache_fields(
         "ctor": 1 if truth.get("ctor") else 0,
         "address": truth.get("addr") or 0,
     }
+    # what a truth leaves out follows from the rest as the kernel computes it
+    for name in ("offset", "sheaf_capacity"):
+        if truth.get(name) is not None:
+            fields[name] = truth[name]
     for name in ("align", "usersize"):
         if attributes and name in attributes:
             fields[name] = sizes(attributes, name)
@@ -243,7 +247,12 @@ def add_caches(
     table = mm.view("kmalloc_cache")
     for truth in reversed(caches):
         fields = cache_fields(mm, profile, truth, attributes.get(truth["name"]))
-        number = adopt_cache(mm, truth["name"], truth.get("random_seq") or (), **fields)
+        number = adopt_cache(
+            mm, truth["name"], truth.get("random_seq") or (), truth.get("freeptr_offset"), **fields
+        )
+        record = mm.view("cache")[number]
+        if truth.get("freeptr_offset") and not record["flags"] & SLUB_DEFS["SLAB_DEBUG_FLAGS"]:
+            record["offset"] = truth["freeptr_offset"]
         add_node(mm, number, truth)
         for slab in truth["slabs"]:
             add_slab(mm, number, slab)
@@ -255,6 +264,8 @@ def add_caches(
             set_pobjects(mm, truth)
         place = kmalloc_place(truth["name"])
         if place:
+            if "SLAB_KMALLOC" in slab_flag_bits(profile.version, profile.config):
+                mm.view("cache")["flags"][number] |= SLUB_DEFS["SLAB_KMALLOC"]
             table[place[0] * KMALLOC_INDEXES + place[1]] = number
     fill_kmalloc_table(mm)
 
