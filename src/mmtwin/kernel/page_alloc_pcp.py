@@ -110,7 +110,7 @@ def free_pcp_page(mm, number, pcp, pfn):
 
 
 def drain_round_robin(mm, number, pcp, count):
-    """The lists in turn, from each one page more for every list visited, oldest first."""
+    """A page from each list in turn, oldest first; an empty list leaves its turn to the next."""
     pindex = 0
     pages = 0
     while count:
