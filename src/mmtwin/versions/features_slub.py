@@ -88,6 +88,8 @@ SLUB = (
     Feature("kmalloc_dma_align", "what kmalloc aligns to at run time, if more (bytes)", 8),
     Feature("kmalloc_cgroup", "accounted kmalloc objects have caches; kmalloc-* merge no more", 0,
             Change("5.14", MEMCG_KMEM, "494c1dfe855e")),
+    Feature("kmalloc_cgroup_last", "... which are created after those for DMA", 0,
+            Change("6.6", 1, "3c6152940584")),
     Feature("kmalloc_random", "more sets of kmalloc caches, chosen by call site", 0,
             Change("6.6", 15, "3c6152940584"), config="CONFIG_RANDOM_KMALLOC_CACHES"),
     Feature("kmalloc_buckets", "sets of kmalloc caches of their own (kmem_buckets_create())", 0,
