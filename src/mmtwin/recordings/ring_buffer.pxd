@@ -18,6 +18,7 @@ cdef class PageDecoder:
     cdef readonly object layout
     cdef object carry
     cdef dict _arrays
+    cdef list moves
     cdef readonly list losses
     cdef readonly u64 nr_payloads
     cdef readonly u64 failed_at

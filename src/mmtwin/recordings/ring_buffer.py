@@ -64,26 +64,19 @@ class PageDecoder:
         self._lay_out()
 
     def _lay_out(self):
-        """Compiles the formats into tables by event id."""
-        moves = []
+        """Tables by event id; the kernel gives what is never touched no memory."""
         arrays = {
             "seen": np.zeros(IDS, np.uint8),
             "carried": np.zeros(IDS, np.uint8),
-            "needs": np.full(IDS, 8, np.uint32),
+            "needs": np.zeros(IDS, np.uint32),
             "first_move": np.zeros(IDS, np.uint32),
             "nr_moves": np.zeros(IDS, np.uint32),
             "count": np.zeros(IDS, np.uint64),
             "template": np.zeros(IDS * RECORD_SIZE, np.uint8),
             "payload": np.zeros(3, np.uint64),
         }
-        for number, layout in self.formats.items():
-            program = program_of(layout)
-            arrays["first_move"][number] = len(moves)
-            arrays["nr_moves"][number] = len(program)
-            arrays["needs"][number] = layout.end
-            moves += program
-        arrays["move"] = np.array(moves or [(0,) * 6], np.uint32).ravel()
         self._arrays = arrays
+        self.moves = []
         self.seen = as_u8(arrays["seen"].ctypes.data, IDS)
         self.carried = as_u8(arrays["carried"].ctypes.data, IDS)
         self.needs = as_u32(arrays["needs"].ctypes.data, IDS)
@@ -91,8 +84,17 @@ class PageDecoder:
         self.nr_moves = as_u32(arrays["nr_moves"].ctypes.data, IDS)
         self.count = as_u64(arrays["count"].ctypes.data, IDS)
         self.template = as_u8(arrays["template"].ctypes.data, IDS * RECORD_SIZE)
-        self.move = as_u32(arrays["move"].ctypes.data, len(arrays["move"]))
         self.payload = as_u64(arrays["payload"].ctypes.data, 3)
+
+    def _compile(self, number, layout):
+        """The moves of an event's fields, behind those of the events met before."""
+        program = program_of(layout)
+        self._arrays["first_move"][number] = len(self.moves)
+        self._arrays["nr_moves"][number] = len(program)
+        self._arrays["needs"][number] = layout.end
+        self.moves += program
+        self._arrays["move"] = np.array(self.moves or [(0,) * 6], np.uint32).ravel()
+        self.move = as_u32(self._arrays["move"].ctypes.data, len(self._arrays["move"]))
 
     def counts(self):
         """{event name: events decoded}."""
@@ -128,6 +130,10 @@ class PageDecoder:
             name = self.event_name(number)
             record["cache"] = self.names.number(name.encode())
             self._arrays["carried"][number] = self.carry(name)
+        if layout:
+            self._compile(number, layout)
+        else:
+            self._arrays["needs"][number] = 8
         start = number * RECORD_SIZE
         self._arrays["template"][start : start + RECORD_SIZE] = record.view(np.uint8)
         if kind == CONSTANTS["KIND_MARKER"]:
