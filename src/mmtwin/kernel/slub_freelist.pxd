@@ -1,6 +1,6 @@
 # Free pointers, the shuffled order of a new slab, and the bytes of objects.
 cimport cython
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from mmtwin.kernel.slub_defs cimport SLAB_POISON, SLAB_RED_ZONE, SLAB_TYPESAFE_BY_RCU
 from mmtwin.kernel.constants cimport __GFP_ZERO
@@ -37,6 +37,9 @@ cdef inline u64 shifted_left(u64 value, s32 bits) noexcept nogil:
 
 cdef inline void fill_bytes(MM mm, virt_t address, s32 byte, u64 size) noexcept nogil:
     memset(<char *> mm.ram + (address - mm.page_offset), byte, size)
+
+cdef inline void copy_bytes(MM mm, virt_t to, virt_t address, u64 size) noexcept nogil:
+    memcpy(<char *> mm.ram + (to - mm.page_offset), <char *> mm.ram + (address - mm.page_offset), size)
 
 @cython.locals(state=u64)
 cpdef u64 draw(MM mm) noexcept nogil

@@ -67,6 +67,15 @@ if not cython.compiled:
         start = (address - mm.page_offset) & MASK64
         ctypes.memset(ctypes.addressof(mm.ram) + start, byte, size)
 
+    def copy_bytes(mm, to, address, size):
+        """memcpy() within simulated RAM."""
+        base = ctypes.addressof(mm.ram)
+        ctypes.memmove(
+            base + ((to - mm.page_offset) & MASK64),
+            base + ((address - mm.page_offset) & MASK64),
+            size,
+        )
+
 
 def draw(mm):
     """The twin's next random 64-bit number (xorshift), where the kernel would draw its own."""
