@@ -9,6 +9,7 @@ import keyword
 import re
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 FUNCTION_LINES = 70
@@ -35,6 +36,12 @@ def package(root: Path) -> Path:
 def sources(root: Path, *suffixes: str) -> list[Path]:
     """The package's files with these suffixes."""
     return sorted(path for path in package(root).rglob("*") if path.suffix in suffixes)
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """A .py file, parsed."""
+    return ast.parse(path.read_text())
 
 
 def place(root: Path, path: Path, line: int) -> str:
@@ -82,7 +89,7 @@ def imports_of(path: Path) -> Iterator[tuple[int, str]]:
 def looked_up(path: Path) -> Iterator[tuple[int, str]]:
     """(line, module) of every string that is a module's name: what import_module() may take."""
     if path.suffix == ".py":
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Constant) and MODULE.fullmatch(str(node.value)):
                 yield node.lineno, str(node.value)
 
@@ -124,7 +131,7 @@ def sizes(root: Path) -> Iterator[str]:
                 yield f"{place(root, path, number)}: {len(line)} columns"
         if path.suffix != ".py":
             continue
-        for node in functions(ast.parse("\n".join(lines))):
+        for node in functions(tree_of(path)):
             body = node.body[1:] if ast.get_docstring(node) and node.body[1:] else node.body
             length = (node.end_lineno or 0) - body[0].lineno + 1
             if length > FUNCTION_LINES:
@@ -137,7 +144,7 @@ def docstrings(root: Path) -> Iterator[str]:
     A `cdef` function is not public: only compiled code sees it.
     """
     for path in sources(root, ".py"):
-        tree = ast.parse(path.read_text())
+        tree = tree_of(path)
         if tree.body and not ast.get_docstring(tree):
             yield f"{place(root, path, 1)}: module without docstring"
         pxd = path.with_suffix(".pxd")
@@ -163,11 +170,15 @@ def _undocumented(
             yield from _undocumented(root, path, node, hidden)
 
 
-def code_words(path: Path) -> Iterator[str]:
+@cache
+def code_words(path: Path) -> frozenset[str]:
     """Names that code uses: not where defined or imported; strings if they are one name."""
     if path.suffix == ".pxd":
-        yield from _inline_words(path.read_text())
-        return
+        return frozenset(_inline_words(path.read_text()))
+    return frozenset(_python_words(path))
+
+
+def _python_words(path: Path) -> Iterator[str]:
     last, importing = "", False
     for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
         if token.type == tokenize.NEWLINE:
@@ -217,7 +228,7 @@ def dead_code(root: Path) -> Iterator[str]:
     for path in sorted(root.glob("*.md")) + sorted((root / "docs").glob("*.md")):
         outside.update(WORD.findall(path.read_text()))
     for path in sources(root, ".py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree_of(path)):
             if not isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                 continue
             name = node.name
@@ -262,7 +273,7 @@ def forms_in_step(root: Path) -> Iterator[str]:
             ):
                 yield f"{place(root, pxd, 1)}: no .py beside it"
             continue
-        tree = ast.parse(path.read_text())
+        tree = tree_of(path)
         defined = {node.name: [a.arg for a in node.args.args] for node in functions(tree)}
         assigned = {
             target.id
@@ -316,7 +327,7 @@ def features_have_rows(root: Path) -> Iterator[str]:
 
 
 def _first_arguments(path: Path, function: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == function and node.args:
             yield getattr(node.args[0], "value", "")
 
@@ -325,7 +336,7 @@ def no_version_numbers(root: Path) -> Iterator[str]:
     """The kernel floor asks for features: nothing in it is named after a version or release."""
     banned = re.compile(r"version|release|(?:\b|_)v?[4567]_\d+\b")
     for path in sorted((package(root) / "kernel").rglob("*.py")):
-        for word in code_words(path):
+        for word in sorted(code_words(path)):
             if banned.search(word) and not word.startswith("__"):
                 yield f"{place(root, path, 1)}: {word}"
 

@@ -7,6 +7,7 @@ import house
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.xdist_group("house")  # one worker: files are parsed once
 Rule = Callable[[Path], Iterator[str]]
 # Rules that the floors under construction do not keep yet.
 PENDING = {"dead_code", "sizes", "docstrings", "forms_in_step", "features_have_rows"}
