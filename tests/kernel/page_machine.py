@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from mmtwin.kernel.constants import ZONE_DMA, ZONE_DMA32, ZONE_NORMAL
+from mmtwin.kernel.constants import ZONE_DMA32, ZONE_NORMAL
 from mmtwin.kernel.layout import Layout
 from mmtwin.kernel.lists import list_entries
 from mmtwin.kernel.mm import MM
@@ -87,7 +87,7 @@ def machine(
 
 
 def fill(mm: MM, start: int, pages: int, order: int, migratetype: int = UNMOVABLE) -> None:
-    """Frees pages as blocks of one order, lowest first on the list; their pageblocks take the type."""
+    """Frees pages as blocks of one order, lowest first; their pageblocks take the type."""
     for pfn in range(start, start + pages, 1 << order):
         for block in range(pfn, pfn + (1 << order), 1 << min(order, mm.pageblock_order)):
             set_pageblock_migratetype(mm, block, migratetype)

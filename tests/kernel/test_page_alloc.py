@@ -26,12 +26,12 @@ from mmtwin.kernel.constants import (
     __GFP_THISNODE,
     COMPLAINT_PAGE_ALLOC,
     MIGRATE_MOVABLE,
-    PG_pfmemalloc,
     ZONE_DMA32,
     ZSTAT_NUMA_FOREIGN,
     ZSTAT_NUMA_HIT,
     ZSTAT_NUMA_LOCAL,
     ZSTAT_NUMA_MISS,
+    PG_pfmemalloc,
 )
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.mmzone import first_zone, gfp_zone, migratetype_is_mergeable

@@ -77,7 +77,9 @@ def half_used(version: str, used: int, use: int, gfp: int) -> MM:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize(("used", "use", "claimed"), [(5, USE_USER, 0), (5, 10, 1), (4, USE_USER, 1)])
+@pytest.mark.parametrize(
+    ("used", "use", "claimed"), [(5, USE_USER, 0), (5, 10, 1), (4, USE_USER, 1)]
+)
 def test_a_pageblock_is_claimed_if_half_is_free_or_alike(
     version: str, used: int, use: int, claimed: int
 ) -> None:

@@ -86,7 +86,9 @@ def test_damage_is_seen() -> None:
         assert validate(mm), field
     mm = machine(pages=32)
     fill(mm, 0, 32, 3)
-    assert validate(mm) == [f"blocks {p} and {p + 8} of order 3 are free but not merged" for p in (0, 16)]
+    assert validate(mm) == [
+        f"blocks {p} and {p + 8} of order 3 are free but not merged" for p in (0, 16)
+    ]
     mm.view("zone")[NORMAL]["nr_free"][3] += 1
     mm.view("zone")[NORMAL]["nr_free_pages"] -= 1
     pcp_of(mm)["count"] = 2

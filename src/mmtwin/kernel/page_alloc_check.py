@@ -17,8 +17,14 @@ class _Census:
 
     def __init__(self, mm):
         self.mm = mm
-        self.page = mm.view("page")
-        self.owner = np.zeros(mm.max_pfn, dtype=np.uint8)
+        self.page = mm.view("page")[: mm.next_head]
+        names = ("next", "prev", "flags", "order", "zone", "migratetype", "users")
+        self.next, self.prev, self.flags, self.order, self.zone, self.type, self.users = (
+            self.page[name].tolist() for name in names
+        )
+        self.owner = bytearray(mm.max_pfn)
+        self.pageblock = mm.view("pageblock").tolist()
+        self.hygiene = mm.view("has")[0].freelist_hygiene
         self.problems = []
         self.blocks = {}
 
@@ -27,37 +33,35 @@ class _Census:
 
     def walk(self, head, where):
         """The entries of a list, first to last; stops at a broken link."""
-        previous, entry, entries = head, int(self.page["next"][head]), []
+        previous, entry, entries = head, self.next[head], []
         while entry != head:
-            if not 0 <= entry < self.mm.max_pfn or self.page["prev"][entry] != previous:
+            if not 0 <= entry < self.mm.max_pfn or self.prev[entry] != previous:
                 self.complain(f"{where}: broken link {previous} -> {entry}")
                 return entries
             if len(entries) > self.mm.max_pfn:
                 self.complain(f"{where}: endless")
                 return entries
             entries.append(entry)
-            previous, entry = entry, int(self.page["next"][entry])
-        if self.page["prev"][head] != previous:
+            previous, entry = entry, self.next[entry]
+        if self.prev[head] != previous:
             self.complain(f"{where}: the head's prev is not the last entry")
         return entries
 
     def block(self, pfn, order, flag, zone, where):
         """Checks a block's first record, its place, and that it is on no other list."""
-        page = self.page[pfn]
-        flags = int(page["flags"])
-        if flags & (PG_buddy | PG_pcp) != flag:
-            self.complain(f"{where}: page {pfn} has flags {flags:#x}")
-        if page["order"] != order:
-            self.complain(f"{where}: page {pfn} has order {page['order']}")
-        if page["zone"] != zone:
-            self.complain(f"{where}: page {pfn} is of zone {page['zone']}")
+        end = pfn + (1 << order)
+        if self.flags[pfn] & (PG_buddy | PG_pcp) != flag:
+            self.complain(f"{where}: page {pfn} has flags {self.flags[pfn]:#x}")
+        if self.order[pfn] != order:
+            self.complain(f"{where}: page {pfn} has order {self.order[pfn]}")
+        if self.zone[pfn] != zone:
+            self.complain(f"{where}: page {pfn} is of zone {self.zone[pfn]}")
         if pfn & ((1 << order) - 1):
             self.complain(f"{where}: page {pfn} is not aligned")
-        pages = self.owner[pfn : pfn + (1 << order)]
-        if pages.any():
+        if any(self.owner[pfn:end]):
             self.complain(f"{where}: page {pfn} is on two lists")
-        pages[:] = 1
-        if (self.page["users"][pfn : pfn + (1 << order)] != USE_FREE).any():
+        self.owner[pfn:end] = b"\1" * (1 << order)
+        if any(use != USE_FREE for use in self.users[pfn:end]):
             self.complain(f"{where}: block {pfn} has pages in use")
         self.blocks[pfn] = order
 
@@ -78,21 +82,23 @@ def validate(mm):
 def _check_zone(mm, number, census):
     zone = mm.view("zone")[number]
     total = {}
+    head = int(zone["free_list"]) - 1
+    nr_free = zone["nr_free"].tolist()
     for order in range(mm.nr_orders):
         blocks = 0
         for migratetype in range(mm.nr_migratetypes):
+            head += 1
+            if census.next[head] == census.prev[head] == head:
+                continue
             where = f"zone {number} order {order} type {migratetype}"
-            head = int(zone["free_list"]) + order * mm.nr_migratetypes + migratetype
             entries = census.walk(head, where)
             for pfn in entries:
                 census.block(pfn, order, PG_buddy, number, where)
                 _check_type(mm, pfn, migratetype, census, where)
             blocks += len(entries)
             total[migratetype] = total.get(migratetype, 0) + (len(entries) << order)
-        if blocks != zone["nr_free"][order]:
-            census.complain(
-                f"zone {number}: nr_free[{order}] {zone['nr_free'][order]}, not {blocks}"
-            )
+        if blocks != nr_free[order]:
+            census.complain(f"zone {number}: nr_free[{order}] {nr_free[order]}, not {blocks}")
     expected = {
         "nr_free_pages": sum(n for t, n in total.items() if t != mm.migrate_isolate),
         "nr_free_cma": total.get(mm.migrate_cma, 0),
@@ -106,10 +112,10 @@ def _check_zone(mm, number, census):
 
 
 def _check_type(mm, pfn, migratetype, census, where):
-    if census.page["migratetype"][pfn] != migratetype:
-        census.complain(f"{where}: page {pfn} says type {census.page['migratetype'][pfn]}")
-    block_type = mm.view("pageblock")[pfn >> mm.pageblock_order]
-    if mm.view("has")[0].freelist_hygiene and block_type != migratetype:
+    if census.type[pfn] != migratetype:
+        census.complain(f"{where}: page {pfn} says type {census.type[pfn]}")
+    block_type = census.pageblock[pfn >> mm.pageblock_order]
+    if census.hygiene and block_type != migratetype:
         census.complain(f"{where}: the pageblock of {pfn} is of type {block_type}")
 
 
@@ -126,26 +132,25 @@ def _check_pcp(mm, index, pcp, census):
 
 
 def _check_pages(mm, census):
-    page = census.page
-    heads = ((page["flags"][: mm.max_pfn] & (PG_buddy | PG_pcp)) != 0).nonzero()[0]
-    for pfn in heads:
-        if int(pfn) not in census.blocks:
+    page = census.page[: mm.max_pfn]
+    for pfn in ((page["flags"] & (PG_buddy | PG_pcp)) != 0).nonzero()[0].tolist():
+        if pfn not in census.blocks:
             census.complain(f"page {pfn} says it is free but is on no list")
-    lost = ((page["users"][: mm.max_pfn] == USE_FREE) & (census.owner == 0)).nonzero()[0]
-    for pfn in lost:
+    owner = np.frombuffer(census.owner, dtype=np.uint8)
+    for pfn in ((page["users"] == USE_FREE) & (owner == 0)).nonzero()[0].tolist():
         census.complain(f"page {pfn} is free but in no block")
     for pfn, order in census.blocks.items():
-        if page["flags"][pfn] & PG_buddy and order < mm.nr_orders - 1:
+        if census.flags[pfn] & PG_buddy and order < mm.nr_orders - 1:
             _check_merged(mm, pfn, order, census)
 
 
 def _check_merged(mm, pfn, order, census):
-    page, buddy = census.page, pfn ^ (1 << order)
-    if buddy < pfn or buddy not in census.blocks or not page["flags"][buddy] & PG_buddy:
+    buddy = pfn ^ (1 << order)
+    if buddy < pfn or census.blocks.get(buddy) != order or not census.flags[buddy] & PG_buddy:
         return
-    if page["order"][buddy] != order or page["zone"][buddy] != page["zone"][pfn]:
+    if census.zone[buddy] != census.zone[pfn]:
         return
-    types = [int(mm.view("pageblock")[p >> mm.pageblock_order]) for p in (pfn, buddy)]
+    types = [census.pageblock[p >> mm.pageblock_order] for p in (pfn, buddy)]
     if order >= mm.pageblock_order and types[0] != types[1] and max(types) >= MIGRATE_PCPTYPES:
         return
     census.complain(f"blocks {pfn} and {buddy} of order {order} are free but not merged")
