@@ -66,6 +66,7 @@ cdef class MM:
     cdef public s64 rcu_slab_last
     cdef public s64 rcu_sheaf_first     # sheaves of kfree_rcu() that wait for one, by sheaf.next
     cdef public s64 rcu_sheaf_last
+    cdef public s32 sheaves_unbacked    # replay: sheaves take no memory, their kmalloc is among the demands
     cdef public u64 random_kmalloc_seed
     cdef public s32 last_alloc_from     # who served the last alloc_pages(): ALLOC_FROM_*
     cdef public s32 rmqueue_mode        # what __rmqueue() tries first while the zone lock is held

@@ -83,6 +83,7 @@ class MM:
         self.rcu_slab_last = -1
         self.rcu_sheaf_first = -1
         self.rcu_sheaf_last = -1
+        self.sheaves_unbacked = 0
         self.random_kmalloc_seed = 0
         self.last_alloc_from = 0
         self.rmqueue_mode = 0
