@@ -12,7 +12,7 @@ from mmtwin.kernel.slub_state import cpu_partial, cpu_slab, node_partial, read_f
 from mmtwin.machine.from_truth import build_from_truth
 from mmtwin.machine.recorded import machine_at_truth, profile_of, twin_gfp_of, zones_at
 from mmtwin.machine.truth_pages import free_lists, known_pageblocks, pcp_lists
-from mmtwin.machine.truth_slab import kmalloc_place, slab_order
+from mmtwin.machine.truth_slab import slab_order
 from mmtwin.machine.zones import zone_number
 from mmtwin.versions.profiles import profile
 
@@ -137,15 +137,14 @@ def test_pageblocks_of_kernels_with_eight_bits_a_block() -> None:
     assert 33 not in known
 
 
-def test_kmalloc_caches_are_known_by_name() -> None:
-    assert kmalloc_place("kmalloc-64") == (0, 6)
-    assert kmalloc_place("kmalloc-96") == (0, 1)
-    assert kmalloc_place("kmalloc-8k") == (0, 13)
-    assert kmalloc_place("kmalloc-rcl-192") == (16, 2)
-    assert kmalloc_place("dma-kmalloc-1k") == (17, 10)
-    assert kmalloc_place("kmalloc-rnd-03-32") == (3, 5)
-    assert kmalloc_place("kmalloc-rcl") is None
-    assert kmalloc_place("filp") is None
+def test_kmalloc_caches_are_found_by_name(state: Any) -> None:
+    _, _, mm, _ = state
+    table = mm.view("kmalloc_cache").reshape(-1, 32)
+    for name, kind, index in (
+        ("kmalloc-64", 0, 6), ("kmalloc-96", 0, 1), ("kmalloc-8k", 0, 13),
+        ("kmalloc-rcl-192", 16, 2), ("dma-kmalloc-1k", 17, 10), ("kmalloc-cg-8", 18, 3),
+    ):
+        assert mm.cache_names[table[kind, index]] == name
 
 
 def test_a_slab_may_be_smaller_than_preferred() -> None:

@@ -28,10 +28,10 @@ from mmtwin.kernel.mmzone_init import (
     set_recommended_min_free_kbytes,
     setup_per_cpu_pageset,
 )
-from mmtwin.kernel.slab_common import kmem_cache_init
-from mmtwin.kernel.slub_cache import kmem_cache_create
+from mmtwin.kernel.slab_kmalloc import kmem_cache_init
+from mmtwin.kernel.slub_cache import draw_random_seq, kmem_cache_create, lay_out
 from mmtwin.kernel.slub_defs import DEFS as SLUB_DEFS
-from mmtwin.machine.boot_caches import boot_caches
+from mmtwin.machine.boot_caches import BootCache, boot_caches
 from mmtwin.machine.chains import link_list
 from mmtwin.machine.layouts import layout_of
 from mmtwin.machine.memory_map import MIB, MemoryMap, Range, free_ranges, make_map, parse_memory
@@ -162,6 +162,21 @@ def free_to_zone(mm: MM, number: int, blocks: dict[int, list[int]], migratetype:
             zone["nr_free_cma"] += count
 
 
+def resize(mm: MM, number: int, cache: BootCache) -> None:
+    """Gives a cache that has no slab yet the size that the kernel's structure has.
+
+    Those of SLUB itself: struct kmem_cache and kmem_cache_node differ between releases.
+    """
+    record = mm.view("cache")[number]
+    if int(record["object_size"]) == cache.object_size:
+        return
+    refcount, capacity = int(record["refcount"]), int(record["sheaf_capacity"])
+    lay_out(mm, number, cache.object_size, cache.align, int(record["flags"]))
+    record["refcount"], record["sheaf_capacity"] = refcount, capacity
+    if mm.view("has")[0].freelist_random:
+        draw_random_seq(mm, number)
+
+
 def create_boot_caches(mm: MM, profile: Profile) -> None:
     """The caches of Debian's kernel that kmem_cache_init() did not make, in the order of boot.
 
@@ -170,10 +185,11 @@ def create_boot_caches(mm: MM, profile: Profile) -> None:
     """
     has = mm.view("has")[0]
     merges, has.slab_merge = has.slab_merge, 0
-    there = set(mm.cache_names)
+    there = {name: number for number, name in enumerate(mm.cache_names)}
     try:
         for cache in boot_caches(profile):
             if cache.name in there:
+                resize(mm, there[cache.name], cache)
                 continue
             flags = sum(SLUB_DEFS.get(name, 0) for name in cache.flags)
             number = kmem_cache_create(

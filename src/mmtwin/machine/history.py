@@ -1,8 +1,8 @@
-"""What events tell of the time before them: pages and objects in use when tracing began.
+"""What events tell of the time before them: at the trace's begin, or at a snapshot.
 
 A page whose first event is an allocation was free then; one whose first event is a free was in
-use. What no event names is as the first snapshot shows it. The same holds for objects of slabs
-that were there already.
+use. Free pages that are in no free block were on a per-CPU list. What no event names is as
+kpageflags shows it. The same holds for objects of slabs that were there already.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,8 +32,8 @@ GIVES_OBJECT = ("KIND_KFREE", "KIND_KMEM_CACHE_FREE")
 Events = npt.NDArray[Any]
 
 
-class BootHistory:
-    """Goes over events from the first one on and keeps what they tell of the time before.
+class History:
+    """Goes over events from an instant on and keeps what they tell of that instant.
 
     `nr_pages`: pfns are below it; `page_offset`, `page_shift`: of the machine; `kinds`: numbers of
     the kinds of events (`{"KIND_KFREE": 4, ...}`); `names`: caches by the events' `cache`.
@@ -51,10 +51,14 @@ class BootHistory:
         self.seen = 0
         self.first = np.zeros(nr_pages, dtype=np.uint8)
         self.first_event = np.full(nr_pages, NEVER, dtype=np.int64)
+        self.first_kind = np.zeros(nr_pages, dtype=np.uint8)
+        self.first_cpu = np.zeros(nr_pages, dtype=np.uint16)
+        self.first_type = np.zeros(nr_pages, dtype=np.int8)
         self.order = np.zeros(nr_pages, dtype=np.uint8)
         self.cache = np.full(nr_pages, -1, dtype=np.int32)
         self.oldest_cache = np.full(nr_pages, -1, dtype=np.int32)
         self.live: dict[int, bool] = {}
+        self._alloc, self._drain = kinds["KIND_MM_PAGE_ALLOC"], kinds["KIND_MM_PAGE_PCPU_DRAIN"]
         self._takes_page = [kinds[name] for name in TAKES_PAGE]
         self._page = [kinds[name] for name in TAKES_PAGE + GIVES_PAGE]
         self._takes_object = [kinds[name] for name in TAKES_OBJECT]
@@ -75,16 +79,18 @@ class BootHistory:
         sizes = np.left_shift(1, np.minimum(events["order"], 20).astype(np.int64))
         takes = np.isin(events["kind"], self._takes_page)
         pages = np.repeat(pfns - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
-        said = np.repeat(np.where(takes, WAS_FREE, WAS_USED), sizes)
-        orders = np.repeat(events["order"], sizes)
-        numbers = np.repeat(numbers, sizes)
+        said = np.where(takes, WAS_FREE, WAS_USED)
+        source = np.repeat(np.arange(len(events)), sizes)
         inside = pages < self.nr_pages
-        pages, said, orders, numbers = (part[inside] for part in (pages, said, orders, numbers))
+        pages, source = pages[inside], source[inside]
         unique, index = np.unique(pages, return_index=True)
         new = self.first[unique] == UNSEEN
-        self.first[unique[new]] = said[index[new]]
-        self.order[unique[new]] = orders[index[new]]
-        self.first_event[unique[new]] = numbers[index[new]]
+        unique, source = unique[new], source[index[new]]
+        self.first[unique] = said[source]
+        self.first_event[unique] = numbers[source]
+        for mine, field in ((self.order, "order"), (self.first_kind, "kind"),
+                            (self.first_cpu, "cpu"), (self.first_type, "migratetype")):
+            mine[unique] = events[field][source]
 
     def _add_objects(self, events: Events, numbers: npt.NDArray[np.int64]) -> None:
         place = (events["address"] - np.uint64(self.page_offset)) >> np.uint64(self.page_shift)
@@ -99,6 +105,29 @@ class BootHistory:
         takes = np.isin(events["kind"], self._takes_object)
         for address, taken in zip(events["address"].tolist(), takes.tolist(), strict=True):
             self.live.setdefault(address, not taken)
+
+    def pcp_blocks(self, flags: Flags) -> list[tuple[int, int, int, int]]:
+        """(pfn, order, migratetype, CPU) of the blocks on per-CPU lists, those near a head first.
+
+        `flags`: kpageflags of the instant. On such a list was what has no flag, not even as a
+        free block, and yet was allocated or drained before any other event named it. Allocations
+        take a list's head, drains its tail.
+        """
+        count = min(len(flags), self.nr_pages)
+        now = flags[:count]
+        taken = (self.first_kind[:count] == self._alloc) & (self.first[:count] == WAS_FREE)
+        drained = (self.first_kind[:count] == self._drain) & (self.first_event[:count] < NEVER)
+        pages = np.flatnonzero((taken | drained) & (now == 0))
+        orders = self.order[pages].astype(np.int64)
+        heads = pages[pages >> orders << orders == pages].tolist()
+
+        def place(pfn: int) -> tuple[bool, int]:
+            late = bool(self.first_kind[pfn] == self._drain)
+            event = int(self.first_event[pfn])
+            return late, -event if late else event
+
+        return [(pfn, int(self.order[pfn]), int(self.first_type[pfn]), int(self.first_cpu[pfn]))
+                for pfn in sorted(heads, key=place)]
 
     def boot_flags(self, flags: Flags) -> Flags:
         """kpageflags as they were when tracing began, as far as free pages and slabs go.

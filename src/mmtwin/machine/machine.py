@@ -17,7 +17,7 @@ from mmtwin.kernel import page_alloc, slab_common, slub, slub_cache
 from mmtwin.kernel.constants import PG_hole
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.page_alloc_check import validate as validate_pages
-from mmtwin.kernel.slab_common import __kmalloc as kmalloc
+from mmtwin.kernel.slab_common import __kmalloc_node as kmalloc_node
 from mmtwin.kernel.slub_defs import DEFS as SLUB_DEFS
 from mmtwin.machine.boot import boot_mm
 from mmtwin.machine.complaints import Complaint
@@ -145,7 +145,7 @@ class Machine:
         """
         if size < 0:
             raise ValueError(f"kmalloc of {size} bytes")
-        address: int = kmalloc(self.mm, size, self._gfp[gfp])
+        address: int = kmalloc_node(self.mm, size, self._gfp[gfp], -1)
         return address
 
     def kzalloc(self, size: int, gfp: str | int = "GFP_KERNEL") -> int:

@@ -13,11 +13,11 @@ from mmtwin.kernel.layout import Layout
 from mmtwin.kernel.mm import MM
 from mmtwin.machine.from_proc import PcpLists, build_from_proc
 from mmtwin.machine.from_truth import build_from_truth, truth_addresses
-from mmtwin.machine.history import BootHistory
+from mmtwin.machine.history import History
 from mmtwin.machine.layouts import find_page_offset, layout_of
 from mmtwin.machine.page_uses import set_uses
-from mmtwin.machine.proc_pages import guess_pageblocks
-from mmtwin.machine.proc_slab import SlabHints
+from mmtwin.machine.proc_pages import Flags, guess_pageblocks
+from mmtwin.machine.proc_slab import slab_heads
 from mmtwin.machine.texts import (
     ZoneText,
     parse_cmdline,
@@ -26,7 +26,7 @@ from mmtwin.machine.texts import (
     parse_slabinfo,
     parse_zoneinfo,
 )
-from mmtwin.machine.truth_pages import known_pageblocks, set_pageblocks
+from mmtwin.machine.truth_pages import PCP_TYPES, known_pageblocks, set_pageblocks
 from mmtwin.machine.zones import zone_ranges
 from mmtwin.versions.gfp import to_twin_gfp
 from mmtwin.versions.profiles import Profile, debian_config
@@ -146,13 +146,17 @@ def cma_areas(recording: Any) -> list[tuple[int, int]]:
 
 
 def machine_at_proc(
-    recording: Any, name: str, layout: Layout | None = None, profile: Profile | None = None,
-    pcp: PcpLists | None = None, hints: SlabHints | None = None,
+    recording: Any,
+    name: str,
+    layout: Layout | None = None,
+    profile: Profile | None = None,
+    history: History | None = None,
 ) -> MM:
     """The state when `name`'s kpageflags was read, from /proc alone.
 
-    `pcp` and `hints`: what events tell beyond it (see from_proc). Raises ValueError if the
-    snapshot lacks zoneinfo, pagetypeinfo or kpageflags.
+    `history`, if given, has seen the events from `SNAPB NAME/kpageflags` on and fills in what
+    /proc leaves open: which pages lay on per-CPU lists, whose a slab was, which objects were in
+    use. Raises ValueError if the snapshot lacks zoneinfo, pagetypeinfo or kpageflags.
     """
     snapshot = recording.snapshots.get(name)
     needed = ("zoneinfo", "pagetypeinfo", "kpageflags")
@@ -163,22 +167,43 @@ def machine_at_proc(
     profile = profile or profile_of(recording)
     layout = layout or layout_of_recording(recording, profile=profile)
     slabs = parse_slabinfo(snapshot.text("slabinfo")) if "slabinfo" in snapshot else []
+    zones, flags = zones_at(recording, name), snapshot.array("kpageflags")
+    known: dict[str, Any] = {}
+    if history is not None:
+        known["hints"] = history.hints(slab_heads(flags))
+        known["pcp"] = pcp_lists_of(history, profile, zones, flags, layout.nr_cpus)
     return build_from_proc(
         profile,
         layout,
-        zones_at(recording, name),
+        zones,
         parse_pagetypeinfo(snapshot.text("pagetypeinfo")),
-        snapshot.array("kpageflags"),
+        flags,
         slabs,
         own_attributes(recording),
         cma=cma_areas(recording),
-        pcp=pcp,
-        hints=hints,
+        **known,
     )
 
 
+def pcp_lists_of(
+    history: History, profile: Profile, zones: list[ZoneText], flags: Flags, cpus: int
+) -> PcpLists:
+    """The per-CPU lists that a history tells, by zone and CPU: list index -> pfns, head first."""
+    small = profile.features["pcp_max_order"]
+    lists: dict[tuple[int, str], list[dict[str, list[int]]]] = {}
+    spans = [(zone, zone.numbers["start_pfn"]) for zone in zones if zone.numbers.get("spanned")]
+    for pfn, order, migratetype, cpu in history.pcp_blocks(flags):
+        for zone, start in spans:
+            inside = start <= pfn < start + zone.numbers["spanned"]
+            if inside and order <= small and 0 <= migratetype < PCP_TYPES and cpu < cpus:
+                mine = lists.setdefault((zone.node, zone.name), [{} for _ in range(cpus)])
+                index = str(PCP_TYPES * order + migratetype)
+                mine[cpu].setdefault(index, []).append(pfn)
+    return lists
+
+
 def machine_at_boot(
-    recording: Any, history: BootHistory, layout: Layout | None = None,
+    recording: Any, history: History, layout: Layout | None = None,
     profile: Profile | None = None,
 ) -> MM:
     """The state before the first event, made from what the events tell of it.

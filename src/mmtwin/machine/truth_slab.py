@@ -14,6 +14,7 @@ from mmtwin.kernel.constants import (
     PG_tail,
 )
 from mmtwin.kernel.mm import MM
+from mmtwin.kernel.slab_kmalloc import adopt_kmalloc_caches
 from mmtwin.kernel.slub_defs import DEFS as SLUB_DEFS
 from mmtwin.kernel.slub_state import adopt_cache
 from mmtwin.machine.chains import link_list
@@ -23,17 +24,7 @@ from mmtwin.versions.slab_flags import slab_flag_bits
 
 MASK64 = (1 << 64) - 1
 WORD = 8
-KMALLOC_NAMES = (
-    (re.compile(r"kmalloc-(\d+[kM]?)"), "KMALLOC_NORMAL"),
-    (re.compile(r"kmalloc-rcl-(\d+[kM]?)"), "KMALLOC_RECLAIM"),
-    (re.compile(r"dma-kmalloc-(\d+[kM]?)"), "KMALLOC_DMA"),
-    (re.compile(r"kmalloc-cg-(\d+[kM]?)"), "KMALLOC_CGROUP"),
-    (re.compile(r"kmalloc-rnd-(?P<copy>\d\d)-(\d+[kM]?)"), "KMALLOC_RANDOM_1"),
-    (re.compile(r"kmalloc-no-objext-(\d+[kM]?)"), "KMALLOC_NO_OBJ_EXT"),
-)
-UNITS = {"k": 1 << 10, "M": 1 << 20}
-KMALLOC_INDEXES = 32
-SPECIAL_INDEX = {96: 1, 192: 2}  # kmalloc_info
+KMALLOC_NAME = re.compile(r"(dma-)?kmalloc-((rcl|cg|no-objext|rnd-\d\d)-)?\d+[kM]?")
 
 
 def twin_slab_flags(profile: Profile, value: int) -> int:
@@ -220,19 +211,6 @@ def add_sheaf(mm: MM, number: int, objects: Sequence[int]) -> int:
     return place
 
 
-def kmalloc_place(name: str) -> tuple[int, int] | None:
-    """(type, index) of a kmalloc cache by its name, None for another cache."""
-    for pattern, kind in KMALLOC_NAMES:
-        found = pattern.fullmatch(name)
-        if found:
-            size = found[found.re.groups]
-            number = int(size.rstrip("kM")) * UNITS.get(size[-1], 1)
-            index = SPECIAL_INDEX.get(number, (number - 1).bit_length())
-            copy = int(found["copy"]) - 1 if "copy" in found.re.groupindex else 0
-            return SLUB_DEFS[kind] + copy, index
-    return None
-
-
 def add_caches(
     mm: MM, profile: Profile, caches: Sequence[Mapping[str, Any]],
     attributes: Mapping[str, Mapping[str, str]],
@@ -244,7 +222,7 @@ def add_caches(
     """
     if mm.nr_caches + len(caches) > mm.max_caches:
         raise ValueError(f"{len(caches)} caches are more than this machine has room for")
-    table = mm.view("kmalloc_cache")
+    flags = slab_flag_bits(profile.version, profile.config)
     for truth in reversed(caches):
         fields = cache_fields(mm, profile, truth, attributes.get(truth["name"]))
         number = adopt_cache(
@@ -262,25 +240,6 @@ def add_caches(
         add_sheaves(mm, number, truth)
         if not mm.view("has")[0].cpu_partial_counts_slabs:
             set_pobjects(mm, truth)
-        place = kmalloc_place(truth["name"])
-        if place:
-            if "SLAB_KMALLOC" in slab_flag_bits(profile.version, profile.config):
-                mm.view("cache")["flags"][number] |= SLUB_DEFS["SLAB_KMALLOC"]
-            table[place[0] * KMALLOC_INDEXES + place[1]] = number
-    fill_kmalloc_table(mm)
-
-
-def fill_kmalloc_table(mm: MM) -> None:
-    """Sizes without a cache of their own, below the smallest alignment, share the next larger one.
-
-    new_kmalloc_cache() of mm/slab_common.c.
-    """
-    table = mm.view("kmalloc_cache").reshape(-1, KMALLOC_INDEXES)
-    for row in table:
-        known = [index for index in range(3, KMALLOC_INDEXES) if row[index] >= 0]
-        for index in range(3, max(known, default=0)):
-            if row[index] < 0:
-                row[index] = row[min(each for each in known if each > index)]
-        for index, larger in ((1, 7), (2, 8)):
-            if row[index] < 0:
-                row[index] = row[larger]
+        if KMALLOC_NAME.fullmatch(truth["name"]) and "SLAB_KMALLOC" in flags:
+            record["flags"] |= SLUB_DEFS["SLAB_KMALLOC"]
+    adopt_kmalloc_caches(mm)
