@@ -21,6 +21,7 @@ PLACES = {
     "gfp": ("gfp_flags",),
     "pid": ("common_pid",),
     "flags": ("common_flags",),
+    "preempt": ("common_preempt_count",),
     "node": ("node",),
     "bytes_req": ("bytes_req", "fallback_order", "mm_id"),
     "bytes_alloc": ("bytes_alloc", "fallback_migratetype"),

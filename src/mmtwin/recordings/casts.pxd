@@ -93,7 +93,3 @@ cdef inline u64 hash_bytes(const u8 *data, u64 start, u64 end) noexcept nogil:
     if length >= 2:
         return mix((value << 60) ^ (<u64> get16(data, start) << 32) ^ get16(data, end - 2)) | 1
     return mix((value << 60) ^ (data[start] if length else 0)) | 1
-
-# The slot of a key of the table of keys.
-cdef inline u32 key_slot(u64 head, u64 length) noexcept nogil:
-    return <u32> (((head ^ (head >> 29) ^ length) * (<u64> 0x9E3779B1)) >> 20) & 127

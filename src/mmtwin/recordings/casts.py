@@ -95,8 +95,3 @@ def mix(value):
 def hash_bytes(data, start, end):
     """A hash of 64 bits, never 0 (another than compiled code's: nothing is stored by it)."""
     return mix(int.from_bytes(data[start:end], "little") & MASK64 ^ end - start) | 1
-
-
-def key_slot(head, length):
-    """The slot of a key in the table of keys, by its first 8 bytes and its length."""
-    return (head ^ head >> 29 ^ length) * 0x9E3779B1 >> 20 & 127

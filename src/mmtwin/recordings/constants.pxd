@@ -6,10 +6,14 @@ cdef enum:
     PLACE_TIME = 0
     PLACE_PID = 44
     PLACE_CACHE = 48
+    PLACE_PREEMPT = 53
     PLACE_CPU = 54
     PLACE_KIND = 58
     PLACE_FLAGS = 60
     PLACE_EXTRA = 61
+
+cdef enum:
+    LAST_NODE = 127
 
 # Record types of the ring buffer above the short events.
 cdef enum:
@@ -24,6 +28,7 @@ cdef enum:
     HOW_DATA_LOC = 1              # a name, where a u32 says
     HOW_REL_LOC = 2               # the same, counted from behind the u32
     HOW_TEXT = 3                  # a name that stands there
+    HOW_NODE = 4                  # a number, LAST_NODE if it is above
 
 # How a line of text begins.
 cdef enum:
@@ -36,9 +41,11 @@ cdef enum:
     VALUE_HEX = 1                 # ffff888004865618
     VALUE_TRUTH = 2               # true
     VALUE_TEXT = 3                # looked up in the interner of its key
+    VALUE_NODE = 4                # a number, LAST_NODE if it is above
 
 cdef enum:
-    NO_KEY = 63                   # a key that no event record has
+    NO_KEY = 63                   # the number of all keys that no event record has
+    KEYS_OF_LINE = 16             # that are remembered by their place in the line
     PROBES = 32                   # of a hash table; further than that the dictionary is asked
 
 # Characters.

@@ -26,6 +26,7 @@ OBJECT = {
     "node": "node",
     "accounted": "extra",
 }
+COMMON = {"common_pid": "pid", "common_flags": "flags", "common_preempt_count": "preempt"}
 PAGE = {
     "pfn": "address",
     "order": "order",
@@ -193,8 +194,8 @@ def program_of(layout: Format) -> list[tuple[int, int, int, int, int, int]]:
     places = EVENT.fields
     assert places is not None
     for item in layout.common:
-        target = {"common_pid": "pid", "common_flags": "flags"}.get(item.name)
-        if target and item.size in NUMBER_SIZES:
+        target = COMMON.get(item.name, "")
+        if target in places and item.size in NUMBER_SIZES:
             to, offset = places[target][:2]
             moves.append((item.offset, item.size, int(item.signed), offset, to.itemsize, number))
     wanted = FIELDS_OF_KIND.get(layout.kind, {})
@@ -205,5 +206,6 @@ def program_of(layout: Format) -> list[tuple[int, int, int, int, int, int]]:
                 moves.append((item.offset, item.size, 0, places["cache"][1], 4, how))
         elif item.name in wanted and item.count is None and not item.location:
             to, offset = places[wanted[item.name]][:2]
-            moves.append((item.offset, item.size, int(item.signed), offset, to.itemsize, number))
+            how = NUMBERS["HOW_NODE"] if wanted[item.name] == "node" else number
+            moves.append((item.offset, item.size, int(item.signed), offset, to.itemsize, how))
     return moves

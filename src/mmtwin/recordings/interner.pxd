@@ -6,6 +6,7 @@ from mmtwin.recordings.casts cimport (
 from mmtwin.recordings.constants cimport PROBES
 from mmtwin.recordings.event cimport s32, u8, u32, u64
 
+@cython.final
 cdef class Interner:
     cdef readonly dict values           # {bytes: number}, everything
     cdef object make

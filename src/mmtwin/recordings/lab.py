@@ -29,7 +29,7 @@ FORMAT = re.compile(r"trace/events/([^/]+)/([^/]+)/format")
 RAW = re.compile(r"trace/cpu(0|[1-9]\d{0,3})\.raw")
 TRUTH = re.compile(r"([^/]+)\.truth\.json\.gz")
 STAT = re.compile(r"^(overrun|commit overrun|dropped events): (\d{1,18})$", re.M)
-BATCH = 1 << 18  # bytes of pages decoded at once
+BATCH = 1 << 19  # bytes of pages decoded at once
 NOT_SNAPSHOTS = frozenset({"trace", "static"})
 
 

@@ -6,12 +6,13 @@ from mmtwin.recordings.casts cimport (
     wrap64,
 )
 from mmtwin.recordings.constants cimport (
-    EVENT_SIZE, HOW_DATA_LOC, HOW_NUMBER, HOW_REL_LOC, LAST_SHORT, PADDING, PLACE_CPU, PLACE_TIME,
-    TIME_EXTEND,
+    EVENT_SIZE, HOW_DATA_LOC, HOW_NODE, HOW_NUMBER, HOW_REL_LOC, LAST_NODE, LAST_SHORT, PADDING,
+    PLACE_CPU, PLACE_TIME, TIME_EXTEND,
 )
 from mmtwin.recordings.event cimport s32, u8, u16, u32, u64
 from mmtwin.recordings.interner cimport Interner
 
+@cython.final
 cdef class PageDecoder:
     cdef readonly object formats
     cdef readonly Interner names
@@ -45,7 +46,7 @@ cdef class PageDecoder:
                    step=u64)
     cdef u64 page(self, const u8 *data, u64 at, u32 cpu, u8 *out, u64 row) except? 0xFFFFFFFF
     cdef s32 fail(self, u64 at, message) except -1
-    @cython.locals(number=u32, place=u64, move=u64, last=u32, base=u32, value=u64)
+    @cython.locals(number=u32, place=u64, move=u64, last=u32, base=u32, how=u32, value=u64)
     cdef s32 record(
         self, const u8 *data, u64 start, u64 end, u64 time, u32 cpu, u8 *out, u64 row) except -1
     @cython.locals(where=u32, first=u64, stop=u64)

@@ -28,8 +28,10 @@ if not cython.compiled:
     from mmtwin.recordings.constants import (
         EVENT_SIZE,
         HOW_DATA_LOC,
+        HOW_NODE,
         HOW_NUMBER,
         HOW_REL_LOC,
+        LAST_NODE,
         LAST_SHORT,
         PADDING,
         PLACE_CPU,
@@ -257,8 +259,13 @@ class PageDecoder:
         last = 6 * (self.first_move[number] + self.nr_moves[number])
         for base in range(6 * self.first_move[number], last, 6):
             move = start + self.move[base]
-            if self.move[base + 5] == HOW_NUMBER:
+            how = self.move[base + 5]
+            if how == HOW_NUMBER:
                 value = get_number(data, move, self.move[base + 1], self.move[base + 2])
+            elif how == HOW_NODE:
+                value = get_number(data, move, self.move[base + 1], self.move[base + 2])
+                if value >> 63 == 0 and value > LAST_NODE:
+                    value = LAST_NODE
             else:
                 value = self.name(data, start, end, base)
                 if self.failure is not None:

@@ -19,7 +19,7 @@ from mmtwin.recordings.symbols import Symbols
 from mmtwin.recordings.tables import column_name
 from mmtwin.recordings.trace_text import LineScanner
 
-PIECE = 1 << 18
+PIECE = 1 << 19
 LINE_LIMIT = 1 << 16
 TEXT_LIMIT = 1 << 13  # of the further lines of one event
 GUESS = 1 << 18  # bytes from the start that the kernel's version is guessed from

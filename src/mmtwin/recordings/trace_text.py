@@ -25,7 +25,6 @@ if not cython.compiled:
         copy_bytes,
         find_byte,
         get64,
-        key_slot,
         put_number,
         same_bytes,
         wrap64,
@@ -39,9 +38,10 @@ if not cython.compiled:
         EVENT_SIZE,
         GREATER,
         HASH,
+        KEYS_OF_LINE,
+        LAST_NODE,
         LEFT,
         NEWLINE,
-        NO_KEY,
         OPEN,
         PLACE_CACHE,
         PLACE_CPU,
@@ -49,6 +49,7 @@ if not cython.compiled:
         PLACE_FLAGS,
         PLACE_KIND,
         PLACE_PID,
+        PLACE_PREEMPT,
         PLACE_TIME,
         RIGHT,
         SLASH,
@@ -56,17 +57,33 @@ if not cython.compiled:
         STYLE_FTRACE,
         STYLE_PERF,
         VALUE_HEX,
+        VALUE_NODE,
         VALUE_NUMBER,
         VALUE_TRUTH,
     )
+    from mmtwin.recordings.trace_flags import read_flags
 
 UNKNOWN_KEY = NUMBERS["NO_KEY"]
+KEYS_BY_LINE = NUMBERS["KEYS_OF_LINE"]
 PASSED_OVER = (b"page", b"pageblock_order", b"fragmenting")
+if not cython.compiled:
+    HEX_DIGIT = bytearray(256)
+for _byte in range(256):
+    HEX_DIGIT[_byte] = int(chr(_byte), 16) if chr(_byte) in "0123456789abcdefABCDEF" else 255
+
 KMALLOC = CONSTANTS["KIND_KMALLOC"]
 RECORD_SIZE = EVENT.itemsize
 # Keys whose values are no plain numbers; rss_stat names its member as `type` or, before 5.15,
 # `member`.
-HOW_OF_KEY = {"ptr": 1, "accounted": 2, "call_site": 3, "gfp_flags": 3, "name": 3, "type": 3}
+HOW_OF_KEY = {
+    "node": 4,
+    "ptr": 1,
+    "accounted": 2,
+    "call_site": 3,
+    "gfp_flags": 3,
+    "name": 3,
+    "type": 3,
+}
 INTERNER_OF_KEY = {"call_site": 0, "gfp_flags": 1, "name": 2, "type": 3}
 PLACE_OF_KEY = {"name": "cache", "type": "order"}
 
@@ -117,8 +134,7 @@ class LineScanner:
         blank = np.zeros(1, EVENT)
         blank["cache"] = blank["node"] = blank["migratetype"] = -1
         numbers = {key.encode(): number for key, (number, _place) in targets.items()}
-        for key in PASSED_OVER:
-            numbers[key] = UNKNOWN_KEY
+        numbers.update({key: len(targets) + at for at, key in enumerate(PASSED_OVER)})
         self.keys = Interner(lambda key: numbers.get(key, UNKNOWN_KEY))
         self._arrays = {
             "kinds": kinds,
@@ -179,7 +195,7 @@ class LineScanner:
                 here += 1
             here = skip_spaces(data, here, end)
         start = here
-        while here < end and data[here] != COLON and data[here] != SPACE and data[here] != OPEN:
+        while here < end and data[here] > SLASH and data[here] != COLON:
             here += 1
             if here + 1 < end and data[here] == COLON and data[here + 1] != SPACE:
                 start = here + 1  # system:event
@@ -194,6 +210,8 @@ class LineScanner:
                 return False
             stop += 3
             here += 2
+        elif data[here] != COLON:
+            return False
         code = self.events.find(data, start, stop)
         kind = code & 0xFF
         here += 1
@@ -210,6 +228,7 @@ class LineScanner:
         put_number(out, place + PLACE_CPU, 2, self.cpu)
         out[place + PLACE_KIND] = kind
         out[place + PLACE_FLAGS] = self.flags
+        out[place + PLACE_PREEMPT] = self.preempt
         out[place + PLACE_EXTRA] = (code >> 8) & 0xFF
         if kind > 1:
             self.fields(data, here, end, kind, out, place)
@@ -284,6 +303,7 @@ class LineScanner:
         missing.
         """
         self.flags = 0
+        self.preempt = 0
         here = skip_spaces(data, here, end)
         stop = find_byte(data, here, end, SPACE)
         if stop >= end or stop == here:
@@ -292,6 +312,10 @@ class LineScanner:
             if stop - here > 8:
                 return 0
             self.flags = read_flags(data, here, stop)
+            if stop > here + 3:
+                self.preempt = read_hex(data, here + 3, here + 4)
+            if stop > here + 4:
+                self.preempt |= read_hex(data, here + 4, here + 5) << 4
             here = skip_spaces(data, stop, end)
         return self.stamp(data, here, end)
 
@@ -328,69 +352,84 @@ class LineScanner:
     def fields(self, data, here, end, kind, out, place):
         """Reads `key=value` pairs.
 
-        A word without `=` belongs to the value before it (`f+0x1/0x2 [module]`).
+        A word without `=` belongs to the value before it (`f+0x1/0x2 [module]`). Events of a kind
+        print the same keys in the same order: each is first tried where it stood last time.
         """
-        equals = find_byte(data, here, end, EQUALS)
-        while equals < end:
-            key = self.key(data, here, equals, end)
-            stop = equals + 1
-            ahead = end
-            while stop < end:
-                stop = find_byte(data, stop, end, SPACE)
-                ahead = stop + 1
-                while ahead < end and data[ahead] != SPACE and data[ahead] != EQUALS:
-                    ahead += 1
-                if ahead < end and data[ahead] == EQUALS:
+        turn = KEYS_OF_LINE * kind
+        last = turn + KEYS_OF_LINE - 1
+        while here < end:
+            key = self.next_key[turn]
+            if self.is_key(data, here, end, key):
+                equals = here + self.key_length[key]
+            else:
+                equals = find_byte(data, here, end, EQUALS)
+                if equals == end:
                     break
-                stop = ahead if ahead < end else end
-                ahead = end
-            if key != NO_KEY and (self.keys_of_kind[kind] >> key) & 1:
+                key = self.keys.find(data, here, equals)
+                self.next_key[turn] = key
+            if turn < last:
+                turn += 1
+            stop = self.value_end(data, equals + 1, end, turn)
+            if (self.keys_of_kind[kind] >> key) & 1:
                 self.value(data, equals + 1, stop, key, out, place)
             here = stop + 1
-            equals = ahead
         return 0
 
-    def key(self, data, here, equals, end):
-        """The number of a key, by its first 8 bytes and length where the line reaches that far."""
-        length = equals - here
-        if not cython.compiled or length < 2 or length > 24 or here + 8 > end:
-            return self.keys.find(data, here, equals)
-        head = get64(data, here)
-        if length < 8:
-            head = head << (64 - 8 * length) >> (64 - 8 * length)
-        slot = key_slot(head, length)
-        if self.key_head[slot] != head or self.key_number[slot] >> 8 != length:
-            return self.keys.find(data, here, equals)
-        if length > 8 and not same_bytes(data, here + 8, self.key_text, 32 * slot + 8, length - 8):
-            return NO_KEY
-        return self.key_number[slot] & 255
+    def is_key(self, data, at, end, key):
+        """Whether the text at a place is `key=`, for the number of a known key."""
+        length = self.key_length[key]
+        if at + length >= end or data[at + length] != EQUALS:
+            return False
+        if at + 8 > end:
+            return same_bytes(data, at, self.key_text, 32 * key, length)
+        if get64(data, at) & self.key_mask[key] != self.key_head[key]:
+            return False
+        return length <= 8 or same_bytes(data, at + 8, self.key_text, 32 * key + 8, length - 8)
+
+    def value_end(self, data, at, end, turn):
+        """Where a value ends: before a space that another `key=` follows, or at the end."""
+        stop = find_byte(data, at, end, SPACE)
+        while stop < end:
+            ahead = stop + 1
+            if self.is_key(data, ahead, end, self.next_key[turn]):
+                break
+            while ahead < end and data[ahead] != SPACE and data[ahead] != EQUALS:
+                ahead += 1
+            if ahead < end and data[ahead] == EQUALS:
+                break
+            stop = ahead
+        return stop
 
     def _lay_out_keys(self, numbers):
-        """Keys by their first bytes, for compiled code; `keys` has those whose slot is taken."""
-        heads, found, texts = (
-            np.zeros(128, np.uint64),
-            np.zeros(128, np.uint32),
-            np.zeros(128 * 32, np.uint8),
-        )
-        self._arrays.update(heads=heads, found=found, texts=texts)
-        self.key_head = as_u64(heads.ctypes.data, 128)
-        self.key_number = as_u32(found.ctypes.data, 128)
-        self.key_text = as_u8(texts.ctypes.data, 128 * 32)
-        if not cython.compiled:
-            return
+        """The texts of known keys by number; 0xFF begins the one that stands for all others."""
+        heads, masks = np.full(64, 0xFF, np.uint64), np.full(64, 0xFF, np.uint64)
+        lengths, texts = np.zeros(64, np.uint32), np.zeros(64 * 32, np.uint8)
+        following = np.full(256 * KEYS_BY_LINE, UNKNOWN_KEY, np.uint8)
+        texts[32 * UNKNOWN_KEY] = 0xFF
         for key, number in numbers.items():
-            head = int.from_bytes(key[:8], "little")
-            slot = key_slot(head, len(key))
-            if not found[slot]:
-                heads[slot] = head
-                found[slot] = number | len(key) << 8
-                texts[32 * slot : 32 * slot + len(key)] = np.frombuffer(key, np.uint8)
+            width = min(len(key), 8)
+            heads[number] = int.from_bytes(key[:8], "little")
+            masks[number] = (1 << 8 * width) - 1
+            lengths[number] = len(key)
+            texts[32 * number : 32 * number + len(key)] = np.frombuffer(key, np.uint8)
+        self._arrays.update(
+            heads=heads, masks=masks, lengths=lengths, texts=texts, following=following
+        )
+        self.key_head = as_u64(heads.ctypes.data, 64)
+        self.key_mask = as_u64(masks.ctypes.data, 64)
+        self.key_length = as_u32(lengths.ctypes.data, 64)
+        self.key_text = as_u8(texts.ctypes.data, 64 * 32)
+        self.next_key = as_u8(following.ctypes.data, len(following))
 
     def value(self, data, at, end, key, out, place):
         """Stores the value of one key."""
         how = self.target[4 * key + 2]
         if how == VALUE_NUMBER:
             value = read_number(data, at, end)
+        elif how == VALUE_NODE:
+            value = read_number(data, at, end)
+            if value >> 63 == 0 and value > LAST_NODE:
+                value = LAST_NODE
         elif how == VALUE_HEX:
             value = read_hex(data, at, end)
         elif how == VALUE_TRUTH:
@@ -437,56 +476,9 @@ def read_hex(data, at, end):
         at += 2
     value = 0
     while at < end:
-        byte = data[at]
-        if 48 <= byte <= 57:
-            byte -= 48
-        elif 97 <= byte <= 102 or 65 <= byte <= 70:
-            byte = (byte | 32) - 87
-        else:
+        byte = HEX_DIGIT[data[at]]
+        if byte > 15:
             break
         value = wrap64((value << 4) | byte)
         at += 1
     return value
-
-
-def read_flags(data, at, end):
-    """TRACE_FLAG_* of the first three characters (`dNs`): interrupts off, rescheduling, hard or
-    soft interrupt.
-    """
-    flags = 0
-    byte = data[at]
-    if byte == 68:  # D
-        flags = 0x81
-    elif byte == 100:  # d
-        flags = 0x01
-    elif byte == 98:  # b
-        flags = 0x80
-    elif byte == 88:  # X
-        flags = 0x02
-    byte = data[at + 1] if at + 1 < end else DOT
-    if byte == 78:  # N
-        flags |= 0x24
-    elif byte == 110:  # n
-        flags |= 0x04
-    elif byte == 112:  # p
-        flags |= 0x20
-    elif byte == 66:  # B: lazily, and N
-        flags |= 0x26
-    elif byte == 98:  # b: lazily, and n
-        flags |= 0x06
-    elif byte == 76:  # L: lazily, and p
-        flags |= 0x22
-    elif byte == 108:  # l
-        flags |= 0x02
-    byte = data[at + 2] if at + 2 < end else DOT
-    if byte == 90:  # Z
-        flags |= 0x48
-    elif byte == 122:  # z
-        flags |= 0x40
-    elif byte == 72:  # H
-        flags |= 0x18
-    elif byte == 104:  # h
-        flags |= 0x08
-    elif byte == 115:  # s
-        flags |= 0x10
-    return flags
