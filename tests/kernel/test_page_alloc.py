@@ -12,6 +12,7 @@ from page_machine import (
     fill,
     free_lists,
     machine,
+    pcp_lists,
     pcp_of,
     pcp_size,
 )
@@ -35,7 +36,12 @@ from mmtwin.kernel.constants import (
 )
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.mmzone import first_zone, gfp_zone, migratetype_is_mergeable
-from mmtwin.kernel.page_alloc import alloc_pages, free_pages, gfp_migratetype
+from mmtwin.kernel.page_alloc import (
+    alloc_pages,
+    alloc_pages_exact,
+    free_pages,
+    gfp_migratetype,
+)
 from mmtwin.kernel.page_alloc_check import validate
 from mmtwin.kernel.page_alloc_state import take_free_page
 from mmtwin.kernel.trace import read_steps
@@ -199,6 +205,24 @@ def test_the_slow_path_gives_up_the_high_atomic_reserve() -> None:
     assert alloc_pages(mm, GFP_KERNEL | __GFP_NORETRY | GFP_NOWARN, 0, -1) == -1
     assert alloc_pages(mm, GFP_KERNEL, 0, -1) == 0
     assert mm.view("zone")[NORMAL]["nr_reserved_highatomic"] == 0 and validate(mm) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "free", "listed"), [("5.10", {(4, 0): [16]}, [7, 6, 5]), ("6.1.176", None, None)]
+)
+def test_an_exact_number_of_pages(
+    version: str, free: dict[tuple[int, int], list[int]], listed: list[int]
+) -> None:
+    mm = machine(version, 32, orders=5)
+    fill(mm, 0, 32, 4)
+    pcp_size(mm, 4, 40)
+    assert alloc_pages_exact(mm, GFP_KERNEL, 5, -1) == 0
+    if listed:
+        assert pcp_lists(mm) == {0: listed} and free_lists(mm) == {(3, 0): [8], **free}
+    else:
+        assert free_lists(mm)[0, 0] == [5] and free_lists(mm)[1, 0] == [6]
+    assert validate(mm) == []
+    assert alloc_pages_exact(mm, GFP_KERNEL | GFP_NOWARN, 40, -1) == -1
 
 
 def test_failure_is_an_answer_and_a_complaint() -> None:

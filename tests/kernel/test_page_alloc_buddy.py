@@ -23,10 +23,10 @@ from mmtwin.kernel.constants import (
     PG_tail,
 )
 from mmtwin.kernel.page_alloc import (
-    __free_pages_core,
     alloc_pages,
     free_contig_range,
     free_pages,
+    free_pages_core,
     free_pages_to_tail,
     free_unref_page_batch,
     split_page,
@@ -83,7 +83,7 @@ def test_boot_memory_and_exact_rests_go_to_the_tail() -> None:
     mm = machine(pages=64)
     managed = int(mm.view("zone")[NORMAL]["managed_pages"])
     free_pages(mm, 0, 2)
-    __free_pages_core(mm, 8, 2)
+    free_pages_core(mm, 8, 2)
     free_pages_to_tail(mm, 16, 2)
     assert free_list(mm, 2) == [0, 8, 16]
     assert mm.view("zone")[NORMAL]["managed_pages"] == managed + 4

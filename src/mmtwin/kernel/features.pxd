@@ -1,11 +1,12 @@
-# What a kernel of a version and configuration has: the kernel floor asks these, never for a version number.
-# Values, commits and releases: versions/features.py (one row for each field, same order of sections).
+# What a kernel of a version and configuration has: the kernel floor asks these, never for a
+# version number. Values, commits and releases: versions/features.py (a row for each field, same
+# order of sections).
 from mmtwin.kernel.structs cimport s32
 
 cdef struct features_t:
     # page allocator
     s32 pcp_max_order             # highest order on per-CPU lists (0 before 5.14, then 3)
-    s32 pcp_thp_lists             # per-CPU lists of huge blocks: none, one, movable or not, by type
+    s32 pcp_thp_lists             # per-CPU lists of huge blocks: none, 1, movable or not, by type
     s32 pcp_high_from_watermark   # pcp->high is a share of the low watermark, not 6 batches
     s32 pcp_batch_scale           # batches double at most so often (CONFIG_PCP_BATCH_SCALE_MAX)
     s32 pcp_drains_whole_lists    # a drain empties list after list, the freed page's first

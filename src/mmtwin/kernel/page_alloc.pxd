@@ -57,6 +57,8 @@ cpdef void free_unref_page_batch(MM mm, pfn_t pfn, s32 order) noexcept nogil
 cpdef void free_contig_range(MM mm, pfn_t pfn, s32 count) noexcept nogil
 cpdef void free_pages_to_tail(MM mm, pfn_t pfn, s32 order) noexcept nogil
 @cython.locals(page=page_p, place=s32)
-cpdef void __free_pages_core(MM mm, pfn_t pfn, s32 order) noexcept nogil
+cpdef void free_pages_core(MM mm, pfn_t pfn, s32 order) noexcept nogil
 @cython.locals(place=s32)
 cpdef void split_page(MM mm, pfn_t pfn, s32 order) noexcept nogil
+@cython.locals(order=s32, pfn=pfn_t, place=s32)
+cpdef pfn_t alloc_pages_exact(MM mm, gfp_t gfp, s32 pages, s32 node) noexcept nogil

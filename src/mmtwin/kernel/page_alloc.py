@@ -365,8 +365,8 @@ def free_pages_to_tail(mm, pfn, order):
         free_one_page(mm, pfn, order, FPI_TO_TAIL)
 
 
-def __free_pages_core(mm, pfn, order):
-    """Boot memory becomes managed and free, at the tail of its list (__free_pages_core())."""
+def free_pages_core(mm, pfn, order):
+    """__free_pages_core(): boot memory becomes managed and free, at the tail of its list."""
     for place in range(1 << order):
         page = pfn_to_page(mm, pfn + place)
         page.flags &= ~PG_reserved
@@ -378,3 +378,24 @@ def split_page(mm, pfn, order):
     """Makes a block that is not compound single pages, each with its own reference."""
     for place in range(1, 1 << order):
         mm.page[pfn + place].refcount = 1
+
+
+def alloc_pages_exact(mm, gfp, pages, node):
+    """alloc_pages_exact(): `pages` single pages in a row, the pfn of the first or -1.
+
+    The smallest block that holds them is split, and what it has too many is freed at once: to the
+    tails of the free lists since df48a5f7a3bb (6.0), through the per-CPU lists before.
+    """
+    order = 0
+    while 1 << order < pages:
+        order += 1
+    pfn = alloc_pages(mm, gfp, order, node)
+    if pfn < 0:
+        return -1
+    split_page(mm, pfn, order)
+    for place in range(pages, 1 << order):
+        if mm.has.exact_to_tail:
+            free_pages_to_tail(mm, pfn + place, 0)
+        else:
+            free_pages(mm, pfn + place, 0)
+    return pfn
