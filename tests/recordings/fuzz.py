@@ -57,15 +57,21 @@ class MemoryStore(Store):
         return io.BytesIO(self.data) if name == self.name else self.store.open(name)
 
 
+def use_events(recording: Recording) -> None:
+    """Reads the events of a recording."""
+    for chunk in recording.chunks(512):
+        assert chunk.dtype.itemsize == 64
+    assert all(0 <= marker.index < recording.nr_events for marker in recording.markers)
+    _ = recording.lost, recording.counts, recording.names
+    for name in recording.tables[:1]:
+        assert recording.table(name).height == recording.counts[name]
+
+
 def use(recording: Recording) -> None:
     """Reads all that a recording has."""
     with recording:
-        for chunk in recording.chunks(4096):
-            assert chunk.dtype.itemsize == 64
-        assert all(0 <= marker.index < recording.nr_events for marker in recording.markers)
-        _ = recording.lost, recording.counts, recording.names, recording.machine.as_json()
-        for name in recording.tables[:1]:
-            assert recording.table(name).height == recording.counts[name]
+        use_events(recording)
+        _ = recording.machine.as_json()
         for snapshot in recording.snapshots.values():
             _ = snapshot.processes, snapshot.truth
             for file in snapshot.files:
@@ -118,7 +124,7 @@ def lab_reader(store: Store, name: str, formats: dict[int, Format]) -> Reader:
             recording.formats = {**formats, layout.id: layout}
         else:
             recording.formats = formats
-        use(recording)
+        (use if name == "meta.json" else use_events)(recording)
 
     return read
 
@@ -215,20 +221,26 @@ def first_lines(text: bytes) -> bytes:
 def readers(room: Path) -> Iterator[tuple[str, list[bytes], Reader]]:
     """(name, seeds, reader) of every reader."""
     folder = lab_set(room / "set")
+    raw = (folder / "trace/cpu0.raw").read_bytes()
+    (folder / "trace/cpu0.raw").write_bytes(raw[:4096])
     process = LabRecording(lab_set(room / "process", "x86-6.1-process"))
     store = LabRecording(folder).store
     formats = LabRecording(folder).formats
     raw = process.store.read("trace/cpu0.raw")
-    yield "pages", [raw[:4096], raw], lab_reader(process.store, "trace/cpu0.raw", process.formats)
+    yield (
+        "pages",
+        [raw[:4096], raw[4096:8192], raw[:4096], raw],
+        lab_reader(process.store, "trace/cpu0.raw", process.formats),
+    )
     name = "trace/events/kmem/kmem_cache_free/format"
     yield "format", [store.read(name)], lab_reader(store, name, formats)
     name = "trace/events/header_page"
     yield "header_page", [store.read(name)], lab_reader(store, name, formats)
     text = store.read("trace/trace.txt")
     lost = b"CPU:0 [LOST 123 EVENTS]\n" + text[-600:].partition(b"\n")[2]
-    yield "ftrace", [first_lines(text) + lost, text], file_reader(room / "trace")
+    yield "ftrace", [first_lines(text) + lost], file_reader(room / "trace")
     perf = perf_text(text.decode())
-    yield "perf", [first_lines(perf), perf], file_reader(room / "perf")
+    yield "perf", [first_lines(perf)], file_reader(room / "perf")
     name = "meta.json"
     yield name, [store.read(name)], lab_reader(store, name, formats)
     config = b"CONFIG_A=y 1\n# CONFIG_B is not set\nCONFIG_C=x 12345\n"

@@ -106,7 +106,8 @@ class LabRecording(Recording):
     def _decode(self, decoder: PageDecoder, cpu: int, lane: Lane) -> Iterator[Events]:
         """One CPU's pages as blocks of records; what else they hold goes to its lane."""
         name = self._raw[cpu]
-        batch = max(BATCH // self.layout.size, 1) * self.layout.size
+        batch = min(BATCH, self.store.sizes[name])
+        batch = max(batch // self.layout.size, 1) * self.layout.size
         room = np.empty(decoder.rows_at_most(batch), EVENT)
         position = 0
         with closing(self.store.open(name)) as source:
