@@ -27,6 +27,12 @@ cdef void leave_cpu_partial(MM mm, s32 cache, pfn_t pfn) noexcept nogil
 cdef bint take_from_cpu(MM mm, s32 cache, pfn_t pfn, virt_t object) noexcept nogil
 @cython.locals(s=cache_p, page=page_p, before=virt_t)
 cdef bint take_from_slab(MM mm, s32 cache, pfn_t pfn, virt_t object) noexcept nogil
+@cython.locals(place=s64)
+cdef s64 sheaf_index(MM mm, s64 number, virt_t object) noexcept nogil
+@cython.locals(cpu=s32, c=cache_cpu_p, node=s32, number=s64)
+cdef s64 find_in_sheaves(MM mm, s32 cache, virt_t object) noexcept nogil
+@cython.locals(number=s64, place=s64)
+cdef bint take_from_sheaves(MM mm, s32 cache, virt_t object) noexcept nogil
 @cython.locals(pfn=pfn_t)
 cpdef bint take_object(MM mm, s32 cache, virt_t object) noexcept nogil
 @cython.locals(s=cache_p, c=cache_cpu_p, page=page_p, pfn=pfn_t)
@@ -35,5 +41,6 @@ cpdef bint put_back(MM mm, s32 cache, virt_t object) noexcept nogil
 cpdef bint make_cpu_slab(MM mm, s32 cache, virt_t object) noexcept nogil
 @cython.locals(s=cache_p, page=page_p, pfn=pfn_t, cpu=s32)
 cpdef s32 object_state(MM mm, s32 cache, virt_t object) noexcept nogil
+cdef virt_t last_of_sheaf(MM mm, s64 number) noexcept nogil
 @cython.locals(c=cache_cpu_p, n=cache_node_p, pfn=pfn_t, head=pfn_t)
 cpdef virt_t next_object(MM mm, s32 cache, gfp_t gfp, s32 node) noexcept nogil

@@ -114,6 +114,52 @@ def take_from_slab(mm, cache, pfn, object):
     return True
 
 
+def sheaf_index(mm, number, object):
+    """The place of an object in a sheaf, or -1."""
+    if number >= 0:
+        for place in range(mm.sheaf[number].size):
+            if mm.sheaf[number].objects[place] == object:
+                return place
+    return -1
+
+
+def find_in_sheaves(mm, cache, object):
+    """The sheaf of this cache that has the object, or -1: CPUs' sheaves, then the barns'."""
+    for cpu in range(mm.nr_cpus):
+        c = cache_cpu_of(mm, cache, cpu)
+        if sheaf_index(mm, c.sheaf_main, object) >= 0:
+            return c.sheaf_main
+        if sheaf_index(mm, c.sheaf_spare, object) >= 0:
+            return c.sheaf_spare
+        if sheaf_index(mm, c.sheaf_rcu, object) >= 0:
+            return c.sheaf_rcu
+    for node in range(mm.nr_nodes):
+        number = cache_node_of(mm, cache, node).barn_full
+        while number >= 0 and sheaf_index(mm, number, object) < 0:
+            number = mm.sheaf[number].next
+        if number >= 0:
+            return number
+    number = mm.rcu_sheaf_first
+    while number >= 0 and sheaf_index(mm, number, object) < 0:
+        number = mm.sheaf[number].next
+    return number
+
+
+def take_from_sheaves(mm, cache, object):
+    """Takes an object out of the sheaf that has it; the objects behind it close up."""
+    if not cache_at(mm, cache).sheaf_capacity:
+        return False
+    number = find_in_sheaves(mm, cache, object)
+    if number < 0:
+        return False
+    place = sheaf_index(mm, number, object)
+    mm.sheaf[number].size -= 1
+    while place < mm.sheaf[number].size:
+        mm.sheaf[number].objects[place] = mm.sheaf[number].objects[place + 1]
+        place += 1
+    return True
+
+
 def take_object(mm, cache, object):
     """Allocates the object at this address, wherever it lies free. Returns whether it was free.
 
@@ -122,14 +168,16 @@ def take_object(mm, cache, object):
     pfn = slab_of(mm, cache, object)
     if pfn < 0:
         return False
-    return take_from_cpu(mm, cache, pfn, object) or take_from_slab(mm, cache, pfn, object)
+    if take_from_sheaves(mm, cache, object) or take_from_cpu(mm, cache, pfn, object):
+        return True
+    return take_from_slab(mm, cache, pfn, object)
 
 
 def put_back(mm, cache, object):
     """Undoes an allocation: the object is the first free one again where it came from.
 
-    On the free list of this CPU if it owns the slab, else on the slab's own. Returns False if no
-    object has the address or it is free already.
+    In the CPU's main sheaf if it has one with room, on its free list if it owns the slab, else on the
+    slab's own. Returns False if no object has the address or it is free already.
     """
     pfn = slab_of(mm, cache, object)
     if pfn < 0 or object_state(mm, cache, object) != 1:
@@ -137,6 +185,10 @@ def put_back(mm, cache, object):
     s = cache_at(mm, cache)
     page = pfn_to_page(mm, pfn)
     c = cache_cpu_of(mm, cache, mm.cpu)
+    if c.sheaf_main >= 0 and mm.sheaf[c.sheaf_main].size < s.sheaf_capacity:
+        mm.sheaf[c.sheaf_main].objects[mm.sheaf[c.sheaf_main].size] = object
+        mm.sheaf[c.sheaf_main].size += 1
+        return True
     if c.slab == pfn:
         set_freepointer(mm, s, object, c.freelist)
         c.freelist = object
@@ -185,6 +237,8 @@ def object_state(mm, cache, object):
     if pfn < 0:
         return -1
     s = cache_at(mm, cache)
+    if s.sheaf_capacity and find_in_sheaves(mm, cache, object) >= 0:
+        return 0
     cpu = cpu_of_slab(mm, cache, pfn)
     if find_before(mm, s, pfn_to_page(mm, pfn).freelist, object) != 1:
         return 0
@@ -193,13 +247,27 @@ def object_state(mm, cache, object):
     return 1
 
 
+def last_of_sheaf(mm, number):
+    """The object that a sheaf gives next."""
+    return mm.sheaf[number].objects[mm.sheaf[number].size - 1]
+
+
 def next_object(mm, cache, gfp, node):
     """The object that the next allocation takes, 0 if that needs a new slab; changes nothing.
 
     Tells a replay whether an allocation was decided before or after an interrupt whose events stand
-    before its own. Other nodes' lists are not looked at.
+    before its own. Other nodes' lists are not looked at, nor what a refill of an empty sheaf would
+    put last.
     """
     c = cache_cpu_of(mm, cache, mm.cpu)
+    n = cache_node_of(mm, cache, numa_node_id(mm) if node < 0 else node)
+    if c.sheaf_main >= 0:
+        if mm.sheaf[c.sheaf_main].size:
+            return last_of_sheaf(mm, c.sheaf_main)
+        if c.sheaf_spare >= 0 and mm.sheaf[c.sheaf_spare].size:
+            return last_of_sheaf(mm, c.sheaf_spare)
+        if n.barn_full >= 0:
+            return last_of_sheaf(mm, n.barn_full)
     if c.slab >= 0 and node_match(mm, c.slab, node) and pfmemalloc_match(mm, c.slab, gfp):
         if c.freelist:
             return c.freelist
@@ -210,7 +278,6 @@ def next_object(mm, cache, gfp, node):
         if node_match(mm, pfn, node) and pfmemalloc_match(mm, pfn, gfp):
             return pfn_to_page(mm, pfn).freelist
         pfn = pfn_to_page(mm, pfn).next
-    n = cache_node_of(mm, cache, numa_node_id(mm) if node < 0 else node)
     head = n.partial
     pfn = pfn_to_page(mm, head).next
     while pfn != head:

@@ -108,6 +108,9 @@ def alloc_empty_sheaf(mm, cache, gfp, capacity):
     """
     s = cache_at(mm, cache)
     gfp &= ~(__GFP_ACCOUNT | __GFP_DMA | __GFP_RECLAIMABLE)
+    if mm.sheaves_unbacked:
+        stat(mm, cache, STAT_SHEAF_ALLOC)
+        return new_sheaf(mm, cache, capacity, 0)
     size = 32 + 8 * capacity
     kmalloc = kmalloc_slab(mm, size, gfp)
     if kmalloc < 0 or capacity > SHEAF_OBJECTS:

@@ -178,3 +178,116 @@ def slabs_of(mm, cache):
     pages = mm.view("page")[: mm.max_pfn]
     mine = (pages["cache"] == cache) & ((pages["flags"] & PG_slab) != 0)
     return [int(pfn) for pfn in mine.nonzero()[0]]
+
+
+def adopt_sheaf(mm, cache, objects, where, *, cpu=0, node=0, address=0):
+    """Makes a sheaf of a cache that holds these objects (addresses, the next to be given last).
+
+    `where`: "main", "spare" or "rcu" of `cpu`, or "full", "empty": last in the barn of `node`.
+    `address`: of the kernel's struct slab_sheaf, 0 if unknown. Its number. Raises SlabError if the
+    objects do not fit.
+    """
+    record = mm.view("cache")[cache]
+    capacity = int(record["sheaf_capacity"])
+    sheaves = mm.view("sheaf")
+    if len(objects) > min(max(capacity, 1), sheaves.dtype["objects"].shape[0]):
+        raise SlabError(f"{len(objects)} objects in a sheaf of {mm.cache_names[cache]}")
+    number = mm.next_sheaf
+    mm.next_sheaf = number + 1
+    sheaf = sheaves[number]
+    sheaf["cache"], sheaf["node"], sheaf["address"] = cache, node, address
+    sheaf["size"], sheaf["capacity"] = len(objects), capacity
+    sheaf["next"] = sheaf["prev"] = -1
+    sheaf["objects"][: len(objects)] = objects
+    if where in ("main", "spare", "rcu"):
+        mm.view("cache_cpu")[cache * mm.nr_cpus + cpu][f"sheaf_{where}"] = number
+        return number
+    n = mm.view("cache_node")[cache * mm.nr_nodes + node]
+    last = int(n[f"barn_{where}"])
+    if last < 0:
+        n[f"barn_{where}"] = number
+    else:
+        while sheaves[last]["next"] >= 0:
+            last = int(sheaves[last]["next"])
+        sheaves[last]["next"] = number
+    n[f"nr_{where}"] += 1
+    return number
+
+
+def sheaf_contents(mm, cache, cpu=0, node=0):
+    """What the sheaves hold: {"main", "spare", "rcu": addresses or None, "full": [addresses, ...]}."""
+    sheaves = mm.view("sheaf")
+
+    def contents(number):
+        return None if number < 0 else sheaves[number]["objects"][: int(sheaves[number]["size"])].tolist()
+
+    c = mm.view("cache_cpu")[cache * mm.nr_cpus + cpu]
+    found = {name: contents(int(c[f"sheaf_{name}"])) for name in ("main", "spare", "rcu")}
+    found["full"] = []
+    number = int(mm.view("cache_node")[cache * mm.nr_nodes + node]["barn_full"])
+    while number >= 0:
+        found["full"].append(contents(number))
+        number = int(sheaves[number]["next"])
+    return found
+
+
+def live_objects(mm, cache):
+    """The addresses of all live objects of a cache, ascending."""
+    record = mm.view("cache")[cache]
+    size, pad = int(record["size"]), int(record["red_left_pad"])
+    pages = mm.view("page")
+    free = set()
+    for cpu in range(mm.nr_cpus):
+        free.update(cpu_slab(mm, cache, cpu)[1])
+        found = sheaf_contents(mm, cache, cpu)
+        for name in ("main", "spare", "rcu"):
+            free.update(found[name] or ())
+    for node in range(mm.nr_nodes):
+        for objects in sheaf_contents(mm, cache, 0, node)["full"]:
+            free.update(objects)
+    live = []
+    for pfn in slabs_of(mm, cache):
+        free.update(read_freelist(mm, cache, pages[pfn]["freelist"]))
+        start = (mm.page_offset + (pfn << mm.page_shift) + pad) & MASK64
+        every = range(start, start + size * int(pages[pfn]["objects"]), size)
+        live += [address for address in every if address not in free]
+    return live
+
+
+def restart_slab(mm, cache, pfn, predicted, actual):
+    """Begins a new slab elsewhere in random_seq, after the fact: its random start is an input.
+
+    `predicted`, `actual`: the addresses of the object that the twin gave and that the kernel gave from
+    a slab of which nothing was seen before. Every free object of the slab, on free lists and in sheaves,
+    takes the place of the one as far behind it. Returns {old address: new address} of all objects of
+    the slab, {} if the cache is not shuffled or an address is no object.
+    """
+    record = mm.view("cache")[cache]
+    first, count = int(record["random_seq"]), int(record["oo_objects"])
+    if first < 0:
+        return {}
+    limit = int(mm.view("page")[pfn]["objects"]) * int(record["size"])
+    offsets = [int(place) for place in mm.view("random_seq")[first : first + count] if place < limit]
+    start = (mm.page_offset + (pfn << mm.page_shift) + int(record["red_left_pad"])) & MASK64
+    if predicted - start not in offsets or actual - start not in offsets:
+        return {}
+    shift = offsets.index(actual - start) - offsets.index(predicted - start)
+    turned = {
+        start + offset: start + offsets[(place + shift) % len(offsets)]
+        for place, offset in enumerate(offsets)
+    }
+    page = mm.view("page")[pfn]
+    free = read_freelist(mm, cache, page["freelist"])
+    page["freelist"] = write_freelist(mm, cache, [turned[entry] for entry in free])
+    for cpu in range(mm.nr_cpus):
+        c = mm.view("cache_cpu")[cache * mm.nr_cpus + cpu]
+        if c["slab"] == pfn:
+            free = read_freelist(mm, cache, c["freelist"])
+            c["freelist"] = write_freelist(mm, cache, [turned[entry] for entry in free])
+    for number in range(mm.next_sheaf):
+        sheaf = mm.view("sheaf")[number]
+        if sheaf["cache"] == cache:
+            for place in range(int(sheaf["size"])):
+                entry = int(sheaf["objects"][place])
+                sheaf["objects"][place] = turned.get(entry, entry)
+    return turned
