@@ -18,14 +18,15 @@ cdef struct event_t:
     u32 gfp                       # as the recorded kernel numbers them
     s32 pid
     s32 cache                     # number in Recording.names: the slab cache; KIND_OTHER: the event's name; -1 none
-    s16 node
+    s8 node                       # 127 for any above
+    u8 preempt                    # common_preempt_count
     u16 cpu
     u8 order                      # page events; rss_stat: member
     s8 migratetype                # page events; -1 if the event has none
     u8 kind                       # KIND_*
     u8 role                       # ROLE_*, set by roles.py
     u8 flags                      # common_flags: 0x8 hard interrupt, 0x10 soft interrupt (TRACE_FLAG_*)
-    u8 extra                      # percpu_refill; accounted; change_ownership; rss_stat: curr
+    u8 extra                      # percpu_refill; accounted; change_ownership; rss_stat: curr; EXTRA_PCP_LOCKED
     u16 ahead                     # roles.py: the demand that this page serves comes so many events later, 0: none known
 
 # The numbers are those of the file format: never change one, add at the end.
@@ -51,6 +52,9 @@ cdef enum:
     ROLE_SLAB = 3                 # page taken or given back by SLUB: a response
     ROLE_LARGE_KMALLOC = 4        # page taken or given back by a large kmalloc/kfree: a response
     ROLE_SILENT = 5               # slab page taken for objects that no event names
+
+cdef enum:
+    EXTRA_PCP_LOCKED = 0x80       # roles.py: in an interrupt that came while its CPU held its page lists' lock
 
 cdef inline event_t *as_events(size_t address, size_t count) noexcept nogil:
     return <event_t *> address

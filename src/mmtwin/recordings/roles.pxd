@@ -1,7 +1,7 @@
 cimport cython
 
 from mmtwin.recordings.event cimport (
-    KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
+    EXTRA_PCP_LOCKED, KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
     KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE, KIND_MM_PAGE_FREE_BATCHED,
     KIND_MM_PAGE_PCPU_DRAIN, ROLE_DEMAND, ROLE_LARGE_KMALLOC, ROLE_RESPONSE, ROLE_SILENT, ROLE_SLAB, as_events, event_at,
     event_t, s32, u8, u32, u64,
@@ -96,6 +96,8 @@ cdef class Annotator:
     cdef void _served(self, event_t *event, u64 number) noexcept nogil
     @cython.locals(task=task_p, start=event_p, burst=u64)
     cdef void _interrupts(self, event_t *event, u64 number) noexcept nogil
+    @cython.locals(number=u64)
+    cdef void _mark_locked(self, u64 first, u64 last) noexcept nogil
     @cython.locals(task=task_p)
     cdef void _zone_served(self, event_t *event, u64 number) noexcept nogil
     cdef use_t *_use_of(self, long long pfn) noexcept nogil

@@ -20,6 +20,7 @@ CONSTANTS = parse_constants(TEXT)
 
 if not cython.compiled:
     from mmtwin.recordings.event import (
+        EXTRA_PCP_LOCKED,
         KIND_KFREE,
         KIND_KMALLOC,
         KIND_KMEM_CACHE_ALLOC,
@@ -139,6 +140,8 @@ class Annotator:
         """
         if event.cpu >= self.nr_cpus:
             return
+        if event.kind <= KIND_KMEM_CACHE_FREE and event.kind >= KIND_KMALLOC:
+            task_at(self.tasks, event.cpu, event.flags).zone = 0
         task = task_at(self.tasks, event.cpu, 0)
         if event.flags & INTERRUPT:
             if task.burst == 0:
@@ -149,10 +152,17 @@ class Annotator:
         task.burst = 0
         if burst <= self.first or task.burst_pid != event.pid or number + 1 - burst > WINDOW:
             return
+        start = self._event(burst - 1)
         if event.kind == KIND_KMALLOC or event.kind == KIND_KMEM_CACHE_ALLOC:
-            start = self._event(burst - 1)
             if start.kind != KIND_MM_PAGE_FREE:
                 start.ahead = number + 1 - burst
+        elif event.kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED and 2 <= event.preempt <= start.preempt:
+            self._mark_locked(burst - 1, number)
+
+    def _mark_locked(self, first, last):
+        """Events of an interrupt that came while its CPU held the lock of its page lists, filling them."""
+        for number in range(first, last):
+            self._event(number).extra |= EXTRA_PCP_LOCKED
 
     def _zone_served(self, event, number):
         """The blocks that were taken from the free lists for a page: the last of them tells how far it is."""

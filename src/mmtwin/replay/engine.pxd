@@ -1,9 +1,10 @@
 cimport cython
 
-from mmtwin.kernel.casts cimport as_s64, as_u32
-from mmtwin.kernel.constants cimport ALLOC_FROM_ZONE, PG_large_kmalloc, PG_slab
+from mmtwin.kernel.casts cimport as_s64, as_u32, as_u64
+from mmtwin.kernel.constants cimport __GFP_HIGHMEM, ALLOC_FROM_ZONE, PG_large_kmalloc, PG_slab
 from mmtwin.kernel.mm cimport MM
-from mmtwin.kernel.page_alloc cimport alloc_pages, free_pages
+from mmtwin.kernel.page_alloc cimport alloc_pages, alloc_pages_bulk, free_pages
+from mmtwin.kernel.page_alloc_state cimport recall_alloc, recall_free, recall_refill
 from mmtwin.kernel.ram cimport (
     cache_at, cache_p, page_address, page_p, pfn_to_page, virt_to_head_pfn, virt_to_pfn,
 )
@@ -16,7 +17,7 @@ from mmtwin.kernel.trace cimport (
     STEP_MM_PAGE_ALLOC_ZONE_LOCKED, STEP_MM_PAGE_PCPU_DRAIN, STEP_SLUB_ALLOC_SLAB, STEP_SLUB_FREE_SLAB,
 )
 from mmtwin.recordings.event cimport (
-    KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
+    EXTRA_PCP_LOCKED, KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
     KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE, KIND_MM_PAGE_FREE_BATCHED,
     KIND_MM_PAGE_PCPU_DRAIN, ROLE_DEMAND, ROLE_LARGE_KMALLOC, ROLE_NONE, ROLE_SILENT, ROLE_SLAB, as_events, event_at,
     event_t,
@@ -25,7 +26,7 @@ from mmtwin.replay.counts cimport *
 from mmtwin.recordings.sites cimport as_s32
 from mmtwin.replay.objects cimport Objects
 from mmtwin.replay.queues cimport (
-    NR_QUEUES, QUEUE_KERNEL_ZONE, QUEUE_TWIN_DRAIN, QUEUE_TWIN_SLAB, QUEUE_TWIN_SLAB_FREE, as_queues, empty, get, put,
+    NR_QUEUES, QUEUE_KERNEL_ZONE, QUEUE_TWIN_DRAIN, QUEUE_TWIN_SLAB, QUEUE_TWIN_SLAB_FREE, QUEUE_TWIN_ZONE, as_queues, empty, get, put,
     queue_at, queue_t,
 )
 from mmtwin.replay.resync cimport (
@@ -41,6 +42,7 @@ cdef enum:
     MOST_WRONG = 64               # blocks set right after one demand
     MOST_SILENT_OBJECTS = 4096
     ZERO_SIZE_PTR = 16
+    GFP_KERNEL = 0xcc0
     INTERRUPT = 0x18              # event.flags: hard or soft interrupt
 
 cdef inline step_t *step_at(MM mm, s64 number) noexcept nogil:
@@ -58,12 +60,17 @@ cdef class Engine:
     cdef event_t *events
     cdef s64 *wrong               # (the twin's pfn, the kernel's, order) of each wrong block
     cdef s64 nr_wrong
+    cdef u64 *bulk_site
+    cdef s64 nr_bulk_sites
+    cdef s32 refilled             # recall(): blocks of the refill that goes on
+    cdef pfn_t refill_pfn
     cdef s64 available
     cdef s64 nr_names
     cdef s64 seen                 # steps of the twin that were compared
     cdef pfn_t last_page
     cdef readonly u64 large
     cdef bint same_bits
+    cdef bint silent              # the pages being taken are of no event
     cdef public bint resync
     cdef public bint watch            # keep account of objects and their callers
     cdef dict _buffers
@@ -105,11 +112,13 @@ cdef class Engine:
     cdef pfn_t _head_pfn(self, virt_t address) noexcept nogil
     @cython.locals(pfn=pfn_t)
     cdef void _set_object_right(self, event_t *event, s32 cache, virt_t predicted, pfn_t page) noexcept nogil
+    @cython.locals(offset=u64, mine=pfn_t)
+    cdef bint _move_new_slab(self, event_t *event, s32 cache, virt_t predicted, pfn_t page) noexcept nogil
     @cython.locals(page=page_p)
     cdef bint _is_slab_of(self, pfn_t pfn, s32 cache) noexcept nogil
     @cython.locals(demand=event_p, cache=s32)
     cdef void _interrupted(self, event_t *event, s64 number) noexcept nogil
-    @cython.locals(page=event_p)
+    @cython.locals(page=event_p, late=queue_p)
     cdef void _zone_event(self, event_t *event, s64 number) noexcept nogil
     @cython.locals(predicted=virt_t, pfn=pfn_t, recorded=pfn_t)
     cdef void _large_alloc(self, event_t *event, gfp_t gfp) noexcept nogil
@@ -118,6 +127,11 @@ cdef class Engine:
     cdef void _free_slab_object(self, event_t *event, s32 cache, virt_t object) noexcept nogil
     @cython.locals(events=event_p, event=event_p, i=s64)
     cdef void _observe(self, size_t address, s64 start, s64 stop, s64 available) noexcept nogil
+    cpdef void recall(self, size_t address, s64 start, s64 stop)
+    @cython.locals(events=event_p, event=event_p, i=s64)
+    cdef void _recall(self, size_t address, s64 start, s64 stop) noexcept nogil
+    @cython.locals(place=s64, left=s64, taken=s64)
+    cdef void _vmalloc_pages(self, event_t *event) noexcept nogil
     cdef void _watch_alloc(self, event_t *event, virt_t twin) noexcept nogil
     @cython.locals(cache=s32, predicted=pfn_t, _=s32)
     cdef void _silent_slab(self, event_t *event) noexcept nogil
@@ -125,5 +139,8 @@ cdef class Engine:
     cdef void _collect(self, s32 cpu) noexcept nogil
     @cython.locals(recorded=pfn_t)
     cdef void _compare_zone(self, s32 cpu, pfn_t predicted, s64 order) noexcept nogil
-    @cython.locals(queue=queue_p, place=s64)
+    cdef void _count_zone(self, pfn_t predicted, pfn_t recorded, s64 order) noexcept nogil
+    @cython.locals(place=s64)
+    cdef void _set_zone_right(self) noexcept nogil
+    @cython.locals(queue=queue_p)
     cdef void _finish_zone(self, s32 cpu) noexcept nogil

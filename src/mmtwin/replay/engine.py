@@ -19,9 +19,10 @@ from mmtwin.kernel.trace import STEPS
 from mmtwin.replay.queues import QUEUE
 
 if not cython.compiled:
-    from mmtwin.kernel.casts import as_s64, as_u32
-    from mmtwin.kernel.constants import ALLOC_FROM_ZONE, PG_large_kmalloc, PG_slab
-    from mmtwin.kernel.page_alloc import alloc_pages, free_pages
+    from mmtwin.kernel.casts import as_s64, as_u32, as_u64
+    from mmtwin.kernel.constants import ALLOC_FROM_ZONE, PG_large_kmalloc, PG_slab, __GFP_HIGHMEM
+    from mmtwin.kernel.page_alloc import alloc_pages, alloc_pages_bulk, free_pages
+    from mmtwin.kernel.page_alloc_state import recall_alloc, recall_free, recall_refill
     from mmtwin.kernel.ram import cache_at, page_address, pfn_to_page, virt_to_head_pfn, virt_to_pfn
     from mmtwin.kernel.slab_common import __kmalloc_node, kfree, kmalloc_slab
     from mmtwin.kernel.slub import kmem_cache_alloc_node, kmem_cache_free
@@ -65,14 +66,16 @@ class Engine:
     """One replay: an MM, the maps from the recording's numbers to the twin's, and the counts.
 
     `cache_of`: int32 array, the twin's cache by number in the recording's names, -1 for none; `gfp_bits`: 32
-    ints, the twin's gfp bit of each recorded bit; `large`: KMALLOC_MAX_CACHE_SIZE in bytes; `resync`: see above.
+    ints, the twin's gfp bit of each recorded bit; `large`: KMALLOC_MAX_CACHE_SIZE in bytes; `resync`: see above; `bulk_sites`: call sites of the kmalloc of a
+    vmalloc's array of pages.
     """
 
-    def __init__(self, mm, cache_of, gfp_bits, large, resync=True):
+    def __init__(self, mm, cache_of, gfp_bits, large, resync=True, bulk_sites=()):
         count = np.zeros(COUNTS["COUNT_PLACES"], dtype=np.int64)
         cache_of = np.ascontiguousarray(cache_of, dtype=np.int32)
         bits = np.array(gfp_bits, dtype=np.uint32)
         misses = np.zeros(mm.max_caches, dtype=np.int64)
+        bulk_site = np.array([*bulk_sites, 0], dtype=np.uint64)
         wrong = np.zeros(3 * MOST_WRONG, dtype=np.int64)
         queues = np.zeros(mm.nr_cpus * NR_QUEUES, dtype=np.dtype(QUEUE))
         self._buffers = {
@@ -82,6 +85,7 @@ class Engine:
             "misses": misses,
             "queues": queues,
             "wrong": wrong,
+            "bulk_site": bulk_site,
         }
         self.mm = mm
         self.count = as_s64(count.ctypes.data, len(count))
@@ -91,10 +95,15 @@ class Engine:
         self.bits = as_u32(bits.ctypes.data, len(bits))
         self.same_bits = all(int(bits[bit]) == 1 << bit for bit in range(len(bits)))
         self.queues = as_queues(queues.ctypes.data, len(queues))
+        self.bulk_site = as_u64(bulk_site.ctypes.data, len(bulk_site))
+        self.nr_bulk_sites = len(bulk_sites)
         self.objects = Objects()
         self.wrong = as_s64(wrong.ctypes.data, len(wrong))
         self.nr_wrong = 0
         self.large = large
+        self.silent = False
+        self.refilled = 0
+        self.refill_pfn = 0
         self.resync = resync
         self.watch = True
         self.seen = mm.next_step
@@ -125,6 +134,31 @@ class Engine:
             elif event.kind == KIND_KFREE or event.kind == KIND_KMEM_CACHE_FREE:
                 self.objects.remove(event.address)
 
+    def recall(self, address, start, stop):
+        """Events before the start's state: what they left in fields of the per-CPU lists that nothing shows."""
+        with cython.nogil:
+            self._recall(address, start, stop)
+
+    def _recall(self, address, start, stop):
+        events = as_events(address, stop)
+        for i in range(start, stop):
+            event = event_at(events, i)
+            self._set_cpu(event)
+            if event.address >= self.mm.max_pfn:
+                continue
+            if event.kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED:
+                if event.order == 0 and event.extra & 1:
+                    self.refilled += 1
+                    self.refill_pfn = event.address
+                continue
+            if self.refilled and event.kind != KIND_MM_PAGE_ALLOC_EXTFRAG:
+                recall_refill(self.mm, self.refill_pfn, 0, self.refilled)
+                self.refilled = 0
+            if event.kind == KIND_MM_PAGE_ALLOC:
+                recall_alloc(self.mm, event.address, event.order)
+            elif event.kind == KIND_MM_PAGE_FREE:
+                recall_free(self.mm, event.address, event.order)
+
     def _watch_alloc(self, event, twin):
         if self.watch or not self.resync:
             self.objects.add(event.address, twin, event.call_site, event.bytes_req, event.bytes_alloc)
@@ -148,8 +182,12 @@ class Engine:
 
     def _event(self, event, number):
         kind = event.kind
-        if event.flags & INTERRUPT and event.ahead:
-            self._interrupted(event, number)
+        if event.flags & INTERRUPT:
+            self.mm.pcp_locked = event.extra & EXTRA_PCP_LOCKED != 0
+            if event.ahead:
+                self._interrupted(event, number)
+        else:
+            self.mm.pcp_locked = 0
         if kind == KIND_KMALLOC or kind == KIND_KMEM_CACHE_ALLOC:
             if event.role & DONE == 0:
                 self._object_alloc(event, -1)
@@ -170,7 +208,7 @@ class Engine:
             self._drain_event(event)
         elif kind == KIND_MM_PAGE_ALLOC_EXTFRAG and self.resync:
             # Whether a pageblock is claimed depends on its movable pages (LRU), which no event names.
-            self.mm.claim_override = event.extra
+            self.mm.claim_override = event.extra & 1
 
     def _queue(self, cpu, number):
         return queue_at(self.queues, (cpu if cpu < self.mm.nr_cpus else 0) * NR_QUEUES + number)
@@ -208,6 +246,12 @@ class Engine:
 
     def _zone_event(self, event, number):
         """A block left the free lists; at the last one for a page, the page is asked for."""
+        late = self._queue(event.cpu, QUEUE_TWIN_ZONE)
+        if not empty(late):
+            self.nr_wrong = 0
+            self._count_zone(get(late), event.address, event.order)
+            self._set_zone_right()
+            return
         put(self._queue(event.cpu, QUEUE_KERNEL_ZONE), event.address)
         if event.ahead and number + event.ahead < self.available:
             page = event_at(self.events, number + event.ahead)
@@ -347,6 +391,30 @@ class Engine:
         self.mm.next_freelist_start = -1
         self._collect(event.cpu)
         self._compare_object(event, cache, predicted, page)
+        if event.kind == KIND_KMALLOC and event.bytes_req >= 16 and self.mm.has.vmalloc_bulk:
+            self._vmalloc_pages(event)
+
+    def _vmalloc_pages(self, event):
+        """The pages of a vmalloc, which no event names: its array of pages has just been allocated.
+
+        __vmalloc_area_node() asks for them a hundred at a time (vm_area_alloc_pages(), 343ab8178f31, 5.13).
+        """
+        for place in range(self.nr_bulk_sites):
+            if self.bulk_site[place] != event.call_site:
+                continue
+            left = event.bytes_req // 8
+            self.silent = True  # nothing tells of them before their blocks do
+            while left > 0:
+                taken = alloc_pages_bulk(
+                    self.mm, GFP_KERNEL | __GFP_HIGHMEM, -1, left if left < 100 else 100
+                )
+                self._collect(event.cpu)
+                if taken < 1:
+                    break
+                self.count[COUNT_SILENT_PAGES] += taken
+                left -= taken
+            self.silent = False
+            return
 
     def _cache_of(self, event, gfp):
         """The cache asked: of a kmalloc by its size, unless the recording knows better (random caches)."""
@@ -380,8 +448,19 @@ class Engine:
             self.count[UNEXPLAINED_FAILED_ALLOC] += 1
         elif virt_to_head_pfn(self.mm, predicted) == self._head_pfn(event.address):
             self.count[COUNT_OBJECTS_SAME_SLAB] += 1
-        if self.resync:
+        if self.resync and not self._move_new_slab(event, cache, predicted, page):
             self._set_object_right(event, cache, predicted, page)
+
+    def _move_new_slab(self, event, cache, predicted, page):
+        """Both made a new slab for the object, at different pages: the twin's is moved; whether it was."""
+        if page < 0 or predicted == 0:
+            return False
+        offset = event.address - page_address(self.mm, page)
+        mine = virt_to_pfn(self.mm, predicted - offset)
+        if mine != page and page_address(self.mm, mine) + offset == predicted:
+            move_slab(self.mm, mine, page)
+            self.seen = self.mm.next_step
+        return self._is_slab_of(page, cache) and object_state(self.mm, cache, event.address) == 1
 
     def _head_pfn(self, address):
         pfn = virt_to_pfn(self.mm, address)
@@ -499,9 +578,14 @@ class Engine:
     def _compare_zone(self, cpu, predicted, order):
         """A block the twin took from the free lists, against the kernel's next."""
         recorded = get(self._queue(cpu, QUEUE_KERNEL_ZONE))
-        if recorded < 0:
+        if recorded >= 0:
+            self._count_zone(predicted, recorded, order)
+        elif self.silent:
+            put(self._queue(cpu, QUEUE_TWIN_ZONE), predicted)
+        else:
             self.count[UNEXPLAINED_ZONE_EXTRA] += 1
-            return
+
+    def _count_zone(self, predicted, recorded, order):
         self.count[COUNT_ZONE_PREDICTED] += 1
         if recorded == predicted:
             self.count[COUNT_ZONE_EXACT] += 1
@@ -518,6 +602,9 @@ class Engine:
             get(queue)
             self.count[COUNT_ZONE_PREDICTED] += 1
             self.count[UNEXPLAINED_ZONE_MISSED] += 1
+        self._set_zone_right()
+
+    def _set_zone_right(self):
         if self.resync and self.nr_wrong:
             for place in range(self.nr_wrong):
                 exchange_blocks(

@@ -55,6 +55,8 @@ def exchange_blocks(mm, mine, wanted, order):
     """
     if mine == wanted:
         return True
+    if pfn_to_page(mm, mine).flags & PG_slab:
+        return move_slab(mm, mine, wanted)
     if not take_page(mm, wanted, order):
         return False
     block = pfn_to_page(mm, mine)

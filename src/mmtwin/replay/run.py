@@ -1,5 +1,6 @@
 """A replay from end to end: the machine at its start, the events, the comparisons at their markers, the figures."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -77,7 +78,8 @@ class Replay:
         cache_of = [numbers.get(name, -1) for name in self.annotated.names] or [-1]
         bits = twin_gfp_of(self.recording)
         large = 2 << self.mm.page_shift
-        engine = Engine(self.mm, cache_of, bits, large, not self.free_running)
+        sites = vmalloc_sites(self.annotated)
+        engine = Engine(self.mm, cache_of, bits, large, not self.free_running, sites)
         engine.objects.reserve(1 << 16)
         return engine
 
@@ -108,6 +110,8 @@ class Replay:
     def _events(self, block: Any, address: int, start: int, stop: int) -> int:
         """Carries out part of a block: what lies before the start's state is only looked at."""
         before = min(max(self.first - block.first, start), stop)
+        if before > start:
+            self.engine.recall(address, start, before)
         if self.statistics:
             if before > start:
                 self.engine.observe(address, start, before, len(block.events))
@@ -226,6 +230,19 @@ class Replay:
             statistics=self.statistics.to_dict() if self.statistics else None,
             differing={key: names for key, names in self.differing.items() if names},
         )
+
+
+# Who allocates the array of a vmalloc's pages before the pages themselves.
+VMALLOC_ARRAY = re.compile(r"__vmalloc_(node_range|area_node)(_noprof)?(\.\w+)*")
+
+
+def vmalloc_sites(annotated: Annotated) -> list[int]:
+    """Call sites of the kmalloc of a vmalloc's array of pages, by the recording's symbols."""
+    sites = {int(site["call_site"]) for site in annotated.sites.records()}
+    names = {site: annotated.recording.symbols.find(site) for site in sites}
+    return sorted(
+        site for site, found in names.items() if found and VMALLOC_ARRAY.fullmatch(found[0])
+    )
 
 
 def choose_start(recording: Recording, start: str) -> tuple[str, str]:
