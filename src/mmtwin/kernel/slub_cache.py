@@ -266,7 +266,7 @@ def take_empty(mm, cache, node):
     relink(mm, int(n["partial"]), rest)
     n["nr_partial"] = len(rest)
     for pfn in empty:
-        pages["flags"][pfn] &= ~PG_partial
+        pages["flags"][pfn] &= 0xFFFFFFFF ^ PG_partial
     return empty, rest
 
 
