@@ -7,7 +7,7 @@ import pytest
 
 from mmtwin import Machine
 from mmtwin.kernel.constants import PG_buddy
-from mmtwin.kernel.page_alloc import __free_pages_core as free_pages_core
+from mmtwin.kernel.page_alloc import free_pages_core
 from mmtwin.machine import Complaint
 from mmtwin.machine.boot_caches import boot_caches
 from mmtwin.machine.truth_pages import free_lists

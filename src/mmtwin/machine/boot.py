@@ -12,7 +12,6 @@ import numpy as np
 from mmtwin.kernel.constants import (
     MIGRATE_MOVABLE,
     USE_FREE,
-    USE_KERNEL,
     USE_RESERVED,
     PG_buddy,
     PG_hole,
@@ -107,19 +106,26 @@ def init_memory(mm: MM, memory_map: MemoryMap) -> None:
 
 
 def init_mem_map(mm: MM, memory_map: MemoryMap) -> None:
-    """Every record of mem_map: holes, reserved pages, and the rest not free yet."""
-    page = mm.view("page")[: mm.max_pfn]
-    page["next"] = page["prev"] = -1
-    page["cache"] = -1
-    page["flags"] = PG_hole
+    """Every record of mem_map: holes, reserved pages, and the rest free but on no list yet."""
+    page = mm.view("page")
+    page["flags"][: mm.max_pfn] = PG_hole
     for start, end in memory_map.ram:
-        page["flags"][start:end] = 0
-        page["users"][start:end] = USE_KERNEL
+        fill_pages(mm, start, end, users=USE_FREE)
     for reserved in memory_map.reserved:
-        part = page[reserved.start : reserved.end]
-        part["flags"] = PG_reserved
-        part["users"] = USE_RESERVED
-        part["refcount"] = 1
+        fill_pages(
+            mm, reserved.start, reserved.end, users=USE_RESERVED, flags=PG_reserved, refcount=1
+        )
+
+
+def fill_pages(mm: MM, start: int, end: int, **fields: int) -> None:
+    """Writes the same record to a run of pages: on no list, in no cache, and these fields."""
+    page = mm.view("page")
+    record = np.zeros(1, dtype=page.dtype)
+    record["next"] = record["prev"] = record["cache"] = -1
+    for name, value in fields.items():
+        record[name] = value
+    # as whole words: mem_map is the largest thing that a boot writes
+    page.view(np.uint64).reshape(len(page), -1)[start:end] = record.view(np.uint64)
 
 
 def free_blocks_in(
@@ -147,14 +153,12 @@ def free_to_zone(mm: MM, number: int, blocks: dict[int, list[int]], migratetype:
     page = mm.view("page")
     for order, pfns in blocks.items():
         heads = np.array(pfns, dtype=np.int64)
-        pages = (heads[:, None] + np.arange(1 << order)).ravel()
-        page["users"][pages] = USE_FREE
         page["flags"][heads] = PG_buddy
         page["order"][heads] = order
         page["migratetype"][heads] = migratetype
         head = int(zone["free_list"]) + order * mm.nr_migratetypes + migratetype
         link_list(mm, head, pfns)
-        count = len(pages)
+        count = len(pfns) << order
         zone["nr_free"][order] += len(pfns)
         zone["nr_free_pages"] += count
         zone["managed_pages"] += count

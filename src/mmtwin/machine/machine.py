@@ -19,11 +19,10 @@ from mmtwin.kernel.mm import MM
 from mmtwin.kernel.page_alloc_check import validate as validate_pages
 from mmtwin.kernel.slab_common import __kmalloc_node as kmalloc_node
 from mmtwin.kernel.slub_defs import DEFS as SLUB_DEFS
+from mmtwin.kernel.slub_validate import Invariant
+from mmtwin.kernel.slub_validate import validate as validate_slabs
 from mmtwin.machine.boot import boot_mm
 from mmtwin.machine.complaints import Complaint
-from mmtwin.machine.from_truth import build_from_truth
-from mmtwin.machine.recorded import machine_at_proc, machine_at_truth
-from mmtwin.machine.texts import parse_zoneinfo
 from mmtwin.machine.views import Cache, Page, Proc, Trace
 from mmtwin.versions.gfp import encode_gfp, to_twin_gfp, translate_gfp
 from mmtwin.versions.profiles import DEFAULT, Profile, profile
@@ -104,6 +103,8 @@ class Machine:
         else the recording is replayed up to there. Raises ValueError for a mark it does not have.
         """
         word, _, name = mark.partition(" ")
+        from mmtwin.machine.recorded import machine_at_truth
+
         snapshot = recording.snapshots.get(name) if word == "DUMP" else None
         if snapshot is not None and snapshot.has_truth:
             return cls(machine_at_truth(recording, name))
@@ -124,6 +125,9 @@ class Machine:
         `zoneinfo`: the text; `attributes`: /sys/kernel/slab by cache, if known. Raises ValueError
         if they contradict each other.
         """
+        from mmtwin.machine.from_truth import build_from_truth
+        from mmtwin.machine.texts import parse_zoneinfo
+
         facts = profile if isinstance(profile, Profile) else _profile(profile)
         return cls(build_from_truth(facts, parse_zoneinfo(zoneinfo), truth, attributes))
 
@@ -134,6 +138,8 @@ class Machine:
         Free blocks and the number of slabs of each cache are exact, the order of lists is not
         known. Raises ValueError if the snapshot lacks zoneinfo, pagetypeinfo or kpageflags.
         """
+        from mmtwin.machine.recorded import machine_at_proc
+
         return cls(machine_at_proc(recording, name))
 
     # ---- kmalloc
@@ -433,7 +439,7 @@ def _profile(name: str) -> Profile:
 
 def _slab_problems(mm: MM) -> list[str]:
     try:
-        check = import_module("mmtwin.kernel.slub_check")
-    except ModuleNotFoundError:
-        return []
-    return list(check.validate(mm))
+        validate_slabs(mm)
+    except Invariant as broken:
+        return [str(broken)]
+    return []

@@ -16,7 +16,7 @@ from mmtwin.kernel.constants import (
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.slab_kmalloc import adopt_kmalloc_caches
 from mmtwin.kernel.slub_defs import DEFS as SLUB_DEFS
-from mmtwin.kernel.slub_state import adopt_cache
+from mmtwin.kernel.slub_state import adopt_cache, adopt_sheaf
 from mmtwin.machine.chains import link_list
 from mmtwin.machine.texts import sizes
 from mmtwin.versions.profiles import Profile
@@ -181,34 +181,12 @@ def add_sheaves(mm: MM, number: int, truth: Mapping[str, Any]) -> None:
     main sheaf, the others only with objects, and the barn has no empty ones.
     """
     for cpu, sheaves in enumerate((truth.get("sheaves") or ())[: mm.nr_cpus]):
-        record = mm.view("cache_cpu")[number * mm.nr_cpus + cpu]
-        record["sheaf_main"] = add_sheaf(mm, number, sheaves["main"])
-        for name, field in (("spare", "sheaf_spare"), ("rcu_free", "sheaf_rcu")):
+        adopt_sheaf(mm, number, sheaves["main"], "main", cpu=cpu)
+        for name, place in (("spare", "spare"), ("rcu_free", "rcu")):
             if sheaves[name]:
-                record[field] = add_sheaf(mm, number, sheaves[name])
-    node = mm.view("cache_node")[number * mm.nr_nodes]
-    following = -1
-    full = truth.get("barn_full") or ()
-    for objects in reversed(full):
-        place = add_sheaf(mm, number, objects)
-        mm.view("sheaf")["next"][place] = following
-        following = place
-    node["barn_full"] = following
-    node["nr_full"] = len(full)
-
-
-def add_sheaf(mm: MM, number: int, objects: Sequence[int]) -> int:
-    """Makes a sheaf of a cache with these objects, in the order of its array; its number."""
-    capacity = int(mm.view("cache")["sheaf_capacity"][number])
-    if len(objects) > min(capacity, SLUB_DEFS["SHEAF_OBJECTS"]):
-        raise ValueError(f"a sheaf of {mm.cache_names[number]} with {len(objects)} objects")
-    place = mm.next_sheaf
-    mm.next_sheaf = place + 1
-    sheaf = mm.view("sheaf")[place]
-    sheaf["next"] = sheaf["prev"] = -1
-    sheaf["cache"], sheaf["capacity"], sheaf["size"] = number, capacity, len(objects)
-    sheaf["objects"][: len(objects)] = objects
-    return place
+                adopt_sheaf(mm, number, sheaves[name], place, cpu=cpu)
+    for objects in truth.get("barn_full") or ():
+        adopt_sheaf(mm, number, objects, "full")
 
 
 def add_caches(
@@ -231,9 +209,9 @@ def add_caches(
         record = mm.view("cache")[number]
         if truth.get("freeptr_offset") and not record["flags"] & SLUB_DEFS["SLAB_DEBUG_FLAGS"]:
             record["offset"] = truth["freeptr_offset"]
-        add_node(mm, number, truth)
         for slab in truth["slabs"]:
             add_slab(mm, number, slab)
+        add_node(mm, number, truth)
         by_cpu = {entry["cpu"]: entry for entry in truth.get("cpu") or []}
         for cpu in range(mm.nr_cpus):
             add_cpu(mm, number, cpu, by_cpu.get(cpu))
