@@ -3,6 +3,7 @@ the truth.
 """
 
 import gzip
+import re
 import zlib
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from mmtwin.recordings.errors import RecordingError
 from mmtwin.recordings.shapes import NUMBERS, parse_json, shape_fault
 
+FREE_LIST = re.compile("[0-9]{1,2},[0-9]{1,3}")  # order,migratetype
 TRUTH_LIMIT = 1 << 24  # bytes of JSON, or so many times what its .gz has:
 TRUTH_RATIO = 100
 ARRAYS = {"kpageflags": 1, "kpagecount": 1, "pagemap.u64x3": 2}  # u64 numbers in an entry
@@ -154,23 +156,16 @@ def truth_fault(truth: object) -> str:
     if fault:
         return fault
     assert isinstance(truth, dict)
-    blocks = truth["pageblocks"]
+    blocks = truth.get("pageblocks")
     if not isinstance(blocks, list) or not all(
         block is None or type(block) is int for block in blocks
     ):
         return "truth.pageblocks: not a list of numbers and nulls"
     for zone in truth["buddy"]:
         for key in zone["free"]:
-            order, comma, migratetype = key.partition(",")
-            if not (
-                comma
-                and order.isascii()
-                and order.isdigit()
-                and migratetype.isdigit()
-                and len(key) < 8
-            ):
+            if not FREE_LIST.fullmatch(key):
                 return f"truth.buddy.free: {key!r:.40} is no order,migratetype"
         for cpu in zone["pcp"]:
-            if not all(key.isascii() and key.isdigit() and len(key) < 5 for key in cpu["lists"]):
+            if not all(re.fullmatch("[0-9]{1,4}", key) for key in cpu["lists"]):
                 return "truth.buddy.pcp.lists: an index that is no number"
     return ""

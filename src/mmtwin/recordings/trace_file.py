@@ -1,5 +1,6 @@
 """Recordings in text: ftrace's `trace` file, and `perf script` of kmem tracepoints."""
 
+import os
 import re
 from collections.abc import Iterator
 from functools import cached_property
@@ -20,6 +21,7 @@ from mmtwin.recordings.tables import column_name
 from mmtwin.recordings.trace_text import LineScanner
 
 PIECE = 1 << 19
+SHORTEST_LINE = 24  # bytes; a room that is full is emptied and filled again
 LINE_LIMIT = 1 << 16
 TEXT_LIMIT = 1 << 13  # of the further lines of one event
 GUESS = 1 << 18  # bytes from the start that the kernel's version is guessed from
@@ -239,13 +241,14 @@ class TextReader:
 
     def blocks(self) -> Iterator[Events]:
         """The events in blocks of any size."""
-        room = np.empty(PIECE // 24 + 1, EVENT)
-        data = bytearray(PIECE + LINE_LIMIT)
         position = 0  # of data[0] in the file
         held = 0
         with self.path.open("rb", buffering=0) as file:
+            piece = min(PIECE, max(os.fstat(file.fileno()).st_size, 1))
+            room = np.empty(piece // SHORTEST_LINE + 1, EVENT)
+            data = bytearray(piece + LINE_LIMIT)
             while True:
-                got = file.readinto(memoryview(data)[held : held + PIECE]) or 0
+                got = file.readinto(memoryview(data)[held : held + piece]) or 0
                 size = held + got
                 if position == 0:
                     self._header(bytes(data[: min(size, 4096)]))
