@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ROWS_LIMIT = 1 << 22  # of one part; a file that claims more is refused
 ROWS_AT_ONCE = 1 << 11  # their records stay in the cache while the columns are laid into them
 TYPES = {name: np.zeros(0, EVENT)[name].dtype for name in EVENT.names or ()}
-LEVEL = 12  # zstd
+LEVEL = 6  # zstd; 12 is 1 % smaller and takes three times as long
 
 
 def write_frame(frame: "pl.DataFrame", path: Path) -> dict[str, Any]:
