@@ -259,6 +259,7 @@ def test_describe_is_plain(k: Machine) -> None:
     said = json.loads(json.dumps(k.describe()))
     assert said["kmalloc"]["KMALLOC_MAX_CACHE_SIZE"] == 8192
     assert said["zones"][0]["name"] == "DMA"
+    assert "kernel image" in [part["what"] for part in said["reserved"]]
     assert "x86_64-6.1" in repr(k)
 
 
@@ -299,3 +300,12 @@ def test_boot_caches_are_those_of_the_recorded_kernel(k: Machine, recording: Any
         for field in ("size", "object_size", "offset", "min_partial", "cpu_partial"):
             assert getattr(cache, field) == said[field], (said["name"], field)
         assert cache.oo_order << 16 | cache.oo_objects == said["oo"], said["name"]
+
+
+def test_a_block_is_freed_with_its_own_order(k: Machine) -> None:
+    before = k.mm.view("zone")["nr_free_pages"].sum()
+    block = k.alloc_pages(5)
+    assert block is not None
+    assert k.mm.view("zone")["nr_free_pages"].sum() == before - 32
+    k.free_pages(block)
+    assert k.mm.view("zone")["nr_free_pages"].sum() == before

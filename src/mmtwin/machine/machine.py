@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from mmtwin.kernel import page_alloc, slab_common, slub, slub_cache
-from mmtwin.kernel.constants import PG_hole
+from mmtwin.kernel.constants import PG_head, PG_hole
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.page_alloc_check import validate as validate_pages
 from mmtwin.kernel.slab_common import __kmalloc_node as kmalloc_node
@@ -23,6 +23,7 @@ from mmtwin.kernel.slub_validate import Invariant
 from mmtwin.kernel.slub_validate import validate as validate_slabs
 from mmtwin.machine.boot import boot_mm
 from mmtwin.machine.complaints import Complaint
+from mmtwin.machine.memory_map import MemoryMap, make_map, parse_memory
 from mmtwin.machine.views import Cache, Page, Proc, Trace
 from mmtwin.versions.gfp import encode_gfp, to_twin_gfp, translate_gfp
 from mmtwin.versions.profiles import DEFAULT, Profile, profile
@@ -57,7 +58,8 @@ class Machine:
     """One machine: its memory management as a kernel of its profile would run it.
 
     Make it with `boot`, `at`, `from_truth` or `from_snapshots`. `mm` is the state itself, arrays
-    of kernel records. `cpu` is the CPU that runs: set it to act on another. Addresses are kernel
+    of kernel records; `memory_map` says what RAM a booted machine has and what of it is reserved
+    (None for others). `cpu` is the CPU that runs: set it to act on another. Addresses are kernel
     virtual addresses (unsigned 64 bit); a gfp is a text of the profile's kernel or a number of the
     twin's own bits (kernel/constants.pxd).
     """
@@ -66,6 +68,7 @@ class Machine:
         self.mm = mm
         self.profile: Profile | None = mm.profile
         self.trace = Trace(mm)
+        self.memory_map: MemoryMap | None = None
         self._gfp = GfpTexts(mm.profile)
 
     # ---- making one
@@ -93,7 +96,9 @@ class Machine:
             facts = facts.with_config(**config)
         if cmdline:
             facts = facts.with_cmdline(**cmdline)
-        return cls(boot_mm(facts, memory, cpus, nodes, seed))
+        machine = cls(boot_mm(facts, memory, cpus, nodes, seed))
+        machine.memory_map = make_map(facts, parse_memory(memory), cpus, nodes)
+        return machine
 
     @classmethod
     def at(cls, recording: Any, mark: str, mode: str = "follow") -> "Machine":
@@ -255,16 +260,20 @@ class Machine:
         if order < 0:
             raise ValueError(f"order {order}")
         pfn = page_alloc.alloc_pages(self.mm, self._gfp[gfp], order, node)
-        return None if pfn < 0 else Page(self.mm, pfn)
+        return None if pfn < 0 else Page(self.mm, pfn, order)
 
     def free_pages(self, page: Page | int, order: int | None = None) -> None:
-        """Frees a block: __free_pages(). Without an order, that of its compound page, or 0.
+        """Frees a block: __free_pages(). Unless given, its order is that of the Page which
+        alloc_pages() gave, of a compound page its own, else 0.
 
         Raises Complaint for pages that are free already, ValueError for a pfn out of the machine.
         """
         pfn = self.page(page).pfn
+        if order is None and isinstance(page, Page):
+            order = page.block_order
         if order is None:
-            order = int(self.mm.view("page")["order"][pfn])
+            compound = self.mm.view("page")["flags"][pfn] & PG_head
+            order = int(self.mm.view("page")["order"][pfn]) if compound else 0
         before = len(self.mm.complaints)
         page_alloc.free_pages(self.mm, pfn, order)
         self._raise_new(before)
@@ -377,6 +386,10 @@ class Machine:
                     )},
                 }
                 for zone in zones if zone["present_pages"]
+            ],
+            "reserved": [
+                {"what": part.what, "start_pfn": part.start, "pages": part.end - part.start}
+                for part in (self.memory_map.reserved if self.memory_map else ())
             ],
             "caches": len(self.caches),
         }

@@ -21,11 +21,15 @@ PROC = "mmtwin.procfs.write"
 
 
 class Page:
-    """A page of a machine: its `struct page` as it is now. `int(page)` is its pfn."""
+    """A page of a machine: its `struct page` as it is now. `int(page)` is its pfn.
 
-    def __init__(self, mm: MM, pfn: int) -> None:
+    `block_order`: of the block that alloc_pages() gave, if the page comes from there.
+    """
+
+    def __init__(self, mm: MM, pfn: int, block_order: int | None = None) -> None:
         self._mm = mm
         self.pfn = pfn
+        self.block_order = block_order
 
     def __index__(self) -> int:
         return self.pfn
