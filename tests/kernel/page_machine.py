@@ -46,6 +46,7 @@ def machine(
     types: int = 5,
     cma: int = -1,
     contents: bool = False,
+    caches: int = 1,
     **features: int,
 ) -> MM:
     """A machine with `pages` pages in ZONE_NORMAL of each node, and `dma32` below them on node 0.
@@ -68,8 +69,8 @@ def machine(
             migrate_cma=cma,
             nr_nodes=nodes,
             nr_cpus=cpus,
-            max_caches=1,
-            max_sheaves=1,
+            max_caches=caches,
+            max_sheaves=16 * caches,
             features=known,
             contents=contents,
         )
