@@ -152,3 +152,25 @@ def test_a_slab_may_be_smaller_than_preferred() -> None:
     assert slab_order(256, 16, 4096, (1, 32)) == 0
     assert slab_order(5824, 5, 4096, (3, 5)) == 3
     assert slab_order(5824, 2, 4096, (3, 5)) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda c: c.update(size=0), "cannot be of 0 bytes"),
+        (lambda c: c["slabs"][0].update(pfn=1 << 40), "is no block of order"),
+        (lambda c: c["slabs"][0].update(free=[8]), "lies outside RAM"),
+        (lambda c: c.update(node_partial=[1 << 40]), "entry that is no page"),
+        (lambda c: c["cpu"][0].update(slab=-5), "has a slab that is no page"),
+        (lambda c: c.update(oo="x"), "a truth that cannot be: TypeError"),
+    ],
+)
+def test_a_cache_that_cannot_be_is_one_clear_error(
+    recording: Any, change: Any, error: str
+) -> None:
+    truth = recording.snapshots["start"].truth
+    cache = copy.deepcopy(next(c for c in truth["slab"] if c["name"] == "kmalloc-1k"))
+    change(cache)
+    broken = {"buddy": truth["buddy"], "pageblocks": [], "slab": [cache]}
+    with pytest.raises(ValueError, match=error):
+        build_from_truth(profile_of(recording), zones_at(recording, "start"), broken)

@@ -10,8 +10,10 @@ from mmtwin.kernel.mm import MM
 def link_list(mm: MM, head: int, entries: Sequence[int]) -> None:
     """Makes `entries` (pfns) the list of an empty `head`, first one first.
 
-    Raises ValueError if an entry is twice on the list: the list would have no end.
+    Raises ValueError if an entry is twice on the list, which would have no end, or is no page.
     """
+    if any(not 0 <= entry < mm.max_pfn for entry in entries):
+        raise ValueError(f"a list has an entry that is no page: {list(entries)[:8]}")
     ring = np.array([head, *entries, head], dtype=np.int64)
     if len(np.unique(ring[:-1])) != len(ring) - 1:
         raise ValueError(f"an entry is twice on the list of head {head}")

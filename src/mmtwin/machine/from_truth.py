@@ -21,6 +21,11 @@ from mmtwin.machine.truth_slab import add_caches
 from mmtwin.machine.zones import init_zones, zone_ranges
 from mmtwin.versions.profiles import Profile
 
+# What parts of another shape raise here; recordings/ checks the shape, not what it means.
+WRONG_SHAPES = (
+    AttributeError, IndexError, KeyError, OverflowError, TypeError, ZeroDivisionError,
+)
+
 
 def truth_addresses(truth: Mapping[str, Any]) -> list[int]:
     """Direct-map addresses that a truth names, enough to find where RAM is mapped."""
@@ -55,6 +60,21 @@ def build_from_truth(
     profile, `zones` and the truth; `pageblocks`: types of pageblocks by number, else what the
     truth tells for sure. Raises ValueError if the parts contradict each other.
     """
+    try:
+        return _build(profile, zones, truth, attributes or {}, layout, pageblocks)
+    except WRONG_SHAPES as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ValueError(f"a truth that cannot be: {what:.200}") from error
+
+
+def _build(
+    profile: Profile,
+    zones: Sequence[ZoneText],
+    truth: Mapping[str, Any],
+    attributes: Mapping[str, Mapping[str, str]],
+    layout: Layout | None,
+    pageblocks: Mapping[int, int | None] | None,
+) -> MM:
     layout = layout or layout_from_truth(profile, zones, truth)
     mm = MM(layout, profile)
     numbers = init_zones(mm, profile, zones)
@@ -66,5 +86,5 @@ def build_from_truth(
         add_free_lists(mm, numbers[key], zone["free"])
         for cpu, pcp in enumerate(zone["pcp"][: mm.nr_cpus]):
             add_pcp_lists(mm, numbers[key], cpu, pcp)
-    add_caches(mm, profile, truth.get("slab", ()), attributes or {})
+    add_caches(mm, profile, truth.get("slab", ()), attributes)
     return mm

@@ -18,6 +18,7 @@ ARM64_MEMSTART_ALIGN = GIB  # arch/arm64/include/asm/kernel-pgtable.h: PUD_SIZE 
 RAM_START = {"x86_64": 0, "arm64": GIB}
 NR_ZONE_TYPES = 5
 MAX_CACHES = 2048
+MOST_PAGES = 1 << 32
 
 
 def direct_map_bases(profile: Profile, ram_start: int) -> list[int]:
@@ -80,6 +81,8 @@ def layout_of(
     limits = profile.limits
     first = min(start for start, _ in ranges)
     end = round_up(max(end for _, end in ranges), 1 << (limits.nr_orders - 1))
+    if not 0 <= first < end <= MOST_PAGES:
+        raise ValueError(f"pfns {first} to {end} are no machine's")
     if page_offset is None:
         page_offset = direct_map_bases(profile, first << limits.page_shift)[0]
     names = profile.migratetypes

@@ -30,7 +30,7 @@ from mmtwin.machine.truth_pages import PCP_TYPES, known_pageblocks, set_pagebloc
 from mmtwin.machine.zones import zone_ranges
 from mmtwin.versions.gfp import to_twin_gfp
 from mmtwin.versions.profiles import Profile, debian_config
-from mmtwin.versions.releases import nearest_release
+from mmtwin.versions.releases import nearest_release, release_line
 
 CMA_AREA = re.compile(r"cma: Reserved (\d+) MiB at (0x[0-9a-f]+)")
 PAGE_SUFFIX = {4096: "", 16384: "-16k", 65536: "-64k"}
@@ -57,8 +57,10 @@ def profile_of(recording: Any) -> Profile:
     config = {name: value for name, value in machine.config.items() if value not in ("n", "")}
     if not config:
         config = debian_config(nearest_release(version), machine.arch, machine.page_size)
-    line = ".".join(version.split(".")[:2])
-    name = f"{machine.arch}{PAGE_SUFFIX[machine.page_size]}-{line}"
+    suffix = PAGE_SUFFIX.get(machine.page_size)
+    if suffix is None:
+        raise ValueError(f"{recording.path}: no kernel has pages of {machine.page_size} bytes")
+    name = f"{machine.arch}{suffix}-{release_line(version)}"
     cmdline = parse_cmdline(machine.cmdline)
     return Profile(name, version, machine.arch, machine.page_size, config, cmdline)
 

@@ -56,6 +56,8 @@ def cache_fields(
     """The fields of kmem_cache_t that a truth and /sys/kernel/slab tell."""
     page_size = 1 << mm.page_shift
     size = truth["size"]
+    if not 0 < truth["object_size"] <= size <= page_size << (mm.nr_orders - 1):
+        raise ValueError(f"objects of {truth['name']} cannot be of {size} bytes")
     order = max(0, (-(-size // page_size) - 1).bit_length())
     fields = {
         **{name: truth[name] for name in ("size", "object_size")},
@@ -95,6 +97,9 @@ def write_chain(mm: MM, number: int, objects: Sequence[int], last: int = 0) -> i
     values = chain[1:]
     if mm.profile.on("SLAB_FREELIST_HARDENED"):
         values = values ^ np.uint64(cache["random"]) ^ places.byteswap()
+    limit = np.uint64((mm.max_pfn << mm.page_shift) - WORD)
+    if ((places - np.uint64(mm.page_offset)) > limit).any():
+        raise ValueError(f"a free object of {mm.cache_names[number]} lies outside RAM")
     words = (places - np.uint64(mm.page_offset)) >> np.uint64(3)
     mm.view("ram")[words] = values
     return int(chain[0])
@@ -140,6 +145,9 @@ def add_cpu(mm: MM, number: int, cpu: int, truth: Mapping[str, Any] | None) -> N
     record = mm.view("cache_cpu")[number * mm.nr_cpus + cpu]
     if truth is None:
         return
+    named = [truth.get("slab") or 0, *(truth.get("partial") or [])]
+    if any(not 0 <= pfn < mm.max_pfn for pfn in named):
+        raise ValueError(f"CPU {cpu} of {mm.cache_names[number]} has a slab that is no page")
     if truth.get("slab") is not None:
         record["slab"] = truth["slab"]
         record["freelist"] = write_chain(mm, number, truth.get("freelist") or [])
