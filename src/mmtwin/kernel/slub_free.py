@@ -192,7 +192,8 @@ def free_detached(mm, objects, first, count):
     """build_detached_freelist(): frees the last object of the array and others of its slab.
 
     It looks at up to three others in between; those it passes stay for the next turn, swapped with
-    the freed ones. Returns how many objects are left at objects[first:].
+    the freed ones. slab_free_freelist_hook() turns the list round: the last of the array becomes its
+    first. Returns how many objects are left at objects[first:].
     """
     count -= 1
     object = objects[first + count]
@@ -212,8 +213,9 @@ def free_detached(mm, objects, first, count):
         count -= 1
         object = objects[first + count]
         if virt_to_head_pfn(mm, object) == slab:
-            set_freepointer(mm, s, object, head)
-            head = object
+            set_freepointer(mm, s, tail, object)
+            set_freepointer(mm, s, object, 0)
+            tail = object
             found += 1
             same -= 1
             if count != same:
@@ -255,8 +257,9 @@ def free_detached_with_holes(mm, objects, first, count):
         if not object:
             continue
         if virt_to_head_pfn(mm, object) == slab:
-            set_freepointer(mm, s, object, head)
-            head = object
+            set_freepointer(mm, s, tail, object)
+            set_freepointer(mm, s, object, 0)
+            tail = object
             found += 1
             objects[first + count] = 0
             continue
