@@ -1,9 +1,11 @@
 """Figures as a reader wants them: sizes, counts, shares, courses."""
 
 from collections.abc import Sequence
+from math import ceil
 
 BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 COUNT_UNITS = ("", "k", "M", "G")
+LEAST_SHOWN = 0.001
 BARS = " ▁▂▃▄▅▆▇█"
 
 
@@ -47,5 +49,5 @@ def spark(values: Sequence[float], width: int) -> str:
     for place in range(spans):
         span = values[place * len(values) // spans : (place + 1) * len(values) // spans]
         share = min(max(*span, 0.0) if len(span) > 1 else span[0], 1.0)
-        line.append(BARS[round(share * (len(BARS) - 1))])
+        line.append(BARS[ceil(share * (len(BARS) - 1))] if share >= LEAST_SHOWN else BARS[0])
     return "".join(line)

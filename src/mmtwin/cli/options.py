@@ -44,7 +44,9 @@ def opened(path: str | None) -> Iterator["Recording"]:
     shipped = default_recording_path()
     if path == shipped.name and not os.path.exists(path):
         path = str(shipped)
-    with input_errors("a recording is " + INPUTS), open_recording(path) as recording:
+    with input_errors("a recording is " + INPUTS):
+        recording = open_recording(path)
+    with input_errors(), recording:
         yield recording
 
 

@@ -38,8 +38,8 @@ def sections(result: Figures, rows: int | None = None) -> Iterator[RenderableTyp
     yield _fidelity(result)
     if result["fidelity"].get("snapshots"):
         yield _snapshots(result["fidelity"]["snapshots"])
-    yield from _counts("What missed, by cause", result["fidelity"].get("misses", {}))
-    yield from _counts("Unexplained events, by kind", result["events"]["unexplained"])
+    yield from _counts("What missed", result["fidelity"].get("misses", {}))
+    yield from _counts("Unexplained events", result["events"]["unexplained"])
     statistics = result.get("statistics")
     if statistics:
         yield _caches(statistics["caches"], rows or CACHES)
@@ -116,9 +116,9 @@ def _pair(pair: Figures | None, total: str, equal: str) -> Text:
 
 def _counts(title: str, counts: Mapping[str, int]) -> Iterator[FigureTable]:
     if counts:
-        table = FigureTable(title, "kind", ">events")
+        table = FigureTable(title, "what", ">times")
         for kind, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-            table.add_row(kind.replace("_", " "), f"{count:,}")
+            table.add_row(kind, f"{count:,}")
         yield table
 
 
@@ -180,7 +180,9 @@ def _call_sites(sites: Sequence[Figures], rows: int) -> Iterator[FigureTable]:
     for site in live[:rows]:
         if site["live_bytes"]:
             objects = f"{site['live_objects']:,}"
-            table.add_row(site["site"], site["cache"], objects, bytes_text(site["live_bytes"]))
+            table.add_row(
+                site["site"], site["cache"] or "pages", objects, bytes_text(site["live_bytes"])
+            )
     yield table
 
 

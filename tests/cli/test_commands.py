@@ -1,0 +1,101 @@
+"""The commands on small inputs: what they print, their JSON, their errors."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mmtwin.cli.main import COMMANDS, main
+
+TRACE = """\
+# tracer: nop
+#
+# entries-in-buffer/entries-written: 4/4   #P:1
+#
+            init-1       [000] d..1.     0.596841: kmalloc: call_site=one+0xf7/0x3f0 \
+ptr=ffff8880069f8c00 bytes_req=60 bytes_alloc=64 gfp_flags=GFP_KERNEL node=-1 accounted=false
+            init-1       [000] ...1.     0.597000: kfree: call_site=two+0xd0/0x150 \
+ptr=ffff8880069f8c00
+            init-1       [000] d..1.     0.598000: mm_page_alloc: page=ffffea00001a9480 \
+pfn=0x6a52 order=0 migratetype=0 gfp_flags=GFP_KERNEL
+            init-1       [000] ...1.     0.599000: mm_page_free: page=ffffea00001a9480 \
+pfn=0x6a52 order=0
+"""
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> str:
+    path = tmp_path / "trace"
+    path.write_text(TRACE)
+    return str(path)
+
+
+def output(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    assert main(argv) == 0
+    return capsys.readouterr().out
+
+
+def error(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    assert main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("mmtwin: error: ")
+    assert len(err.splitlines()) <= 3
+    return err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0
+    out = capsys.readouterr().out
+    assert "examples:" in out
+    assert f"mmtwin {command}" in out
+    assert max(len(line) for line in out.splitlines()) <= 100
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_unknown_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    # `import` and `at` miss their arguments first: any of it is one clear error
+    assert "--help" in error(capsys, command, "--no-such-option")
+
+
+def test_info(trace: str, capsys: pytest.CaptureFixture[str]) -> None:
+    figures = json.loads(output(capsys, "info", trace, "--json"))
+    assert figures["schema"] == 1
+    assert figures["recording"]["events"] == 4
+    assert figures["recording"]["lost"] == 0
+    assert figures["events"] == {"kmalloc": 1, "kfree": 1, "mm_page_alloc": 1, "mm_page_free": 1}
+    text = output(capsys, "info", trace)
+    assert "4 events, 0 lost" in text
+    assert "kmalloc" in text
+
+
+@pytest.mark.parametrize("command", ["info", "replay"])
+def test_no_recording(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "does not exist" in error(capsys, command, str(tmp_path / "nothing"))
+    (tmp_path / "words").write_text("some words\n")
+    assert "words" in error(capsys, command, str(tmp_path / "words"))
+    (tmp_path / "folder").mkdir()
+    assert "folder" in error(capsys, command, str(tmp_path / "folder"))
+
+
+def test_replay_expectations_are_checked_first(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "WHAT=PERCENT" in error(capsys, "replay", "--expect", "zone")
+    assert "WHAT=PERCENT" in error(capsys, "replay", "--expect", "zone=101")
+    assert "WHAT=PERCENT" in error(capsys, "replay", "--expect", "moon=1")
+    picture = error(capsys, "replay", "--picture", "x.svg", "--no-statistics")
+    assert "statistics" in picture
+
+
+def test_at_unknown_file(trace: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "slabinfo" in error(capsys, "at", trace, "1", "slabinfos")
+
+
+def test_boot_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert "x86_64-6.1" in output(capsys, "boot", "--list").split()
+    assert "x86_64-6.1" in error(capsys, "boot", "x86-6.1")
+    assert "much" in error(capsys, "boot", "x86_64-6.1", "--memory", "much")
+    assert "SWITCH=VALUE" in error(capsys, "boot", "x86_64-6.1", "--set", "NUMA")
+    assert "nothing.py" in error(capsys, "boot", "x86_64-6.1", str(tmp_path / "nothing.py"))
