@@ -12,6 +12,11 @@ files run as they stand, over the same bytes: for pdb, and for the tests, which 
 
 import os
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmtwin.machine import Machine
+    from mmtwin.recordings import RecordingError, open_recording
 
 __version__ = "0.1.0"
 __all__ = ["Machine", "RecordingError", "open_recording"]

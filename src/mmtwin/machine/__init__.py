@@ -4,6 +4,11 @@
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmtwin.machine.complaints import Complaint
+    from mmtwin.machine.machine import Machine
 
 __all__ = ["Complaint", "Machine"]
 
