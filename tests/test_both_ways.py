@@ -1,0 +1,66 @@
+"""Compiled and uncompiled code does the same: after each script the whole state is equal."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmtwin import Machine
+
+PROFILES = (
+    "x86_64-5.10",
+    "arm64-5.13",
+    "x86_64-6.1",
+    "arm64-16k-6.12",
+    "x86_64-6.18",
+    "x86_64-7.3",
+)
+STEPS = 1500
+SIZES = (1, 8, 60, 100, 192, 500, 1000, 3000, 8192, 9000, 40000)
+
+
+def script(profile: str) -> str:
+    """The checksum after some thousand allocations and frees on two CPUs."""
+    k = Machine.boot(profile, memory="64M", cpus=2, seed=7)
+    state = 12345
+    objects: list[int] = []
+    blocks = []
+    cache = k.kmem_cache_create("test_both_ways", 88)
+    for _ in range(STEPS):
+        state = (state * 6364136223846793005 + 1442695040888963407) & (1 << 64) - 1
+        draw, choice = state >> 33, (state >> 20) % 8
+        k.cpu = draw & 1
+        if choice < 3:
+            objects.append(k.kmalloc(SIZES[draw % len(SIZES)]))
+        elif choice < 5 and objects:
+            k.kfree(objects.pop(draw % len(objects)))
+        elif choice == 5:
+            blocks.append(k.alloc_pages(draw % 4))
+        elif choice == 6 and blocks:
+            k.free_pages(blocks.pop(draw % len(blocks)))
+        else:
+            objects.append(k.kmem_cache_alloc(cache))
+    assert k.validate() == []
+    return k.checksum()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_same_state(profile: str, compiled: bool) -> None:
+    environment = {**os.environ, "MMTWIN_PURE": "1" if compiled else ""}
+    command = [sys.executable, __file__, profile]
+    other = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert other.returncode == 0, other.stderr
+    form, checksum = other.stdout.split()
+    if not compiled and form == "uncompiled":
+        pytest.skip("nothing is compiled here: no other way to compare with")
+    assert (form == "compiled") != compiled
+    assert checksum == script(profile)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from conftest import is_compiled
+
+    print("compiled" if is_compiled() else "uncompiled", script(sys.argv[1]))
