@@ -209,7 +209,7 @@ class Walk:
     def walk(self, depth: int) -> int:
         """Walks all sequences of `depth` operations; how many states there are."""
         frontier = [(self.save(), ())]
-        for _ in range(depth):
+        for level in range(1, depth + 1):
             following = []
             for state, live in frontier:
                 for step in self.steps(live):
@@ -219,7 +219,8 @@ class Walk:
                     if key not in self.seen:
                         self.seen.add(key)
                         assert validate(self.mm) == [], (step, after)
-                        following.append((self.save(), after))
+                        if level < depth:
+                            following.append((self.save(), after))
             frontier = following
         return len(self.seen)
 
