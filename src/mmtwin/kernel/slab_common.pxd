@@ -2,7 +2,8 @@
 cimport cython
 
 from mmtwin.kernel.constants cimport (
-    COMPLAINT_BAD_GFP, COMPLAINT_INVALID_OBJECT, PG_large_kmalloc, PG_slab, USE_LARGE_KMALLOC, __GFP_COMP,
+    COMPLAINT_BAD_GFP, COMPLAINT_INVALID_OBJECT, PG_large_kmalloc, PG_slab, USE_LARGE_KMALLOC,
+    __GFP_COMP,
     __GFP_ZERO,
 )
 from mmtwin.kernel.mm cimport MM, complain
@@ -15,7 +16,8 @@ from mmtwin.kernel.slub cimport (
     __kmem_cache_alloc_bulk, __kmem_cache_free_bulk, slab_alloc_node, slab_free, virt_to_known_pfn,
 )
 from mmtwin.kernel.slub_defs cimport (
-    GFP_SLAB_BUG_MASK, NUMA_NO_NODE, SLAB_POISON, SLAB_RED_ZONE, SLAB_STORE_USER, SLAB_TYPESAFE_BY_RCU,
+    GFP_SLAB_BUG_MASK, NUMA_NO_NODE, SLAB_POISON, SLAB_RED_ZONE, SLAB_STORE_USER,
+    SLAB_TYPESAFE_BY_RCU,
     ZERO_SIZE_PTR,
 )
 from mmtwin.kernel.slub_free cimport free_large_kmalloc, is_object

@@ -1,4 +1,5 @@
-"""kmalloc(): the entries. kmalloc_node, kfree, ksize, krealloc; caches for small sizes, pages for large.
+"""kmalloc(): the entries. kmalloc_node, kfree, ksize, krealloc; caches for small sizes, pages
+for large.
 
 mm/slab_common.c and mm/slub.c: __kmalloc_node(), kmalloc_large(), kfree(), ksize(), krealloc().
 Up to two pages (KMALLOC_MAX_CACHE_SIZE) come from a cache, more from the page allocator.
@@ -8,17 +9,17 @@ import cython
 
 if not cython.compiled:
     from mmtwin.kernel.constants import (
-        COMPLAINT_BAD_GFP,
-        COMPLAINT_INVALID_OBJECT,
-        PG_large_kmalloc,
-        PG_slab,
-        USE_LARGE_KMALLOC,
         __GFP_COMP,
         __GFP_ZERO,
+        COMPLAINT_BAD_GFP,
+        COMPLAINT_INVALID_OBJECT,
+        USE_LARGE_KMALLOC,
+        PG_large_kmalloc,
+        PG_slab,
     )
     from mmtwin.kernel.mm import complain
     from mmtwin.kernel.page_alloc import alloc_pages
-    from mmtwin.kernel.ram import cache_at, page_address, pfn_to_page, virt_to_head_pfn
+    from mmtwin.kernel.ram import cache_at, page_address, pfn_to_page
     from mmtwin.kernel.slab_index import kmalloc_slab, kmalloc_slab_for
     from mmtwin.kernel.slub import slab_alloc_node, slab_free, virt_to_known_pfn
     from mmtwin.kernel.slub_defs import (
@@ -70,7 +71,9 @@ def kmalloc_large(mm, size, gfp, node):
 
 
 def __kmalloc_caller(mm, size, gfp, node, caller):
-    """kmalloc_node() from a call site whose address (u64) may choose the cache; see kmalloc_type()."""
+    """kmalloc_node() from a call site whose address (u64) may choose the cache; see
+    kmalloc_type().
+    """
     if size > 2 << mm.page_shift:
         return kmalloc_large(mm, size, gfp, node)
     if size == 0:
@@ -82,14 +85,15 @@ def __kmalloc_caller(mm, size, gfp, node, caller):
 def __kmalloc_node(mm, size, gfp, node):
     """Allocates `size` (u64) bytes on a node (s32, -1: any); __kmalloc_node().
 
-    `gfp`: gfp_t, the twin's bits. Returns the address, ZERO_SIZE_PTR (16) for no bytes, 0 if there is
-    no memory or no block is as large.
+    `gfp`: gfp_t, the twin's bits. Returns the address, ZERO_SIZE_PTR (16) for no bytes, 0 if
+    there is no memory or no block is as large.
     """
     return __kmalloc_caller(mm, size, gfp, node, 0)
 
 
 def kmalloc_trace(mm, cache, size, gfp, node):
-    """kmalloc() of a size known when the kernel was compiled, so that it names the cache itself."""
+    """kmalloc() of a size known when the kernel was compiled, so that it names the cache itself.
+    """
     object = slab_alloc_node(mm, cache, gfp, node)
     step(mm, STEP_KMALLOC, object, size, cache_at(mm, cache).size, gfp, node, cache)
     return object
@@ -98,8 +102,8 @@ def kmalloc_trace(mm, cache, size, gfp, node):
 def kfree(mm, object):
     """Frees what kmalloc gave (virt_t); kfree().
 
-    NULL and ZERO_SIZE_PTR are nothing to free. What is no object is left alone, with a complaint in
-    mm.complaints that names what the kernel would have found.
+    NULL and ZERO_SIZE_PTR are nothing to free. What is no object is left alone, with a complaint
+    in mm.complaints that names what the kernel would have found.
     """
     step(mm, STEP_KFREE, object)
     if object <= ZERO_SIZE_PTR:
@@ -127,7 +131,9 @@ def slab_ksize(mm, cache):
 
 
 def ksize(mm, object):
-    """The usable bytes (u64) of what kmalloc gave; ksize(). 0 for NULL, ZERO_SIZE_PTR, no object."""
+    """The usable bytes (u64) of what kmalloc gave; ksize(). 0 for NULL, ZERO_SIZE_PTR, no
+    object.
+    """
     if object <= ZERO_SIZE_PTR:
         return 0
     pfn = virt_to_known_pfn(mm, object)
@@ -151,8 +157,8 @@ def kmalloc_size_roundup(mm, size):
 def krealloc(mm, object, size, gfp):
     """Makes an object larger or smaller (u64 bytes), at another address if need be; krealloc().
 
-    Returns its address; ZERO_SIZE_PTR after freeing it for size 0; 0, the object kept, if there is no
-    memory. NULL as the object is kmalloc().
+    Returns its address; ZERO_SIZE_PTR after freeing it for size 0; 0, the object kept, if there
+    is no memory. NULL as the object is kmalloc().
     """
     if size == 0:
         kfree(mm, object)

@@ -1,8 +1,8 @@
 """Which kmalloc cache serves a size: kmalloc_index(), kmalloc_type(), kmalloc_slab().
 
-include/linux/slab.h, mm/slab_common.c. `mm.kmalloc_cache` holds the caches by type and index; index 1
-is 96 bytes, 2 is 192, any other n is 2^n. Where the smallest alignment rules sizes out (arm64), their
-places hold the next larger cache.
+include/linux/slab.h, mm/slab_common.c. `mm.kmalloc_cache` holds the caches by type and index;
+index 1 is 96 bytes, 2 is 192, any other n is 2^n. Where the smallest alignment rules sizes out
+(arm64), their places hold the next larger cache.
 """
 
 import cython
@@ -26,7 +26,8 @@ if not cython.compiled:
 
 
 def kmalloc_index(mm, size):
-    """kmalloc_index(): 1 for 65 .. 96 bytes, 2 for 129 .. 192, else n for 2^(n-1)+1 .. 2^n; 0 for 0.
+    """kmalloc_index(): 1 for 65 .. 96 bytes, 2 for 129 .. 192, else n for 2^(n-1)+1 .. 2^n; 0
+    for 0.
 
     `size`: u64 bytes. What is no larger than ARCH_KMALLOC_MINALIGN takes the index of that.
     """
@@ -47,7 +48,9 @@ def kmalloc_index(mm, size):
 
 
 def random_type(mm, caller):
-    """kmalloc_type() with CONFIG_RANDOM_KMALLOC_CACHES: hash_64(caller ^ seed, 4). 3c6152940584 (6.6)."""
+    """kmalloc_type() with CONFIG_RANDOM_KMALLOC_CACHES: hash_64(caller ^ seed, 4). 3c6152940584
+    (6.6).
+    """
     return multiplied(caller ^ mm.random_kmalloc_seed, GOLDEN_RATIO_64) >> 60
 
 
@@ -68,7 +71,9 @@ def kmalloc_type(mm, gfp, caller):
 
 
 def kmalloc_slab_for(mm, size, gfp, caller):
-    """kmalloc_slab(): the number of the cache for `size` (u64, at most 2 pages) bytes, -1 if none."""
+    """kmalloc_slab(): the number of the cache for `size` (u64, at most 2 pages) bytes, -1 if
+    none.
+    """
     index = kmalloc_index(mm, size)
     type = kmalloc_type(mm, gfp, caller)
     step(mm, STEP_KMALLOC_INDEX, size, index, type)
@@ -76,5 +81,6 @@ def kmalloc_slab_for(mm, size, gfp, caller):
 
 
 def kmalloc_slab(mm, size, gfp):
-    """The number of the kmalloc cache for a size (u64 bytes) and flags (the twin's), -1 if none."""
+    """The number of the kmalloc cache for a size (u64 bytes) and flags (the twin's), -1 if none.
+    """
     return kmalloc_slab_for(mm, size, gfp, 0)

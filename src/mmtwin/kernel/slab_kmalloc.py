@@ -37,10 +37,9 @@ from mmtwin.kernel.slub_freelist import draw
 from mmtwin.kernel.slub_pcs import init_sheaves
 
 # kmalloc_info[]: bytes and the end of the name, by index.
-KMALLOC_INFO = ((0, "0"), (96, "96"), (192, "192")) + tuple(
-    (1 << index, str(1 << index) if index < 10 else f"{1 << (index - 10)}k")
-    for index in range(3, 20)
-)
+KMALLOC_INFO = [(0, "0"), (96, "96"), (192, "192")]
+KMALLOC_INFO += [(1 << index, str(1 << index)) for index in range(3, 10)]
+KMALLOC_INFO += [(1024 << index, f"{1 << index}k") for index in range(10)]
 PREFIXES = {
     KMALLOC_NORMAL: "kmalloc-",
     KMALLOC_RECLAIM: "kmalloc-rcl-",
@@ -49,7 +48,7 @@ PREFIXES = {
     KMALLOC_NO_OBJ_EXT: "kmalloc-no-objext-",
 }
 UNMERGEABLE = -1  # kmem_cache.refcount of caches that nothing may share
-# sizeof(struct kmem_cache_node), offsetof(struct kmem_cache, node) as 5.10 to 6.12 have them, about.
+# sizeof(struct kmem_cache_node), offsetof(struct kmem_cache, node): about, they differ a little.
 KMEM_CACHE_NODE_BYTES = 64
 KMEM_CACHE_BYTES = 256
 
@@ -114,17 +113,23 @@ def create_boot_cache(mm, name, size, flags):
 
 
 def new_kmalloc_cache(mm, type, index):
-    """new_kmalloc_cache(): the cache for an index, or that of the size which run-time alignment allows."""
+    """new_kmalloc_cache(): the cache for an index, or that of the size which run-time alignment
+    allows.
+    """
     has = mm.view("has")[0]
     table = mm.view("kmalloc_cache")
     size, aligned = KMALLOC_INFO[index][0], index
     minalign = max(has.kmalloc_dma_align, has.slab_minalign)
     if minalign > has.kmalloc_minalign:
         size = slub_layout.align_up(size, minalign)
-        aligned = next(place for place, info in enumerate(KMALLOC_INFO) if place > 0 and info[0] == size)
+        aligned = next(
+            place for place, info in enumerate(KMALLOC_INFO) if place > 0 and info[0] == size
+        )
     place = type * KMALLOC_INDEXES + aligned
     if table[place] < 0:
-        table[place] = create_boot_cache(mm, kmalloc_name(type, aligned), size, kmalloc_flags(has, type))
+        table[place] = create_boot_cache(
+            mm, kmalloc_name(type, aligned), size, kmalloc_flags(has, type)
+        )
         alone = type == KMALLOC_NORMAL and has.kmalloc_cgroup
         mm.view("cache")[int(table[place])]["refcount"] = UNMERGEABLE if alone else 1
     table[type * KMALLOC_INDEXES + index] = table[place]
@@ -178,7 +183,9 @@ def adopt_kmalloc_caches(mm):
 
 
 def bootstrap_kmalloc_sheaves(mm):
-    """bootstrap_kmalloc_sheaves(): since 7.0 the kmalloc caches get their sheaves once all exist."""
+    """bootstrap_kmalloc_sheaves(): since 7.0 the kmalloc caches get their sheaves once all
+    exist.
+    """
     has = mm.view("has")[0]
     if has.sheaves < 2:
         return
@@ -224,7 +231,8 @@ def kmem_cache_init(mm):
 def kmem_buckets_create(mm, name, flags=0, useroffset=0, usersize=0):
     """A set of kmalloc caches of its own, e.g. `msg_msg`: its type for `mm.view("kmalloc_cache")`.
 
-    KMALLOC_NORMAL where a kernel has none. Raises SlabError if there are too many. b32801d1255b (6.11).
+    KMALLOC_NORMAL where a kernel has none. Raises SlabError if there are too many. b32801d1255b
+    (6.11).
     """
     has = mm.view("has")[0]
     if not has.kmalloc_buckets:
@@ -242,13 +250,21 @@ def kmem_buckets_create(mm, name, flags=0, useroffset=0, usersize=0):
         if normal < 0:
             continue
         size = int(mm.view("cache")[normal]["object_size"])
-        offset, copied = (useroffset, min(size - useroffset, usersize)) if useroffset < size else (0, 0)
+        offset, copied = (
+            (useroffset, min(size - useroffset, usersize)) if useroffset < size else (0, 0)
+        )
         short = mm.cache_names[normal].partition("-")[2]
         own = next(place for place, info in enumerate(KMALLOC_INFO) if place and info[0] == size)
         place = free[0] * KMALLOC_INDEXES + own
         if table[place] < 0:
             table[place] = kmem_cache_create(
-                mm, f"{name}-{short}", size, 0, flags | SLAB_NO_MERGE, useroffset=offset, usersize=copied
+                mm,
+                f"{name}-{short}",
+                size,
+                0,
+                flags | SLAB_NO_MERGE,
+                useroffset=offset,
+                usersize=copied,
             )
         table[free[0] * KMALLOC_INDEXES + index] = table[place]
     return free[0]

@@ -6,8 +6,11 @@ from mmtwin.kernel.constants cimport (
     COMPLAINT_BAD_ADDRESS, COMPLAINT_INVALID_OBJECT, COMPLAINT_NOT_SLAB, COMPLAINT_WRONG_CACHE,
     PG_slab,
 )
+from mmtwin.kernel.casts cimport as_u64
 from mmtwin.kernel.mm cimport MM, complain
-from mmtwin.kernel.ram cimport cache_at, cache_p, page_p, pfn_to_page, virt_to_head_pfn, virt_to_pfn
+from mmtwin.kernel.ram cimport (
+    cache_at, cache_cpu_of, cache_p, page_p, pfn_to_page, virt_to_head_pfn, virt_to_pfn,
+)
 from mmtwin.kernel.slub_alloc cimport alloc_bulk_from_slab
 from mmtwin.kernel.slub_free cimport free_bulk_to_slab, is_object
 from mmtwin.kernel.slub_freelist cimport kmem_cache_debug, wipe_on_alloc, wipe_on_free
@@ -31,6 +34,8 @@ cdef s32 cache_from_obj(MM mm, s32 cache, virt_t object) noexcept nogil
 @cython.locals(pfn=pfn_t)
 cpdef void kmem_cache_free(MM mm, s32 cache, virt_t object) noexcept nogil
 @cython.locals(done=s64, index=s64)
-cdef s64 __kmem_cache_alloc_bulk(MM mm, s32 cache, gfp_t gfp, u64 *objects, s64 count) noexcept nogil
+cdef s64 __kmem_cache_alloc_bulk(
+    MM mm, s32 cache, gfp_t gfp, u64 *objects, s64 count
+) noexcept nogil
 @cython.locals(index=s64, pfn=pfn_t)
 cdef void __kmem_cache_free_bulk(MM mm, s32 cache, u64 *objects, s64 count) noexcept nogil

@@ -1,11 +1,14 @@
 """The entries of SLUB: objects of a cache, one or many, allocated and freed.
 
-mm/slub.c: kmem_cache_alloc_node(), kmem_cache_free(), kmem_cache_alloc_bulk(), kmem_cache_free_bulk().
+mm/slub.c: kmem_cache_alloc_node(), kmem_cache_free(), kmem_cache_alloc_bulk(),
+kmem_cache_free_bulk().
 """
 
 import cython
+import numpy as np
 
 if not cython.compiled:
+    from mmtwin.kernel.casts import as_u64
     from mmtwin.kernel.constants import (
         COMPLAINT_BAD_ADDRESS,
         COMPLAINT_INVALID_OBJECT,
@@ -14,10 +17,10 @@ if not cython.compiled:
         PG_slab,
     )
     from mmtwin.kernel.mm import complain
-    from mmtwin.kernel.ram import cache_at, pfn_to_page, virt_to_head_pfn, virt_to_pfn
-    from mmtwin.kernel.slub_alloc import alloc_bulk_from_slab, alloc_from_slab
-    from mmtwin.kernel.slub_defs import NUMA_NO_NODE, SLAB_CONSISTENCY_CHECKS
-    from mmtwin.kernel.slub_free import free_bulk_to_slab, free_to_slab, is_object
+    from mmtwin.kernel.ram import cache_at, cache_cpu_of, pfn_to_page, virt_to_head_pfn, virt_to_pfn
+    from mmtwin.kernel.slub_alloc import alloc_bulk_from_slab
+    from mmtwin.kernel.slub_defs import NUMA_NO_NODE
+    from mmtwin.kernel.slub_free import free_bulk_to_slab, is_object
     from mmtwin.kernel.slub_freelist import kmem_cache_debug, wipe_on_alloc, wipe_on_free
     from mmtwin.kernel.slub_refill import refill_objects
     from mmtwin.kernel.slub_sheaf import (
@@ -31,7 +34,9 @@ if not cython.compiled:
 
 
 def slab_alloc_node(mm, cache, gfp, node):
-    """slab_alloc_node(): an object, zeroed where the kernel zeroes, without a tracepoint; 0 on failure."""
+    """slab_alloc_node(): an object, zeroed where the kernel zeroes, without a tracepoint; 0 on
+    failure.
+    """
     object = alloc_object(mm, cache, gfp, node, True)
     if object and mm.contents:
         wipe_on_alloc(mm, cache, object, gfp)
@@ -74,6 +79,8 @@ def kmem_cache_alloc(mm, cache, gfp):
 def cache_from_obj(mm, cache, object):
     """cache_from_obj(): the object's real cache, -1 if it is in none; complains of a wrong one.
 
+    `cache` -1: whichever it is in.
+
     The kernel looks only if free lists are hardened or the cache is checked.
     """
     pfn = virt_to_known_pfn(mm, object)
@@ -83,7 +90,7 @@ def cache_from_obj(mm, cache, object):
     if not page.flags & PG_slab:
         complain(mm, COMPLAINT_NOT_SLAB, object, cache)
         return -1
-    if page.cache != cache:
+    if cache >= 0 and page.cache != cache:
         complain(mm, COMPLAINT_WRONG_CACHE, object, cache)
     if not is_object(mm, pfn, object):
         complain(mm, COMPLAINT_INVALID_OBJECT, object, page.cache)
@@ -94,8 +101,9 @@ def cache_from_obj(mm, cache, object):
 def kmem_cache_free(mm, cache, object):
     """Frees an object of a cache; kmem_cache_free().
 
-    An address that is no object of a slab is left alone, with a complaint (mm.complaints) that names
-    what the kernel would have found; one of another cache goes back to that cache, as in the kernel.
+    An address that is no object of a slab is left alone, with a complaint (mm.complaints) that
+    names what the kernel would have found; one of another cache goes back to that cache, as in
+    the kernel.
     """
     cache = cache_from_obj(mm, cache, object)
     if cache < 0:
@@ -122,14 +130,37 @@ def __kmem_cache_alloc_bulk(mm, cache, gfp, objects, count):
     return done
 
 
+def kmem_cache_alloc_bulk(mm, cache, gfp, count):
+    """Allocates `count` objects of a cache at once, without events; kmem_cache_alloc_bulk().
+
+    Returns their addresses, or [] if there is not enough memory.
+    """
+    buffer = np.zeros(max(count, 1), dtype=np.uint64)
+    done = __kmem_cache_alloc_bulk(mm, cache, gfp, as_u64(buffer.ctypes.data, count), count)
+    return buffer[:done].tolist()
+
+
+def kmem_cache_free_bulk(mm, cache, objects):
+    """Frees many objects at once, without events; kmem_cache_free_bulk(), with cache -1
+    kfree_bulk().
+
+    An address that is no object is refused before any is freed, with a complaint.
+    """
+    known = [address for address in objects if cache_from_obj(mm, cache, address) >= 0]
+    buffer = np.array(known or [0], dtype=np.uint64)
+    __kmem_cache_free_bulk(mm, cache, as_u64(buffer.ctypes.data, len(known)), len(known))
+
+
 def __kmem_cache_free_bulk(mm, cache, objects, count):
-    """kmem_cache_free_bulk() of a C array of u64, which it overwrites; kfree_bulk() with cache -1."""
+    """kmem_cache_free_bulk() of a C array of u64, which it overwrites; kfree_bulk() with cache
+    -1.
+    """
     if mm.contents and mm.has.init_on_free:
         for index in range(count):
             pfn = virt_to_head_pfn(mm, objects[index])
             if pfn_to_page(mm, pfn).flags & PG_slab:
                 wipe_on_free(mm, pfn_to_page(mm, pfn).cache, objects[index])
-    if cache >= 0 and has_sheaves(mm, cache):
+    if cache >= 0 and cache_cpu_of(mm, cache, mm.cpu).sheaf_main >= 0:
         free_to_pcs_bulk(mm, cache, objects, count)
         return
     free_bulk_to_slab(mm, objects, 0, count)

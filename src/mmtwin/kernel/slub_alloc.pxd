@@ -19,7 +19,9 @@ from mmtwin.kernel.slub_partial cimport (
 from mmtwin.kernel.slub_slab cimport (
     inc_slabs_node, new_slab, numa_node_id, page_node, pfmemalloc_match,
 )
-from mmtwin.kernel.structs cimport gfp_t, kmem_cache_cpu_t, kmem_cache_t, pfn_t, s32, s64, u32, u64, virt_t
+from mmtwin.kernel.structs cimport (
+    gfp_t, kmem_cache_cpu_t, kmem_cache_t, pfn_t, s32, s64, u32, u64, virt_t,
+)
 from mmtwin.kernel.trace cimport (
     STEP_SLUB_ALLOC_FASTPATH, STEP_SLUB_ALLOC_REFILL, STEP_SLUB_ALLOC_SLAB,
     STEP_SLUB_ALLOC_SLOWPATH, STEP_SLUB_CPU_PARTIAL_ALLOC, step,
@@ -45,9 +47,11 @@ cdef bint takes_single(MM mm, kmem_cache_t *s) noexcept nogil
 cdef virt_t new_single_object(MM mm, s32 cache, gfp_t gfp, s32 node) noexcept nogil
 @cython.locals(s=cache_p, c=cache_cpu_p, pfn=pfn_t, freelist=virt_t)
 cdef virt_t new_objects(MM mm, s32 cache, gfp_t gfp, s32 node) noexcept nogil
-@cython.locals(object=virt_t, c=cache_cpu_p)
+@cython.locals(object=virt_t, preferred=bint)
 cdef virt_t slab_alloc_slow(MM mm, s32 cache, gfp_t gfp, s32 node) noexcept nogil
 @cython.locals(s=cache_p, c=cache_cpu_p, object=virt_t, following=virt_t)
 cdef virt_t alloc_from_slab(MM mm, s32 cache, gfp_t gfp, s32 node) noexcept nogil
 @cython.locals(s=cache_p, c=cache_cpu_p, object=virt_t, done=s64)
-cdef s64 alloc_bulk_from_slab(MM mm, s32 cache, gfp_t gfp, u64 *objects, s64 first, s64 count) noexcept nogil
+cdef s64 alloc_bulk_from_slab(
+    MM mm, s32 cache, gfp_t gfp, u64 *objects, s64 first, s64 count
+) noexcept nogil

@@ -1,13 +1,14 @@
 """Objects out of slabs: the CPU slab's free list, and the slow path behind it.
 
 mm/slub.c: __slab_alloc_node(), ___slab_alloc(), get_freelist(), freeze_slab(),
-alloc_single_from_partial() and __kmem_cache_alloc_bulk(). Kernels whose CPUs own slabs (before 7.0).
+alloc_single_from_partial() and __kmem_cache_alloc_bulk(). Kernels whose CPUs own slabs (before
+7.0).
 """
 
 import cython
 
 if not cython.compiled:
-    from mmtwin.kernel.constants import COMPLAINT_OUT_OF_MEMORY, __GFP_NOWARN, __GFP_THISNODE
+    from mmtwin.kernel.constants import __GFP_NOWARN, __GFP_THISNODE, COMPLAINT_OUT_OF_MEMORY
     from mmtwin.kernel.mm import complain
     from mmtwin.kernel.ram import cache_at, cache_cpu_of, cache_node_of, pfn_to_page
     from mmtwin.kernel.slub_defs import (
@@ -55,7 +56,9 @@ if not cython.compiled:
 
 
 def get_freelist(mm, pfn):
-    """get_freelist(), freeze_slab(): takes all free objects of a slab for the CPU; the first, or 0."""
+    """get_freelist(), freeze_slab(): takes all free objects of a slab for the CPU; the first, or
+    0.
+    """
     page = pfn_to_page(mm, pfn)
     freelist = page.freelist
     page.freelist = 0
@@ -73,7 +76,9 @@ def load_freelist(mm, cache, freelist):
 
 
 def refill_from_slab(mm, cache, gfp, node):
-    """___slab_alloc() with a CPU slab: objects that were freed to it meanwhile, or 0 and it is given up."""
+    """___slab_alloc() with a CPU slab: objects that were freed to it meanwhile, or 0 and it is
+    given up.
+    """
     c = cache_cpu_of(mm, cache, mm.cpu)
     pfn = c.slab
     freelist = c.freelist
@@ -99,7 +104,8 @@ def refill_from_slab(mm, cache, gfp, node):
 
 
 def refill_from_cpu_partial(mm, cache, gfp, node):
-    """___slab_alloc(), new_slab: the first slab of the CPU partial list becomes the CPU's; 0 if none fits.
+    """___slab_alloc(), new_slab: the first slab of the CPU partial list becomes the CPU's; 0 if
+    none fits.
 
     One of the wrong node goes to its node's list: through deactivate_slab() while such slabs are
     frozen, __put_partials() since 6.8.
@@ -129,8 +135,8 @@ def refill_from_cpu_partial(mm, cache, gfp, node):
 def alloc_single_from_partial(mm, cache, gfp, node):
     """alloc_single_from_partial(): one object of the node's first usable slab; 0 if there is none.
 
-    The slab stays on its list until it is full. Debug caches since c7323a5ad078 (6.1), all since 7.0
-    (get_from_partial_node()).
+    The slab stays on its list until it is full. Debug caches since c7323a5ad078 (6.1), all since
+    7.0 (get_from_partial_node()).
     """
     s = cache_at(mm, cache)
     head = cache_node_of(mm, cache, node).partial
@@ -167,7 +173,9 @@ def takes_single(mm, s):
 
 
 def new_single_object(mm, cache, gfp, node):
-    """___slab_alloc() where no CPU owns slabs: from a node's partial list or a new slab; 0 if neither."""
+    """___slab_alloc() where no CPU owns slabs: from a node's partial list or a new slab; 0 if
+    neither.
+    """
     local = numa_node_id(mm) if node == NUMA_NO_NODE else node
     object = alloc_single_from_partial(mm, cache, gfp, local)
     if not object and may_use_others(mm, node, gfp):
@@ -185,7 +193,9 @@ def new_single_object(mm, cache, gfp, node):
 
 
 def new_objects(mm, cache, gfp, node):
-    """___slab_alloc(), new_objects: from a node's partial list or a new slab; 0 if there is no memory."""
+    """___slab_alloc(), new_objects: from a node's partial list or a new slab; 0 if there is no
+    memory.
+    """
     s = cache_at(mm, cache)
     if takes_single(mm, s):
         return new_single_object(mm, cache, gfp, node)
@@ -223,9 +233,9 @@ def slab_alloc_slow(mm, cache, gfp, node):
         object = refill_from_slab(mm, cache, gfp, node)
     if not object:
         object = refill_from_cpu_partial(mm, cache, gfp, node)
-    if not object and node != NUMA_NO_NODE and mm.has.slub_tries_node_first:
-        if not gfp & __GFP_THISNODE:
-            object = new_objects(mm, cache, GFP_NOWAIT | __GFP_THISNODE, node)
+    preferred = node != NUMA_NO_NODE and not gfp & __GFP_THISNODE
+    if not object and preferred and mm.has.slub_tries_node_first:
+        object = new_objects(mm, cache, GFP_NOWAIT | __GFP_THISNODE, node)
     if not object:
         object = new_objects(mm, cache, gfp, node)
     if not object and not gfp & __GFP_NOWARN:

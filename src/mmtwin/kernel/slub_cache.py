@@ -4,6 +4,8 @@ mm/slab_common.c: kmem_cache_create(), find_mergeable(), kmem_cache_destroy(); m
 kmem_cache_open(), __kmem_cache_shrink(), __kmem_cache_shutdown(). Plain Python: none of it is hot.
 """
 
+from itertools import pairwise
+
 from mmtwin.kernel import slub_layout
 from mmtwin.kernel.constants import COMPLAINT_BAD_CACHE, COMPLAINT_OBJECTS_REMAIN, PG_partial
 from mmtwin.kernel.lists import list_entries
@@ -16,7 +18,13 @@ from mmtwin.kernel.slub_defs import (
 )
 from mmtwin.kernel.slub_freelist import draw
 from mmtwin.kernel.slub_partial import flush_cpu_slab
-from mmtwin.kernel.slub_pcs import barn_shrink, destroy_sheaves, flush_sheaves, init_sheaves, rcu_free_sheaves
+from mmtwin.kernel.slub_pcs import (
+    barn_shrink,
+    destroy_sheaves,
+    flush_sheaves,
+    init_sheaves,
+    rcu_free_sheaves,
+)
 from mmtwin.kernel.slub_slab import discard_slab, rcu_free_slabs
 
 SHRINK_PROMOTE_MAX = 32
@@ -96,7 +104,9 @@ def set_random_seq(mm, cache, offsets):
 
 
 def lay_out(mm, cache, object_size, align, flags, ctor=0, freeptr_offset=None, sheaf_asked=0):
-    """kmem_cache_open(): fills a record's layout, orders and limits. Raises SlabError if none fits."""
+    """kmem_cache_open(): fills a record's layout, orders and limits. Raises SlabError if none
+    fits.
+    """
     has = mm.view("has")[0]
     record = mm.view("cache")[cache]
     page_size = 1 << mm.page_shift
@@ -194,10 +204,10 @@ def kmem_cache_create(
 ):
     """Creates a cache of objects of `size` bytes, or finds one to share: its number.
 
-    `align` in bytes, `flags` SLAB_*; `useroffset`, `usersize`: the region that user space may copy;
-    `ctor`: a number other than 0 if objects are constructed; `freeptr_offset`, `sheaf_capacity`: of
-    struct kmem_cache_args. Raises SlabError as kmem_cache_create() returns NULL.
-    mm/slab_common.c: kmem_cache_create_usercopy(), __kmem_cache_create_args() since 6.12.
+    `align` in bytes, `flags` SLAB_*; `useroffset`, `usersize`: the region that user space may
+    copy; `ctor`: a number other than 0 if objects are constructed; `freeptr_offset`,
+    `sheaf_capacity`: of struct kmem_cache_args. Raises SlabError as kmem_cache_create() returns
+    NULL. mm/slab_common.c: kmem_cache_create_usercopy(), __kmem_cache_create_args() since 6.12.
     """
     has = mm.view("has")[0]
     if not name or size < 1 or size > (1 << (mm.page_shift + mm.nr_orders - 1)):
@@ -213,7 +223,9 @@ def kmem_cache_create(
             record = mm.view("cache")[cache]
             record["refcount"] += 1
             record["object_size"] = max(int(record["object_size"]), size)
-            record["inuse"] = max(int(record["inuse"]), slub_layout.align_up(size, slub_layout.WORD))
+            record["inuse"] = max(
+                int(record["inuse"]), slub_layout.align_up(size, slub_layout.WORD)
+            )
             mm.cache_aliases.setdefault(cache, []).append(name)
             return cache
     flags = kmem_cache_flags(has, flags)
@@ -239,7 +251,8 @@ def set_up(mm, cache):
         record["random"] = draw(mm)
     if has.freelist_random:
         draw_random_seq(mm, cache)
-    init_sheaves(mm, cache)
+    if not init_sheaves(mm, cache):
+        record["sheaf_capacity"] = 0  # before kmalloc works: bootstrap_cache_sheaves() comes later
 
 
 def node_record(mm, cache, node):
@@ -251,7 +264,7 @@ def relink(mm, head, entries):
     """Makes a list hold these entries, in this order."""
     pages = mm.view("page")
     chain = [head, *entries, head]
-    for before, after in zip(chain, chain[1:], strict=False):
+    for before, after in pairwise(chain):
         pages["next"][before] = after
         pages["prev"][after] = before
 
@@ -273,7 +286,8 @@ def take_empty(mm, cache, node):
 def shrink_node(mm, cache, node):
     """__kmem_cache_do_shrink(): frees a node's empty slabs, puts the fullest first.
 
-    Slabs with up to 32 free objects come before the others, fewest first, each number's turned round.
+    Slabs with up to 32 free objects come before the others, fewest first, each number's turned
+    round.
     """
     pages = mm.view("page")
     empty, rest = take_empty(mm, cache, node)
@@ -314,9 +328,10 @@ def flush_all(mm, cache):
 def kmem_cache_destroy(mm, cache):
     """Gives a cache up; kmem_cache_destroy().
 
-    A shared cache loses one user. Objects that remain are complained of (mm.complaints) and the cache
-    stays, dead, as in the kernel. Slabs of a SLAB_TYPESAFE_BY_RCU cache are freed after a grace period
-    for which it waits. Returns whether the cache is gone. Raises SlabError if there is no such cache.
+    A shared cache loses one user. Objects that remain are complained of (mm.complaints) and the
+    cache stays, dead, as in the kernel. Slabs of a SLAB_TYPESAFE_BY_RCU cache are freed after a
+    grace period for which it waits. Returns whether the cache is gone. Raises SlabError if there
+    is no such cache.
     """
     record = cache_record(mm, cache)
     record["refcount"] -= 1

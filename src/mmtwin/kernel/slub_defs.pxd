@@ -1,6 +1,6 @@
 # Numbers of SLUB and kmalloc, one text for C and Python (slub_defs.py): one `NAME = value` a line.
 
-# slab_flags_t. The twin's own numbers, those of 5.10 where it has the flag; versions/ translates others.
+# slab_flags_t. The twin's own numbers, those of 5.10 where it has the flag; versions/ has others.
 cdef enum:
     SLAB_OBJ_EXT_IN_OBJ = 0x1
     SLAB_NO_OBJ_EXT = 0x2

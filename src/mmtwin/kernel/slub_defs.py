@@ -1,4 +1,6 @@
-"""The numbers of slub_defs.pxd as Python ints (`from mmtwin.kernel.slub_defs import SLAB_POISON`)."""
+"""The numbers of slub_defs.pxd as Python ints (`from mmtwin.kernel.slub_defs import
+SLAB_POISON`).
+"""
 
 from mmtwin.kernel.constants import load_constants
 

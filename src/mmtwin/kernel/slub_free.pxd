@@ -12,7 +12,8 @@ from mmtwin.kernel.constants cimport (
 from mmtwin.kernel.mm cimport MM, complain
 from mmtwin.kernel.page_alloc cimport free_pages
 from mmtwin.kernel.ram cimport (
-    cache_at, cache_cpu_of, cache_cpu_p, cache_node_of, cache_node_p, cache_p, page_address, page_p, pfn_to_page,
+    cache_at, cache_cpu_of, cache_cpu_p, cache_node_of, cache_node_p, cache_p, page_address,
+    page_p, pfn_to_page,
     virt_to_head_pfn,
 )
 from mmtwin.kernel.slub_freelist cimport (
@@ -35,13 +36,25 @@ cdef bint on_freelist(MM mm, pfn_t pfn, virt_t object) noexcept nogil
 @cython.locals(page=page_p)
 cdef void free_large_kmalloc(MM mm, pfn_t pfn, virt_t object) noexcept nogil
 @cython.locals(s=cache_p, page=page_p, n=cache_node_p, prior=virt_t, full=bint)
-cdef void free_to_partial_list(MM mm, s32 cache, pfn_t pfn, virt_t head, virt_t tail, s32 count) noexcept nogil
+cdef void free_to_partial_list(
+    MM mm, s32 cache, pfn_t pfn, virt_t head, virt_t tail, s32 count
+) noexcept nogil
 @cython.locals(s=cache_p, page=page_p, n=cache_node_p, prior=virt_t)
-cdef void slab_free_slow(MM mm, s32 cache, pfn_t pfn, virt_t head, virt_t tail, s32 count) noexcept nogil
+cdef void slab_free_slow(
+    MM mm, s32 cache, pfn_t pfn, virt_t head, virt_t tail, s32 count
+) noexcept nogil
 @cython.locals(s=cache_p, c=cache_cpu_p)
-cdef void free_to_slab(MM mm, s32 cache, pfn_t pfn, virt_t head, virt_t tail, s32 count) noexcept nogil
-@cython.locals(s=cache_p, object=virt_t, slab=pfn_t, head=virt_t, tail=virt_t, found=s32, lookahead=s32, same=s64, cache=s32, swapped=virt_t)
+cdef void free_to_slab(
+    MM mm, s32 cache, pfn_t pfn, virt_t head, virt_t tail, s32 count
+) noexcept nogil
+@cython.locals(
+    s=cache_p, object=virt_t, slab=pfn_t, head=virt_t, tail=virt_t, found=s32, lookahead=s32,
+    same=s64, cache=s32, swapped=virt_t
+)
 cdef s64 free_detached(MM mm, u64 *objects, s64 first, s64 count) noexcept nogil
-@cython.locals(s=cache_p, object=virt_t, slab=pfn_t, head=virt_t, tail=virt_t, found=s32, lookahead=s32, skipped=s64, cache=s32)
+@cython.locals(
+    s=cache_p, object=virt_t, slab=pfn_t, head=virt_t, tail=virt_t, found=s32, lookahead=s32,
+    skipped=s64, cache=s32
+)
 cdef s64 free_detached_with_holes(MM mm, u64 *objects, s64 first, s64 count) noexcept nogil
 cdef void free_bulk_to_slab(MM mm, u64 *objects, s64 first, s64 count) noexcept nogil

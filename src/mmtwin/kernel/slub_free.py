@@ -10,11 +10,11 @@ if not cython.compiled:
         COMPLAINT_DOUBLE_FREE,
         COMPLAINT_NOT_SLAB,
         COMPLAINT_OBJECT_FREE,
+        USE_UNKNOWN,
         PG_head,
         PG_large_kmalloc,
         PG_partial,
         PG_slab,
-        USE_UNKNOWN,
     )
     from mmtwin.kernel.mm import complain
     from mmtwin.kernel.page_alloc import free_pages
@@ -83,7 +83,9 @@ def on_freelist(mm, pfn, object):
 
 
 def free_large_kmalloc(mm, pfn, object):
-    """free_large_kmalloc(): a compound page back to the page allocator; anything else is refused."""
+    """free_large_kmalloc(): a compound page back to the page allocator; anything else is
+    refused.
+    """
     page = pfn_to_page(mm, pfn)
     if not page.flags & (PG_head | PG_large_kmalloc) or object != page_address(mm, pfn):
         complain(mm, COMPLAINT_NOT_SLAB, object, pfn)
@@ -94,7 +96,9 @@ def free_large_kmalloc(mm, pfn, object):
 
 
 def free_to_partial_list(mm, cache, pfn, head, tail, count):
-    """free_to_partial_list(): objects of a debug cache, under the node's lock. c7323a5ad078 (6.1)."""
+    """free_to_partial_list(): objects of a debug cache, under the node's lock. c7323a5ad078
+    (6.1).
+    """
     s = cache_at(mm, cache)
     page = pfn_to_page(mm, pfn)
     n = cache_node_of(mm, cache, page_node(mm, pfn))
@@ -119,8 +123,8 @@ def free_to_partial_list(mm, cache, pfn, head, tail, count):
 def slab_free_slow(mm, cache, pfn, head, tail, count):
     """__slab_free(): `count` linked objects to a slab that is not this CPU's.
 
-    A full slab goes to the CPU partial list (without those to the node's list); a slab that becomes
-    empty is freed if the node has min_partial others.
+    A full slab goes to the CPU partial list (without those to the node's list); a slab that
+    becomes empty is freed if the node has min_partial others.
     """
     s = cache_at(mm, cache)
     page = pfn_to_page(mm, pfn)
@@ -192,8 +196,7 @@ def free_detached(mm, objects, first, count):
     """build_detached_freelist(): frees the last object of the array and others of its slab.
 
     It looks at up to three others in between; those it passes stay for the next turn, swapped with
-    the freed ones. slab_free_freelist_hook() turns the list round: the last of the array becomes its
-    first. Returns how many objects are left at objects[first:].
+    the freed ones. Returns how many objects are left at objects[first:].
     """
     count -= 1
     object = objects[first + count]
@@ -213,9 +216,8 @@ def free_detached(mm, objects, first, count):
         count -= 1
         object = objects[first + count]
         if virt_to_head_pfn(mm, object) == slab:
-            set_freepointer(mm, s, tail, object)
-            set_freepointer(mm, s, object, 0)
-            tail = object
+            set_freepointer(mm, s, object, head)
+            head = object
             found += 1
             same -= 1
             if count != same:
@@ -231,7 +233,9 @@ def free_detached(mm, objects, first, count):
 
 
 def free_detached_with_holes(mm, objects, first, count):
-    """build_detached_freelist() before it swapped: freed places become 0, the rest keeps its order."""
+    """build_detached_freelist() before it swapped: freed places become 0, the rest keeps its
+    order.
+    """
     object = 0
     while count and not object:
         count -= 1
@@ -257,9 +261,8 @@ def free_detached_with_holes(mm, objects, first, count):
         if not object:
             continue
         if virt_to_head_pfn(mm, object) == slab:
-            set_freepointer(mm, s, tail, object)
-            set_freepointer(mm, s, object, 0)
-            tail = object
+            set_freepointer(mm, s, object, head)
+            head = object
             found += 1
             objects[first + count] = 0
             continue
@@ -273,7 +276,9 @@ def free_detached_with_holes(mm, objects, first, count):
 
 
 def free_bulk_to_slab(mm, objects, first, count):
-    """__kmem_cache_free_bulk(): frees objects[first:first + count], last first. Overwrites the array."""
+    """__kmem_cache_free_bulk(): frees objects[first:first + count], last first. Overwrites the
+    array.
+    """
     while count:
         if mm.has.slub_bulk_swaps:
             count = free_detached(mm, objects, first, count)

@@ -19,7 +19,9 @@ cdef inline virt_t get_freepointer(MM mm, kmem_cache_t *s, virt_t object) noexce
     cdef virt_t place = object + s.offset
     return freelist_ptr(mm, s, load64(mm, place), place)
 
-cdef inline void set_freepointer(MM mm, kmem_cache_t *s, virt_t object, virt_t following) noexcept nogil:
+cdef inline void set_freepointer(
+    MM mm, kmem_cache_t *s, virt_t object, virt_t following
+) noexcept nogil:
     cdef virt_t place = object + s.offset
     store64(mm, place, freelist_ptr(mm, s, following, place))
 
@@ -39,7 +41,8 @@ cdef inline void fill_bytes(MM mm, virt_t address, s32 byte, u64 size) noexcept 
     memset(<char *> mm.ram + (address - mm.page_offset), byte, size)
 
 cdef inline void copy_bytes(MM mm, virt_t to, virt_t address, u64 size) noexcept nogil:
-    memcpy(<char *> mm.ram + (to - mm.page_offset), <char *> mm.ram + (address - mm.page_offset), size)
+    memcpy(<char *> mm.ram + (to - mm.page_offset), <char *> mm.ram + (address - mm.page_offset),
+    size)
 
 @cython.locals(state=u64)
 cpdef u64 draw(MM mm) noexcept nogil
@@ -47,7 +50,10 @@ cpdef u64 draw(MM mm) noexcept nogil
 cdef s64 next_entry(MM mm, kmem_cache_t *s, s64 position, u32 limit) noexcept nogil
 @cython.locals(start=s64)
 cdef s64 draw_start(MM mm, kmem_cache_t *s) noexcept nogil
-@cython.locals(s=cache_p, page=page_p, start=virt_t, current=virt_t, following=virt_t, position=s64, index=u32, limit=u32)
+@cython.locals(
+    s=cache_p, page=page_p, start=virt_t, current=virt_t, following=virt_t, position=s64,
+    index=u32, limit=u32
+)
 cdef void shuffle_freelist(MM mm, s32 cache, pfn_t pfn) noexcept nogil
 @cython.locals(s=cache_p, page=page_p, start=virt_t, index=u32)
 cdef void build_freelist(MM mm, s32 cache, pfn_t pfn) noexcept nogil

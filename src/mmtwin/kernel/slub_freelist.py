@@ -7,7 +7,6 @@ mm/slub.c: freelist_ptr(), get_freepointer(), set_freepointer(), shuffle_freelis
 
 import cython
 
-
 MASK64 = (1 << 64) - 1
 
 if not cython.compiled:
@@ -88,7 +87,8 @@ def draw(mm):
 
 
 def next_entry(mm, s, position, limit):
-    """next_freelist_entry(): the place in random_seq of the next object that the slab has room for.
+    """next_freelist_entry(): the place in random_seq of the next object that the slab has room
+    for.
 
     `limit`: bytes of the slab that hold objects (fewer than usual if the slab was taken smaller).
     """
@@ -100,7 +100,9 @@ def next_entry(mm, s, position, limit):
 
 
 def draw_start(mm, s):
-    """Where in random_seq a new slab begins: the caller's input, or drawn (get_random_int() % count)."""
+    """Where in random_seq a new slab begins: the caller's input, or drawn (get_random_int() %
+    count).
+    """
     start = mm.next_freelist_start
     mm.next_freelist_start = -1
     if start < 0:
@@ -109,7 +111,9 @@ def draw_start(mm, s):
 
 
 def shuffle_freelist(mm, cache, pfn):
-    """shuffle_freelist(): links a new slab's objects in the order of random_seq from a random start."""
+    """shuffle_freelist(): links a new slab's objects in the order of random_seq from a random
+    start.
+    """
     s = cache_at(mm, cache)
     page = pfn_to_page(mm, pfn)
     limit = page.objects * s.size
@@ -145,7 +149,9 @@ def build_freelist(mm, cache, pfn):
 
 
 def wipe_on_alloc(mm, cache, object, gfp):
-    """slab_want_init_on_alloc(), maybe_wipe_obj_freeptr(): zeroes an object where the kernel does."""
+    """slab_want_init_on_alloc(), maybe_wipe_obj_freeptr(): zeroes an object where the kernel
+    does.
+    """
     s = cache_at(mm, cache)
     if s.ctor:
         return
@@ -157,7 +163,9 @@ def wipe_on_alloc(mm, cache, object, gfp):
 
 
 def wipe_on_free(mm, cache, object):
-    """slab_free_freelist_hook(): init_on_free zeroes the object and its metadata, not the red zone."""
+    """slab_free_freelist_hook(): init_on_free zeroes the object and its metadata, not the red
+    zone.
+    """
     s = cache_at(mm, cache)
     if not mm.has.init_on_free or s.ctor or s.flags & (SLAB_TYPESAFE_BY_RCU | SLAB_POISON):
         return

@@ -68,7 +68,8 @@ def minimum_objects(has, present_cpus, cpu_ids):
 
 
 def lowest_order(size, first_order, max_order, fraction, page_size):
-    """calc_slab_order(): the lowest order that wastes at most 1/fraction; max_order + 1 if none."""
+    """calc_slab_order(): the lowest order that wastes at most 1/fraction; max_order + 1 if none.
+    """
     for order in range(first_order, max_order + 1):
         slab_size = page_size << order
         if slab_size % size <= slab_size // fraction:
@@ -79,8 +80,9 @@ def lowest_order(size, first_order, max_order, fraction, page_size):
 def calculate_order(has, size, page_size, nr_orders, present_cpus, cpu_ids):
     """calculate_order(): the order of a cache's slabs, or -1 if no block holds an object.
 
-    `size`: bytes from object to object. Tries to waste at most 1/16, then 1/8, 1/4 of a slab, before
-    0fe2735d5e2e (6.7) with fewer and fewer objects; since then 1/2 at last, with as many objects.
+    `size`: bytes from object to object. Tries to waste at most 1/16, then 1/8, 1/4 of a slab,
+    before 0fe2735d5e2e (6.7) with fewer and fewer objects; since then 1/2 at last, with as many
+    objects.
     """
     max_order = has.slub_max_order
     wanted = minimum_objects(has, present_cpus, cpu_ids)
@@ -113,9 +115,9 @@ def calculate_order(has, size, page_size, nr_orders, present_cpus, cpu_ids):
 def object_layout(has, object_size, align, flags, ctor, freeptr_offset=None):
     """calculate_sizes(): {size, inuse, offset, red_left_pad, flags} of a cache, in bytes.
 
-    `align`: of calculate_alignment(). `ctor`: whether there is a constructor. `freeptr_offset`: where
-    the cache itself has room for the free pointer (struct kmem_cache_args, 6.12), only with
-    SLAB_TYPESAFE_BY_RCU. Red zones, poison and owner tracks of slub_debug= enlarge objects.
+    `align`: of calculate_alignment(). `ctor`: whether there is a constructor. `freeptr_offset`:
+    where the cache itself has room for the free pointer (struct kmem_cache_args, 6.12), only
+    with SLAB_TYPESAFE_BY_RCU. Red zones, poison and owner tracks of slub_debug= enlarge objects.
     """
     size = align_up(object_size, WORD)
     by_rcu = bool(flags & SLAB_TYPESAFE_BY_RCU)
@@ -192,8 +194,8 @@ def cpu_partial_limits(has, size, page_size, objects, flags):
 def sheaf_capacity(has, size, page_size, flags, asked, roundup):
     """calculate_sheaf_capacity(): objects in a sheaf of this cache, 0 for none.
 
-    `asked`: what the cache's creator asked for. `roundup`: kmalloc_size_roundup(), since a sheaf is a
-    kmalloc object that is used up to its end. In 6.18 only caches that ask have sheaves.
+    `asked`: what the cache's creator asked for. `roundup`: kmalloc_size_roundup(), since a sheaf
+    is a kmalloc object that is used up to its end. In 6.18 only caches that ask have sheaves.
     """
     if not has.sheaves or flags & SLAB_DEBUG_FLAGS:
         return 0

@@ -29,7 +29,10 @@ cdef void add_partial(MM mm, s32 cache, pfn_t pfn, s32 mode) noexcept nogil
 cdef void remove_partial(MM mm, s32 cache, pfn_t pfn) noexcept nogil
 @cython.locals(s=cache_p, page=page_p, freelist=virt_t)
 cdef void acquire_slab(MM mm, s32 cache, pfn_t pfn) noexcept nogil
-@cython.locals(s=cache_p, c=cache_cpu_p, page=page_p, old=page_p, freed=u32, oldest=pfn_t, full=bint, slabs=u32, pobjects=u32)
+@cython.locals(
+    s=cache_p, c=cache_cpu_p, page=page_p, old=page_p, freed=u32, oldest=pfn_t, full=bint,
+    slabs=u32, pobjects=u32
+)
 cdef void put_cpu_partial(MM mm, s32 cache, pfn_t pfn, bint drain) noexcept nogil
 @cython.locals(s=cache_p, page=page_p, n=cache_node_p, discard=pfn_t, following=pfn_t, slabs=s64)
 cdef void put_partials(MM mm, s32 cache, pfn_t pfn) noexcept nogil
@@ -41,7 +44,10 @@ cdef void deactivate_slab(MM mm, s32 cache, pfn_t pfn, virt_t freelist) noexcept
 cdef void flush_slab(MM mm, s32 cache, s32 cpu) noexcept nogil
 @cython.locals(c=cache_cpu_p, pfn=pfn_t)
 cpdef void flush_cpu_slab(MM mm, s32 cache, s32 cpu) noexcept nogil
-@cython.locals(s=cache_p, n=cache_node_p, head=pfn_t, pfn=pfn_t, following=pfn_t, first=pfn_t, objects=u32, slabs=u32, limit=u32, page=page_p)
+@cython.locals(
+    s=cache_p, n=cache_node_p, head=pfn_t, pfn=pfn_t, following=pfn_t, first=pfn_t, objects=u32,
+    slabs=u32, limit=u32, page=page_p
+)
 cdef pfn_t get_partial_node(MM mm, s32 cache, s32 node, gfp_t gfp) noexcept nogil
 cdef bint is_enough(MM mm, kmem_cache_t *s, u32 objects, u32 slabs) noexcept nogil
 @cython.locals(s=cache_p, place=s64, zone=s64, node=s32)

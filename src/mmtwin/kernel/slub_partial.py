@@ -3,22 +3,23 @@
 mm/slub.c: add_partial(), get_partial(), put_cpu_partial(), unfreeze_partials() (put_partials()
 since 6.8), deactivate_slab(), flush_slab().
 
-A slab is *frozen* while a CPU owns it. Before 6.8 those on a CPU partial list are frozen too; since
-8cd3fa428b56 (6.8) only the CPU slab is, and PG_partial tells whether a slab is on its node's list.
+A slab is *frozen* while a CPU owns it. Before 6.8 those on a CPU partial list are frozen too;
+since 8cd3fa428b56 (6.8) only the CPU slab is, and PG_partial tells whether a slab is on its
+node's list.
 """
 
 import cython
 
 if not cython.compiled:
-    from mmtwin.kernel.constants import PG_partial, __GFP_THISNODE
+    from mmtwin.kernel.constants import __GFP_THISNODE, PG_partial
     from mmtwin.kernel.lists import list_add, list_add_tail, list_del
     from mmtwin.kernel.ram import cache_at, cache_cpu_of, cache_node_of, pfn_to_page
     from mmtwin.kernel.slub_defs import (
         NUMA_NO_NODE,
         STAT_ALLOC_FROM_PARTIAL,
-        STAT_CPUSLAB_FLUSH,
         STAT_CPU_PARTIAL_DRAIN,
         STAT_CPU_PARTIAL_NODE,
+        STAT_CPUSLAB_FLUSH,
         STAT_DEACTIVATE_EMPTY,
         STAT_DEACTIVATE_FULL,
         STAT_DEACTIVATE_REMOTE_FREES,
@@ -36,9 +37,9 @@ if not cython.compiled:
     from mmtwin.kernel.slub_slab import discard_slab, numa_node_id, page_node, pfmemalloc_match
     from mmtwin.kernel.trace import (
         STEP_SLUB_ALLOC_FROM_PARTIAL,
-        STEP_SLUB_CPUSLAB_FLUSH,
         STEP_SLUB_CPU_PARTIAL_DRAIN,
         STEP_SLUB_CPU_PARTIAL_NODE,
+        STEP_SLUB_CPUSLAB_FLUSH,
         STEP_SLUB_DEACTIVATE,
         step,
     )
@@ -81,7 +82,8 @@ def put_cpu_partial(mm, cache, pfn, drain):
     """put_cpu_partial(): puts a slab first on the CPU partial list.
 
     With `drain`, a list that is full goes to the node's first. Full means more free objects than
-    cpu_partial, as counted when slabs were put there; since b47291ef02b0 (5.16) cpu_partial_slabs slabs.
+    cpu_partial, as counted when slabs were put there; since b47291ef02b0 (5.16)
+    cpu_partial_slabs slabs.
     """
     s = cache_at(mm, cache)
     c = cache_cpu_of(mm, cache, mm.cpu)
@@ -114,9 +116,11 @@ def put_cpu_partial(mm, cache, pfn, drain):
 
 
 def put_partials(mm, cache, pfn):
-    """unfreeze_partials(), __put_partials(): a chain of CPU partial slabs goes to the nodes' lists.
+    """unfreeze_partials(), __put_partials(): a chain of CPU partial slabs goes to the nodes'
+    lists.
 
-    In the chain's order to the tail; empty slabs beyond min_partial are freed afterwards, last first.
+    In the chain's order to the tail; empty slabs beyond min_partial are freed afterwards, last
+    first.
     """
     s = cache_at(mm, cache)
     discard = -1
@@ -226,7 +230,8 @@ def flush_cpu_slab(mm, cache, cpu):
 
 
 def is_enough(mm, s, objects, slabs):
-    """get_partial_node(): whether the CPU partial list has been filled far enough, half of its limit.
+    """get_partial_node(): whether the CPU partial list has been filled far enough, half of its
+    limit.
 
     `objects` and `slabs` count those taken: objects with the CPU slab's, slabs without it.
     """
@@ -277,8 +282,8 @@ def get_partial_node(mm, cache, node, gfp):
 def any_partial_node(mm, cache):
     """get_any_partial(): the nearest other node that has more than min_partial slabs, or -1.
 
-    The kernel compares a cycle counter with remote_node_defrag_ratio; 1000 of 1024 pass by default.
-    The twin lets every ratio but 0 pass.
+    The kernel compares a cycle counter with remote_node_defrag_ratio; 1000 of 1024 pass by
+    default. The twin lets every ratio but 0 pass.
     """
     s = cache_at(mm, cache)
     if mm.nr_nodes == 1 or not s.defrag_ratio:

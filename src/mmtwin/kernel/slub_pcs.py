@@ -1,7 +1,8 @@
 """The life of sheaves: kfree_rcu(), flushing, creation, and sheaves filled in advance.
 
-mm/slub.c: __kfree_rcu_sheaf(), rcu_free_sheaf(), pcs_flush_all(), barn_shrink(), init_percpu_sheaves(),
-kmem_cache_prefill_sheaf(), kmem_cache_return_sheaf(), kmem_cache_alloc_from_sheaf().
+mm/slub.c: __kfree_rcu_sheaf(), rcu_free_sheaf(), pcs_flush_all(), barn_shrink(),
+init_percpu_sheaves(), kmem_cache_prefill_sheaf(), kmem_cache_return_sheaf(),
+kmem_cache_alloc_from_sheaf().
 """
 
 import cython
@@ -41,7 +42,8 @@ if not cython.compiled:
 
 
 def kfree_rcu_sheaf(mm, cache, object):
-    """__kfree_rcu_sheaf(): an object to be freed after a grace period goes into the CPU's RCU sheaf.
+    """__kfree_rcu_sheaf(): an object to be freed after a grace period goes into the CPU's RCU
+    sheaf.
 
     A full one is queued for rcu_free_sheaves(). Returns False if the cache has no sheaves.
     """
@@ -58,7 +60,10 @@ def kfree_rcu_sheaf(mm, cache, object):
             empty = barn_get(mm, cache, False)
             if empty < 0:
                 empty = alloc_empty_sheaf(
-                    mm, cache, GFP_NOWAIT if mm.has.slub_cpu_slabs else __GFP_NOWARN, s.sheaf_capacity
+                    mm,
+                    cache,
+                    GFP_NOWAIT if mm.has.slub_cpu_slabs else __GFP_NOWARN,
+                    s.sheaf_capacity,
                 )
             if empty < 0:
                 stat(mm, cache, STAT_FREE_RCU_SHEAF_FAIL)
@@ -88,8 +93,8 @@ def queue_rcu_sheaf(mm, number):
 def rcu_free_sheaves(mm, count):
     """rcu_free_sheaf() for the sheaves that wait longest: at most `count`, all if it is negative.
 
-    They go to the barn as full ones; if it has 10, their objects go to their slabs. The caller says
-    when a grace period is over. Returns how many were freed.
+    They go to the barn as full ones; if it has 10, their objects go to their slabs. The caller
+    says when a grace period is over. Returns how many were freed.
     """
     freed = 0
     while mm.rcu_sheaf_first >= 0 and freed != count:
@@ -115,7 +120,9 @@ def rcu_free_sheaves(mm, count):
 
 
 def flush_sheaves(mm, cache):
-    """pcs_flush_all(): this CPU's sheaves go to the slabs; its RCU sheaf waits for a grace period."""
+    """pcs_flush_all(): this CPU's sheaves go to the slabs; its RCU sheaf waits for a grace
+    period.
+    """
     c = cache_cpu_of(mm, cache, mm.cpu)
     if c.sheaf_main < 0:
         return
@@ -151,7 +158,8 @@ def barn_shrink(mm, cache, node):
 
 
 def init_sheaves(mm, cache):
-    """init_percpu_sheaves(): an empty main sheaf for each CPU. Returns whether there was memory."""
+    """init_percpu_sheaves(): an empty main sheaf for each CPU. Returns whether there was memory.
+    """
     s = cache_at(mm, cache)
     if not s.sheaf_capacity:
         return True
@@ -165,7 +173,9 @@ def init_sheaves(mm, cache):
 
 
 def destroy_sheaves(mm, cache):
-    """pcs_destroy(): frees the main sheaves of a cache whose objects are all back in their slabs."""
+    """pcs_destroy(): frees the main sheaves of a cache whose objects are all back in their
+    slabs.
+    """
     for cpu in range(mm.nr_cpus):
         c = cache_cpu_of(mm, cache, cpu)
         if c.sheaf_main >= 0:
@@ -176,8 +186,8 @@ def destroy_sheaves(mm, cache):
 def kmem_cache_prefill_sheaf(mm, cache, gfp, size):
     """kmem_cache_prefill_sheaf(): a sheaf of at least `size` objects (u32): its number, or -1.
 
-    The CPU's spare one, one of the barn or a new one, filled up if it has too few; beyond the cache's
-    capacity one of its own size.
+    The CPU's spare one, one of the barn or a new one, filled up if it has too few; beyond the
+    cache's capacity one of its own size.
     """
     s = cache_at(mm, cache)
     c = cache_cpu_of(mm, cache, mm.cpu)
@@ -198,7 +208,9 @@ def kmem_cache_prefill_sheaf(mm, cache, gfp, size):
             number = alloc_empty_sheaf(mm, cache, gfp, s.sheaf_capacity)
     if number < 0:
         return -1
-    if sheaf_at(mm, number).size < size and not refill_sheaf(mm, cache, number, gfp | __GFP_NOMEMALLOC):
+    if sheaf_at(mm, number).size < size and not refill_sheaf(
+        mm, cache, number, gfp | __GFP_NOMEMALLOC
+    ):
         sheaf_flush(mm, cache, number)
         free_empty_sheaf(mm, cache, number)
         return -1
@@ -206,8 +218,8 @@ def kmem_cache_prefill_sheaf(mm, cache, gfp, size):
 
 
 def kmem_cache_return_sheaf(mm, cache, gfp, number):
-    """kmem_cache_return_sheaf(): gives a prefilled sheaf back: as the spare one, filled up to the barn,
-    or its objects to their slabs.
+    """kmem_cache_return_sheaf(): gives a prefilled sheaf back: as the spare one, filled up to
+    the barn, or its objects to their slabs.
     """
     s = cache_at(mm, cache)
     c = cache_cpu_of(mm, cache, mm.cpu)

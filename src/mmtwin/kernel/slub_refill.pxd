@@ -14,10 +14,18 @@ from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u32, u64, virt_t
 from mmtwin.kernel.trace cimport STEP_SLUB_ALLOC_FROM_PARTIAL, STEP_SLUB_ALLOC_SLAB, step
 
 @cython.locals(s=cache_p, page=page_p, done=s64, object=virt_t)
-cdef s64 take_objects(MM mm, s32 cache, pfn_t pfn, u64 *objects, s64 first, s64 count) noexcept nogil
+cdef s64 take_objects(
+    MM mm, s32 cache, pfn_t pfn, u64 *objects, s64 first, s64 count
+) noexcept nogil
 @cython.locals(n=cache_node_p, page=page_p, head=pfn_t, pfn=pfn_t, following=pfn_t, done=s64)
-cdef s64 refill_from_node(MM mm, s32 cache, s32 node, gfp_t gfp, u64 *objects, s64 first, s64 count) noexcept nogil
+cdef s64 refill_from_node(
+    MM mm, s32 cache, s32 node, gfp_t gfp, u64 *objects, s64 first, s64 count
+) noexcept nogil
 @cython.locals(page=page_p, pfn=pfn_t, done=s64)
-cdef s64 refill_from_new_slab(MM mm, s32 cache, gfp_t gfp, s32 node, u64 *objects, s64 first, s64 count) noexcept nogil
+cdef s64 refill_from_new_slab(
+    MM mm, s32 cache, gfp_t gfp, s32 node, u64 *objects, s64 first, s64 count
+) noexcept nogil
 @cython.locals(done=s64, local=s32, node=s32, taken=s64)
-cdef s64 refill_objects(MM mm, s32 cache, gfp_t gfp, u64 *objects, s64 first, s64 count) noexcept nogil
+cdef s64 refill_objects(
+    MM mm, s32 cache, gfp_t gfp, u64 *objects, s64 first, s64 count
+) noexcept nogil

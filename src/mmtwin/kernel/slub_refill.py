@@ -1,12 +1,13 @@
 """Many objects at once out of slabs, for kernels whose CPUs own none (7.0 and later).
 
-mm/slub.c: refill_objects(), __refill_objects_node(), get_partial_node_bulk(), alloc_from_new_slab().
+mm/slub.c: refill_objects(), __refill_objects_node(), get_partial_node_bulk(),
+alloc_from_new_slab().
 """
 
 import cython
 
 if not cython.compiled:
-    from mmtwin.kernel.ram import cache_node_of, cache_at, pfn_to_page
+    from mmtwin.kernel.ram import cache_at, cache_node_of, pfn_to_page
     from mmtwin.kernel.slub_defs import STAT_ALLOC_SLAB, STAT_ALLOC_SLOWPATH, TO_HEAD, TO_TAIL
     from mmtwin.kernel.slub_freelist import get_freepointer, stat, stat_add
     from mmtwin.kernel.slub_partial import add_partial, any_partial_node, remove_partial
@@ -52,7 +53,9 @@ def refill_from_node(mm, cache, node, gfp, objects, first, count):
 
 
 def refill_from_new_slab(mm, cache, gfp, node, objects, first, count):
-    """alloc_from_new_slab(): objects of a new slab; with some left it goes to the head of the list."""
+    """alloc_from_new_slab(): objects of a new slab; with some left it goes to the head of the
+    list.
+    """
     pfn = new_slab(mm, cache, gfp, node)
     if pfn < 0:
         return 0
@@ -67,7 +70,8 @@ def refill_from_new_slab(mm, cache, gfp, node, objects, first, count):
 
 
 def refill_objects(mm, cache, gfp, objects, first, count):
-    """refill_objects(): `count` objects into objects[first:]: this node's, other nodes', new slabs'.
+    """refill_objects(): `count` objects into objects[first:]: this node's, other nodes', new
+    slabs'.
 
     Returns how many it got.
     """

@@ -24,8 +24,6 @@ if not cython.compiled:
     from mmtwin.kernel.slub_slab import numa_node_id, pfmemalloc_match
 
 
-
-
 def slab_of(mm, cache, object):
     """The pfn of the slab of this cache that has an object at this address, or -1."""
     pfn = virt_to_pfn(mm, object)
@@ -176,8 +174,8 @@ def take_object(mm, cache, object):
 def put_back(mm, cache, object):
     """Undoes an allocation: the object is the first free one again where it came from.
 
-    In the CPU's main sheaf if it has one with room, on its free list if it owns the slab, else on the
-    slab's own. Returns False if no object has the address or it is free already.
+    In the CPU's main sheaf if it has one with room, on its free list if it owns the slab, else
+    on the slab's own. Returns False if no object has the address or it is free already.
     """
     pfn = slab_of(mm, cache, object)
     if pfn < 0 or object_state(mm, cache, object) != 1:
@@ -255,9 +253,9 @@ def last_of_sheaf(mm, number):
 def next_object(mm, cache, gfp, node):
     """The object that the next allocation takes, 0 if that needs a new slab; changes nothing.
 
-    Tells a replay whether an allocation was decided before or after an interrupt whose events stand
-    before its own. Other nodes' lists are not looked at, nor what a refill of an empty sheaf would
-    put last.
+    Tells a replay whether an allocation was decided before or after an interrupt whose events
+    stand before its own. Other nodes' lists are not looked at, nor what a refill of an empty
+    sheaf would put last.
     """
     c = cache_cpu_of(mm, cache, mm.cpu)
     n = cache_node_of(mm, cache, numa_node_id(mm) if node < 0 else node)

@@ -74,5 +74,8 @@ cdef bint make_room_for_bulk(MM mm, s32 cache) noexcept nogil
 cdef bint free_to_pcs(MM mm, s32 cache, virt_t object) noexcept nogil
 cdef bint can_free_to_pcs(MM mm, pfn_t pfn) noexcept nogil
 cdef void free_object(MM mm, s32 cache, pfn_t pfn, virt_t object) noexcept nogil
-@cython.locals(index=s64, remote=s64, sheaf=sheaf_p, c=cache_cpu_p, s=cache_p, batch=s64, pfn=pfn_t, swapped=u64)
+@cython.locals(
+    index=s64, remote=s64, sheaf=sheaf_p, c=cache_cpu_p, s=cache_p, batch=s64, pfn=pfn_t,
+    swapped=u64
+)
 cdef void free_to_pcs_bulk(MM mm, s32 cache, u64 *objects, s64 count) noexcept nogil

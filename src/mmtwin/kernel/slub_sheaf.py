@@ -1,16 +1,16 @@
 """Per-CPU sheaves: arrays of free objects in front of the slabs, and the barn of each node.
 
-A CPU has a main sheaf, which it allocates from and frees to at its end, perhaps a spare one, and one
-for kfree_rcu(). Full and empty sheaves lie in the node's barn. A sheaf itself is a kmalloc object.
-mm/slub.c: alloc_from_pcs(), free_to_pcs(), __kfree_rcu_sheaf() and what they call. 2d517aa09bbc (6.18);
-in 6.18 only caches that ask have sheaves and CPUs own slabs besides, in 7.0 sheaves replace those.
+A CPU has a main sheaf, which it allocates from and frees to at its end, perhaps a spare one, and
+one for kfree_rcu(). Full and empty sheaves lie in the node's barn. A sheaf itself is a kmalloc
+object. mm/slub.c: alloc_from_pcs(), free_to_pcs(), __kfree_rcu_sheaf() and what they call.
+2d517aa09bbc (6.18); in 6.18 only caches that ask have sheaves and CPUs own slabs besides, in 7.0
+sheaves replace those.
 """
 
 import cython
 
 if not cython.compiled:
     from mmtwin.kernel.constants import (
-        PG_pfmemalloc,
         __GFP_ACCOUNT,
         __GFP_DIRECT_RECLAIM,
         __GFP_DMA,
@@ -18,6 +18,7 @@ if not cython.compiled:
         __GFP_NOWARN,
         __GFP_RECLAIMABLE,
         __GFP_ZERO,
+        PG_pfmemalloc,
     )
     from mmtwin.kernel.ram import (
         cache_at,
@@ -29,9 +30,7 @@ if not cython.compiled:
     from mmtwin.kernel.slab_index import kmalloc_slab
     from mmtwin.kernel.slub_alloc import alloc_bulk_from_slab, alloc_from_slab, node_match
     from mmtwin.kernel.slub_defs import (
-        GFP_KERNEL,
         GFP_NOWAIT,
-        MAX_EMPTY_SHEAVES,
         MAX_FULL_SHEAVES,
         SHEAF_OBJECTS,
         SLAB_KMALLOC,
@@ -44,17 +43,10 @@ if not cython.compiled:
         STAT_BARN_PUT_FAIL,
         STAT_FREE_FASTPATH,
         STAT_FREE_PCS,
-        STAT_FREE_RCU_SHEAF,
-        STAT_FREE_RCU_SHEAF_FAIL,
         STAT_SHEAF_ALLOC,
         STAT_SHEAF_FLUSH,
         STAT_SHEAF_FREE,
-        STAT_SHEAF_PREFILL_FAST,
-        STAT_SHEAF_PREFILL_OVERSIZE,
-        STAT_SHEAF_PREFILL_SLOW,
         STAT_SHEAF_REFILL,
-        STAT_SHEAF_RETURN_FAST,
-        STAT_SHEAF_RETURN_SLOW,
     )
     from mmtwin.kernel.slub_free import free_bulk_to_slab, free_to_slab
     from mmtwin.kernel.slub_freelist import stat, stat_add
@@ -118,7 +110,9 @@ def alloc_empty_sheaf(mm, cache, gfp, capacity):
     address = alloc_object(mm, kmalloc, gfp | __GFP_ZERO, -1, not s.flags & SLAB_KMALLOC)
     if not address:
         return -1
-    step(mm, STEP_KMALLOC, address, size, cache_at(mm, kmalloc).size, gfp | __GFP_ZERO, -1, kmalloc)
+    step(
+        mm, STEP_KMALLOC, address, size, cache_at(mm, kmalloc).size, gfp | __GFP_ZERO, -1, kmalloc
+    )
     stat(mm, cache, STAT_SHEAF_ALLOC)
     return new_sheaf(mm, cache, capacity, address)
 
@@ -206,7 +200,9 @@ def barn_get(mm, cache, full):
 
 
 def replace_from_barn(mm, cache):
-    """The empty main sheaf for the spare one or a full one of the barn. Returns whether there was one."""
+    """The empty main sheaf for the spare one or a full one of the barn. Returns whether there
+    was one.
+    """
     c = cache_cpu_of(mm, cache, mm.cpu)
     if c.sheaf_spare >= 0 and sheaf_at(mm, c.sheaf_spare).size:
         number = c.sheaf_main
@@ -224,11 +220,12 @@ def replace_from_barn(mm, cache):
 
 
 def replace_empty_main(mm, cache, gfp, recurse):
-    """__pcs_replace_empty_main(): gets the CPU a main sheaf with objects. Returns whether it has one.
+    """__pcs_replace_empty_main(): gets the CPU a main sheaf with objects. Returns whether it has
+    one.
 
-    The last resort is to fill an empty sheaf from slabs: the spare one, one of the barn, a new one; in
-    6.18 only if the caller may block. The old main sheaf becomes the spare one, in 6.18 it goes to the
-    barn.
+    The last resort is to fill an empty sheaf from slabs: the spare one, one of the barn, a new
+    one; in 6.18 only if the caller may block. The old main sheaf becomes the spare one, in 6.18
+    it goes to the barn.
     """
     c = cache_cpu_of(mm, cache, mm.cpu)
     s = cache_at(mm, cache)
@@ -257,7 +254,9 @@ def replace_empty_main(mm, cache, gfp, recurse):
 
 
 def alloc_from_pcs(mm, cache, gfp, node, recurse):
-    """alloc_from_pcs(): the last object of the CPU's main sheaf; 0 sends the caller to the slabs."""
+    """alloc_from_pcs(): the last object of the CPU's main sheaf; 0 sends the caller to the
+    slabs.
+    """
     c = cache_cpu_of(mm, cache, mm.cpu)
     if c.sheaf_main < 0:
         return 0
@@ -278,7 +277,9 @@ def alloc_from_pcs(mm, cache, gfp, node, recurse):
 
 
 def alloc_from_pcs_bulk(mm, cache, objects, count):
-    """alloc_from_pcs_bulk(): runs of objects off the ends of full sheaves. Returns how many there were."""
+    """alloc_from_pcs_bulk(): runs of objects off the ends of full sheaves. Returns how many
+    there were.
+    """
     c = cache_cpu_of(mm, cache, mm.cpu)
     done = 0
     while done < count and c.sheaf_main >= 0:
@@ -289,7 +290,9 @@ def alloc_from_pcs_bulk(mm, cache, objects, count):
         sheaf.size -= batch
         for index in range(batch):
             objects[done + index] = sheaf.objects[sheaf.size + index]
-        stat_add(mm, cache, STAT_ALLOC_PCS if mm.has.slub_cpu_slabs else STAT_ALLOC_FASTPATH, batch)
+        stat_add(
+            mm, cache, STAT_ALLOC_PCS if mm.has.slub_cpu_slabs else STAT_ALLOC_FASTPATH, batch
+        )
         done += batch
     return done
 
@@ -304,7 +307,9 @@ def alloc_object(mm, cache, gfp, node, recurse):
 
 
 def install_empty_sheaf(mm, cache, empty):
-    """__pcs_install_empty_sheaf(): the full main sheaf becomes the spare one, or goes to the barn."""
+    """__pcs_install_empty_sheaf(): the full main sheaf becomes the spare one, or goes to the
+    barn.
+    """
     c = cache_cpu_of(mm, cache, mm.cpu)
     if c.sheaf_spare < 0:
         c.sheaf_spare = c.sheaf_main
@@ -351,7 +356,9 @@ def replace_full_main(mm, cache):
 
 
 def make_room_for_bulk(mm, cache):
-    """__free_to_pcs_batch(): a main sheaf with room from the spare or the barn alone. False if none."""
+    """__free_to_pcs_batch(): a main sheaf with room from the spare or the barn alone. False if
+    none.
+    """
     c = cache_cpu_of(mm, cache, mm.cpu)
     n = cache_node_of(mm, cache, numa_node_id(mm))
     if c.sheaf_spare >= 0:
@@ -387,7 +394,9 @@ def free_to_pcs(mm, cache, object):
 
 def can_free_to_pcs(mm, pfn):
     """can_free_to_pcs(): only objects of this node, and none of the reserves."""
-    return page_node(mm, pfn) == numa_node_id(mm) and not pfn_to_page(mm, pfn).flags & PG_pfmemalloc
+    return (
+        page_node(mm, pfn) == numa_node_id(mm) and not pfn_to_page(mm, pfn).flags & PG_pfmemalloc
+    )
 
 
 def free_object(mm, cache, pfn, object):
@@ -398,7 +407,9 @@ def free_object(mm, cache, pfn, object):
 
 
 def free_to_pcs_bulk(mm, cache, objects, count):
-    """free_to_pcs_bulk(): local objects into sheaves, the rest and those of other nodes to slabs."""
+    """free_to_pcs_bulk(): local objects into sheaves, the rest and those of other nodes to
+    slabs.
+    """
     s = cache_at(mm, cache)
     remote = 0
     for index in range(count):
@@ -411,7 +422,9 @@ def free_to_pcs_bulk(mm, cache, objects, count):
     index = remote
     c = cache_cpu_of(mm, cache, mm.cpu)
     while index < count:
-        if sheaf_at(mm, c.sheaf_main).size >= s.sheaf_capacity and not make_room_for_bulk(mm, cache):
+        if sheaf_at(mm, c.sheaf_main).size >= s.sheaf_capacity and not make_room_for_bulk(
+            mm, cache
+        ):
             free_bulk_to_slab(mm, objects, index, count - index)
             break
         sheaf = sheaf_at(mm, c.sheaf_main)

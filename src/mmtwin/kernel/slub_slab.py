@@ -7,27 +7,27 @@ import cython
 
 if not cython.compiled:
     from mmtwin.kernel.constants import (
-        COMPLAINT_BAD_GFP,
-        PG_head,
-        PG_pfmemalloc,
-        PG_slab,
-        PG_tail,
-        USE_SLAB,
-        USE_UNKNOWN,
         __GFP_DIRECT_RECLAIM,
         __GFP_MEMALLOC,
         __GFP_NOFAIL,
         __GFP_NOMEMALLOC,
         __GFP_NORETRY,
         __GFP_NOWARN,
+        COMPLAINT_BAD_GFP,
+        USE_SLAB,
+        USE_UNKNOWN,
+        PG_head,
+        PG_pfmemalloc,
+        PG_slab,
+        PG_tail,
     )
     from mmtwin.kernel.mm import complain
     from mmtwin.kernel.page_alloc import alloc_pages, free_pages
     from mmtwin.kernel.ram import cache_at, cache_node_of, pfn_to_page, zone_of
     from mmtwin.kernel.slub_defs import (
         GFP_CONSTRAINT_MASK,
-        GFP_RECLAIMS,
         GFP_RECLAIM_MASK,
+        GFP_RECLAIMS,
         GFP_SLAB_BUG_MASK,
         SLAB_TYPESAFE_BY_RCU,
         STAT_ORDER_FALLBACK,
@@ -163,7 +163,8 @@ def discard_slab(mm, cache, pfn):
 
 
 def rcu_free_slabs(mm, count):
-    """rcu_free_slab() for the slabs that wait longest: at most `count`, all of them if it is negative.
+    """rcu_free_slab() for the slabs that wait longest: at most `count`, all of them if it is
+    negative.
 
     The caller says when a grace period is over. Returns how many were freed.
     """

@@ -6,14 +6,20 @@ Plain Python: used once for each slab, or after a wrong prediction.
 
 from mmtwin.kernel import slub_layout
 from mmtwin.kernel.constants import (
+    USE_SLAB,
     PG_head,
     PG_partial,
     PG_slab,
     PG_tail,
-    USE_SLAB,
 )
 from mmtwin.kernel.lists import list_entries
-from mmtwin.kernel.slub_cache import SlabError, cache_record, lay_out, new_record, relink, set_random_seq
+from mmtwin.kernel.slub_cache import (
+    SlabError,
+    lay_out,
+    new_record,
+    relink,
+    set_random_seq,
+)
 from mmtwin.kernel.slub_freelist import MASK64
 
 CPU_SLAB = "cpu"
@@ -25,9 +31,9 @@ FULL = "full"
 def adopt_cache(mm, name, random_seq=(), freeptr_offset=None, **fields):
     """Makes the record of a cache that a kernel had: its number.
 
-    `fields`: of kmem_cache_t, as the kernel had them; `object_size` at least. Those not given follow
-    from object_size, align, flags and ctor as the kernel computes them. `random_seq`: byte offsets.
-    Raises SlabError for a field that the record does not have.
+    `fields`: of kmem_cache_t, as the kernel had them; `object_size` at least. Those not given
+    follow from object_size, align, flags and ctor as the kernel computes them. `random_seq`:
+    byte offsets. Raises SlabError for a field that the record does not have.
     """
     cache = new_record(mm, name)
     record = mm.view("cache")[cache]
@@ -42,13 +48,17 @@ def adopt_cache(mm, name, random_seq=(), freeptr_offset=None, **fields):
         record[field] = value
     if "oo_objects" in fields or "oo_order" in fields:
         if "cpu_partial_slabs" not in fields and has.cpu_partial_counts_slabs:
-            record["cpu_partial_slabs"] = -(-int(record["cpu_partial"]) * 2 // int(record["oo_objects"]))
+            record["cpu_partial_slabs"] = -(
+                -int(record["cpu_partial"]) * 2 // int(record["oo_objects"])
+            )
     set_random_seq(mm, cache, random_seq)
     return cache
 
 
 def write_freelist(mm, cache, objects):
-    """Links free objects (addresses, head first) as a hardened or plain free list; the head or 0."""
+    """Links free objects (addresses, head first) as a hardened or plain free list; the head or
+    0.
+    """
     if not objects:
         return 0
     record = mm.view("cache")[cache]
@@ -89,15 +99,27 @@ def read_freelist(mm, cache, head, limit=65536):
 
 
 def adopt_slab(
-    mm, cache, pfn, order, objects, inuse, free_list, where=FULL, *, cpu=0, cpu_free=(), frozen=None,
+    mm,
+    cache,
+    pfn,
+    order,
+    objects,
+    inuse,
+    free_list,
+    where=FULL,
+    *,
+    cpu=0,
+    cpu_free=(),
+    frozen=None,
     pobjects=0,
 ):
     """Makes the pages at `pfn` a slab of a cache, as a kernel had it.
 
     `inuse`, `frozen`: the slab's own counters (all objects of a CPU slab count as in use).
-    `free_list`: the slab's free objects, `cpu_free` those on the CPU's list: addresses, head first.
-    `where`: CPU_SLAB, CPU_PARTIAL (of `cpu`; `pobjects` as the kernel had it, or 0 to count), behind
-    those already there; NODE_PARTIAL, last on its node's list; or FULL, on no list.
+    `free_list`: the slab's free objects, `cpu_free` those on the CPU's list: addresses, head
+    first. `where`: CPU_SLAB, CPU_PARTIAL (of `cpu`; `pobjects` as the kernel had it, or 0 to
+    count), behind those already there; NODE_PARTIAL, last on its node's list; or FULL, on no
+    list.
     """
     pages = mm.view("page")
     page = pages[pfn]
@@ -115,7 +137,9 @@ def adopt_slab(
         pages[tail]["flags"] = PG_tail
         pages[tail]["compound_head"] = pfn
     page["freelist"] = write_freelist(mm, cache, list(free_list))
-    on_cpu = where == CPU_SLAB or (where == CPU_PARTIAL and not mm.view("has")[0].slub_delayed_freezing)
+    on_cpu = where == CPU_SLAB or (
+        where == CPU_PARTIAL and not mm.view("has")[0].slub_delayed_freezing
+    )
     page["frozen"] = on_cpu if frozen is None else frozen
     node = int(mm.view("zone")[int(page["zone"])]["node"])
     n = mm.view("cache_node")[cache * mm.nr_nodes + node]
@@ -136,7 +160,8 @@ def adopt_slab(
 def append_cpu_partial(mm, cache, cpu, pfn, pobjects):
     """Puts a slab last on a CPU partial list and counts again, from the last to the first.
 
-    `pobjects`: what the slab's own count says, 0 to count free objects (before 5.16 they bound the list).
+    `pobjects`: what the slab's own count says, 0 to count free objects (before 5.16 they bound
+    the list).
     """
     pages = mm.view("page")
     c = mm.view("cache_cpu")[cache * mm.nr_cpus + cpu]
@@ -215,11 +240,17 @@ def adopt_sheaf(mm, cache, objects, where, *, cpu=0, node=0, address=0):
 
 
 def sheaf_contents(mm, cache, cpu=0, node=0):
-    """What the sheaves hold: {"main", "spare", "rcu": addresses or None, "full": [addresses, ...]}."""
+    """What the sheaves hold: {"main", "spare", "rcu": addresses or None, "full": [addresses,
+    ...]}.
+    """
     sheaves = mm.view("sheaf")
 
     def contents(number):
-        return None if number < 0 else sheaves[number]["objects"][: int(sheaves[number]["size"])].tolist()
+        return (
+            None
+            if number < 0
+            else sheaves[number]["objects"][: int(sheaves[number]["size"])].tolist()
+        )
 
     c = mm.view("cache_cpu")[cache * mm.nr_cpus + cpu]
     found = {name: contents(int(c[f"sheaf_{name}"])) for name in ("main", "spare", "rcu")}
@@ -257,17 +288,20 @@ def live_objects(mm, cache):
 def restart_slab(mm, cache, pfn, predicted, actual):
     """Begins a new slab elsewhere in random_seq, after the fact: its random start is an input.
 
-    `predicted`, `actual`: the addresses of the object that the twin gave and that the kernel gave from
-    a slab of which nothing was seen before. Every free object of the slab, on free lists and in sheaves,
-    takes the place of the one as far behind it. Returns {old address: new address} of all objects of
-    the slab, {} if the cache is not shuffled or an address is no object.
+    `predicted`, `actual`: the addresses of the object that the twin gave and that the kernel
+    gave from a slab of which nothing was seen before. Every free object of the slab, on free
+    lists and in sheaves, takes the place of the one as far behind it. Returns {old address: new
+    address} of all objects of the slab, {} if the cache is not shuffled or an address is no
+    object.
     """
     record = mm.view("cache")[cache]
     first, count = int(record["random_seq"]), int(record["oo_objects"])
     if first < 0:
         return {}
     limit = int(mm.view("page")[pfn]["objects"]) * int(record["size"])
-    offsets = [int(place) for place in mm.view("random_seq")[first : first + count] if place < limit]
+    offsets = [
+        int(place) for place in mm.view("random_seq")[first : first + count] if place < limit
+    ]
     start = (mm.page_offset + (pfn << mm.page_shift) + int(record["red_left_pad"])) & MASK64
     if predicted - start not in offsets or actual - start not in offsets:
         return {}

@@ -19,11 +19,12 @@ def require(condition, message):
         raise Invariant(message)
 
 
-def validate(mm):
-    """Checks all caches. Raises Invariant, which says what is wrong and where.
+def validate(mm, only=None):
+    """Checks all caches, or those of `only`. Raises Invariant, which says what is wrong and where.
 
-    Counters against lists; no slab on two lists; no object twice on free lists or in sheaves; every
-    free pointer leads to an object of the same slab; the pages of slabs are compound and theirs alone.
+    Counters against lists; no slab on two lists; no object twice on free lists or in sheaves;
+    every free pointer leads to an object of the same slab; the pages of slabs are compound and
+    theirs alone.
     """
     pages = mm.view("page")[: mm.max_pfn]
     waiting = set(rcu_slabs(mm))
@@ -36,7 +37,7 @@ def validate(mm):
         require(pages[pfn]["flags"] & PG_slab, f"slab {pfn} waits for RCU but is none")
     require(set(by_cache) <= set(caches), f"slabs of dead caches: {set(by_cache) - set(caches)}")
     check_sheaf_pool(mm)
-    for cache in caches:
+    for cache in caches if only is None else only:
         check_cache(mm, cache, [pfn for pfn in by_cache.get(cache, []) if pfn not in waiting])
 
 
@@ -56,7 +57,9 @@ def check_cache(mm, cache, slabs):
     name = mm.cache_names[cache]
     places = list_places(mm, cache, name)
     in_sheaves = sheaf_objects(mm, cache, name)
-    require(set(places) <= set(slabs), f"{name}: lists hold {set(places) - set(slabs)}, no slabs of it")
+    require(
+        set(places) <= set(slabs), f"{name}: lists hold {set(places) - set(slabs)}, no slabs of it"
+    )
     owned = owned_lists(mm, cache)
     for pfn in slabs:
         check_slab(mm, cache, name, pfn, places.get(pfn), owned.get(pfn, []), in_sheaves)
@@ -96,7 +99,9 @@ def list_places(mm, cache, name):
         for pfn in entries:
             put(pfn, "node")
             zone = int(mm.view("page")[pfn]["zone"])
-            require(mm.view("zone")[zone]["node"] == node, f"{name}: slab {pfn} on node {node}'s list")
+            require(
+                mm.view("zone")[zone]["node"] == node, f"{name}: slab {pfn} on node {node}'s list"
+            )
     return places
 
 
@@ -115,7 +120,10 @@ def check_slab(mm, cache, name, pfn, where, cpu_free, in_sheaves):
     page = mm.view("page")[pfn]
     record = mm.view("cache")[cache]
     size, objects, order = int(record["size"]), int(page["objects"]), int(page["order"])
-    require(objects == (1 << (mm.page_shift + order)) // size, f"{name}: slab {pfn} of {objects} objects")
+    require(
+        objects == (1 << (mm.page_shift + order)) // size,
+        f"{name}: slab {pfn} of {objects} objects",
+    )
     require(bool(page["flags"] & PG_head) == (order > 0), f"{name}: slab {pfn} is not compound")
     for tail in range(pfn + 1, pfn + (1 << order)):
         other = mm.view("page")[tail]
@@ -124,7 +132,9 @@ def check_slab(mm, cache, name, pfn, where, cpu_free, in_sheaves):
         free = read_freelist(mm, cache, page["freelist"], objects)
     except SlabError as error:
         raise Invariant(f"slab {pfn}: {error}") from None
-    start = (mm.page_offset + (pfn << mm.page_shift) + int(record["red_left_pad"])) & ((1 << 64) - 1)
+    start = (mm.page_offset + (pfn << mm.page_shift) + int(record["red_left_pad"])) & (
+        (1 << 64) - 1
+    )
     seen = [*free, *cpu_free]
     require(len(set(seen)) == len(seen), f"{name}: an object of slab {pfn} is free twice")
     for entry in seen:
@@ -138,9 +148,13 @@ def check_slab(mm, cache, name, pfn, where, cpu_free, in_sheaves):
     delayed = mm.view("has")[0].slub_delayed_freezing
     frozen = where == "cpu" or (where == "cpu partial" and not delayed)
     require(page["frozen"] == frozen, f"{name}: slab {pfn} ({where}): frozen {page['frozen']}")
-    require(bool(page["flags"] & PG_partial) == (where == "node"), f"{name}: slab {pfn}: PG_partial")
+    require(
+        bool(page["flags"] & PG_partial) == (where == "node"), f"{name}: slab {pfn}: PG_partial"
+    )
     require(bool(free) or where in (None, "cpu"), f"{name}: slab {pfn} is full and on a list")
-    require(where is not None or not free, f"{name}: slab {pfn} has free objects but is on no list")
+    require(
+        where is not None or not free, f"{name}: slab {pfn} has free objects but is on no list"
+    )
 
 
 def check_sheaf_pool(mm):
@@ -165,7 +179,9 @@ def sheaf_chain(mm, number):
 
 
 def sheaf_objects(mm, cache, name):
-    """The objects of all sheaves of a cache, each once; full ones must be full, empty ones empty."""
+    """The objects of all sheaves of a cache, each once; full ones must be full, empty ones
+    empty.
+    """
     sheaves = mm.view("sheaf")
     capacity = int(mm.view("cache")[cache]["sheaf_capacity"])
     numbers = []
@@ -177,8 +193,13 @@ def sheaf_objects(mm, cache, name):
         full, empty = sheaf_chain(mm, int(n["barn_full"])), sheaf_chain(mm, int(n["barn_empty"]))
         require(len(full) == n["nr_full"], f"{name}: nr_full {n['nr_full']}, not {len(full)}")
         require(len(empty) == n["nr_empty"], f"{name}: nr_empty {n['nr_empty']}, not {len(empty)}")
-        require(all(sheaves[k]["size"] for k in full), f"{name}: an empty sheaf among the full ones")
-        require(not any(sheaves[k]["size"] for k in empty), f"{name}: a sheaf with objects among the empty")
+        require(
+            all(sheaves[k]["size"] for k in full), f"{name}: an empty sheaf among the full ones"
+        )
+        require(
+            not any(sheaves[k]["size"] for k in empty),
+            f"{name}: a sheaf with objects among the empty",
+        )
         numbers += full + empty
     waiting = sheaf_chain(mm, mm.rcu_sheaf_first)
     numbers += [number for number in waiting if sheaves[number]["cache"] == cache]
