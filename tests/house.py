@@ -244,9 +244,9 @@ def pxd_functions(text: str) -> dict[str, list[str] | None]:
     text = re.sub(r"#.*", "", text)
     found: dict[str, list[str] | None] = {}
     external = False
-    for line in re.sub(r"\(\s*\n\s*|,\s*\n\s*", lambda m: m[0].replace("\n", " "), text).split(
-        "\n"
-    ):
+    for line in re.sub(
+        r"\(\s*\n\s*|,\s*\n\s*|\s*\n *\)", lambda m: m[0].replace("\n", " "), text
+    ).split("\n"):
         if line and not line[0].isspace():
             external = line.startswith("cdef extern") or line.startswith("ctypedef")
         match = PXD_FUNCTION.match(line)
