@@ -209,6 +209,14 @@ def test_bulk_gives_what_single_calls_give(version: str) -> None:
     validate(twin)
 
 
+@pytest.mark.parametrize("version", ["5.10", "6.1", "6.12"])
+def test_a_bulk_free_leaves_the_last_of_the_array_first(version: str) -> None:
+    mm, cache = make(version)
+    objects = take(mm, cache, 10)
+    slub.kmem_cache_free_bulk(mm, cache, objects[:4])
+    assert take(mm, cache, 4) == objects[3::-1]  # slab_free_freelist_hook() turns the list round
+
+
 def test_bulk_takes_all_or_nothing() -> None:
     mm, cache = make(pages=32)
     assert slub.kmem_cache_alloc_bulk(mm, cache, GFP_KERNEL | 0x2000, 16 * 33) == []

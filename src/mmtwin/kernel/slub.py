@@ -122,7 +122,7 @@ def __kmem_cache_alloc_bulk(mm, cache, gfp, objects, count):
     elif done < count:
         done += refill_objects(mm, cache, gfp, objects, done, count - done)
     if done < count:
-        free_bulk_to_slab(mm, objects, 0, done)
+        free_bulk_to_slab(mm, objects, 0, done, not mm.has.slub_delayed_freezing)
         return 0
     if mm.contents:
         for index in range(count):
@@ -163,4 +163,4 @@ def __kmem_cache_free_bulk(mm, cache, objects, count):
     if cache >= 0 and cache_cpu_of(mm, cache, mm.cpu).sheaf_main >= 0:
         free_to_pcs_bulk(mm, cache, objects, count)
         return
-    free_bulk_to_slab(mm, objects, 0, count)
+    free_bulk_to_slab(mm, objects, 0, count, True)

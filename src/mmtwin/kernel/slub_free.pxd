@@ -51,10 +51,10 @@ cdef void free_to_slab(
     s=cache_p, object=virt_t, slab=pfn_t, head=virt_t, tail=virt_t, found=s32, lookahead=s32,
     same=s64, cache=s32, swapped=virt_t
 )
-cdef s64 free_detached(MM mm, u64 *objects, s64 first, s64 count) noexcept nogil
+cdef s64 free_detached(MM mm, u64 *objects, s64 first, s64 count, bint turned) noexcept nogil
 @cython.locals(
     s=cache_p, object=virt_t, slab=pfn_t, head=virt_t, tail=virt_t, found=s32, lookahead=s32,
     skipped=s64, cache=s32
 )
-cdef s64 free_detached_with_holes(MM mm, u64 *objects, s64 first, s64 count) noexcept nogil
-cdef void free_bulk_to_slab(MM mm, u64 *objects, s64 first, s64 count) noexcept nogil
+cdef s64 free_detached_with_holes(MM mm, u64 *objects, s64 first, s64 count, bint turned) noexcept nogil
+cdef void free_bulk_to_slab(MM mm, u64 *objects, s64 first, s64 count, bint turned) noexcept nogil

@@ -192,7 +192,7 @@ def free_to_slab(mm, cache, pfn, head, tail, count):
     step(mm, STEP_SLUB_FREE_FASTPATH, cache, head)
 
 
-def free_detached(mm, objects, first, count):
+def free_detached(mm, objects, first, count, turned):
     """build_detached_freelist(): frees the last object of the array and others of its slab.
 
     It looks at up to three others in between; those it passes stay for the next turn, swapped with
@@ -216,8 +216,13 @@ def free_detached(mm, objects, first, count):
         count -= 1
         object = objects[first + count]
         if virt_to_head_pfn(mm, object) == slab:
-            set_freepointer(mm, s, object, head)
-            head = object
+            if turned:
+                set_freepointer(mm, s, tail, object)
+                set_freepointer(mm, s, object, 0)
+                tail = object
+            else:
+                set_freepointer(mm, s, object, head)
+                head = object
             found += 1
             same -= 1
             if count != same:
@@ -232,7 +237,7 @@ def free_detached(mm, objects, first, count):
     return same
 
 
-def free_detached_with_holes(mm, objects, first, count):
+def free_detached_with_holes(mm, objects, first, count, turned):
     """build_detached_freelist() before it swapped: freed places become 0, the rest keeps its
     order.
     """
@@ -261,8 +266,13 @@ def free_detached_with_holes(mm, objects, first, count):
         if not object:
             continue
         if virt_to_head_pfn(mm, object) == slab:
-            set_freepointer(mm, s, object, head)
-            head = object
+            if turned:
+                set_freepointer(mm, s, tail, object)
+                set_freepointer(mm, s, object, 0)
+                tail = object
+            else:
+                set_freepointer(mm, s, object, head)
+                head = object
             found += 1
             objects[first + count] = 0
             continue
@@ -275,12 +285,14 @@ def free_detached_with_holes(mm, objects, first, count):
     return skipped
 
 
-def free_bulk_to_slab(mm, objects, first, count):
-    """__kmem_cache_free_bulk(): frees objects[first:first + count], last first. Overwrites the
-    array.
+def free_bulk_to_slab(mm, objects, first, count, turned):
+    """__kmem_cache_free_bulk(): frees objects[first:first + count], last first. Overwrites the array.
+
+    `turned`: as kmem_cache_free_bulk() does it, through slab_free_freelist_hook(), which turns each
+    slab's list round: the last of the array comes first.
     """
     while count:
         if mm.has.slub_bulk_swaps:
-            count = free_detached(mm, objects, first, count)
+            count = free_detached(mm, objects, first, count, turned)
         else:
-            count = free_detached_with_holes(mm, objects, first, count)
+            count = free_detached_with_holes(mm, objects, first, count, turned)

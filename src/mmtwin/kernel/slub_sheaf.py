@@ -151,7 +151,7 @@ def sheaf_flush(mm, cache, number):
     if sheaf.size:
         stat_add(mm, cache, STAT_SHEAF_FLUSH, sheaf.size)
         step(mm, STEP_SLUB_SHEAF_FLUSH, cache, sheaf.size)
-        free_bulk_to_slab(mm, sheaf.objects, 0, sheaf.size)
+        free_bulk_to_slab(mm, sheaf.objects, 0, sheaf.size, False)
         sheaf.size = 0
 
 
@@ -162,7 +162,7 @@ def sheaf_flush_main(mm, cache):
     while sheaf.size:
         batch = 32 if sheaf.size > 32 else sheaf.size
         sheaf.size -= batch
-        free_bulk_to_slab(mm, sheaf.objects, sheaf.size, batch)
+        free_bulk_to_slab(mm, sheaf.objects, sheaf.size, batch, False)
         stat_add(mm, cache, STAT_SHEAF_FLUSH, batch)
         step(mm, STEP_SLUB_SHEAF_FLUSH, cache, batch)
 
@@ -425,7 +425,7 @@ def free_to_pcs_bulk(mm, cache, objects, count):
         if sheaf_at(mm, c.sheaf_main).size >= s.sheaf_capacity and not make_room_for_bulk(
             mm, cache
         ):
-            free_bulk_to_slab(mm, objects, index, count - index)
+            free_bulk_to_slab(mm, objects, index, count - index, False)
             break
         sheaf = sheaf_at(mm, c.sheaf_main)
         batch = s.sheaf_capacity - sheaf.size
@@ -437,4 +437,4 @@ def free_to_pcs_bulk(mm, cache, objects, count):
             sheaf.size += 1
             index += 1
             batch -= 1
-    free_bulk_to_slab(mm, objects, 0, remote)
+    free_bulk_to_slab(mm, objects, 0, remote, False)
