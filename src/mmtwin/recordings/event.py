@@ -27,7 +27,7 @@ class event_t(ctypes.Structure):  # noqa: N801
 
 EVENT = np.dtype(event_t)
 CONSTANTS = {
-    name: int(value) for name, value in re.findall(r"^    ((?:KIND|ROLE)_\w+) = (\d+)", TEXT, re.M)
+    name: int(value, 0) for name, value in re.findall(r"^    ((?:KIND|ROLE|EXTRA)_\w+) = (\w+)", TEXT, re.M)
 }
 globals().update(CONSTANTS)
 

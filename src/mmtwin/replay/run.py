@@ -6,12 +6,23 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from mmtwin.kernel.mm import MM
-from mmtwin.machine.recorded import machine_at_truth, profile_of, twin_gfp_of
+from mmtwin.machine.history import History
+from mmtwin.machine.recorded import (
+    first_snapshot,
+    layout_of_recording,
+    machine_at_boot,
+    machine_at_proc,
+    machine_at_truth,
+    profile_of,
+    twin_gfp_of,
+)
 from mmtwin.procfs import buddyinfo, slabinfo
 from mmtwin.procfs.compare import Comparison, compare_buddyinfo, compare_slabinfo
 from mmtwin.recordings.annotate import Annotated
+from mmtwin.recordings.event import CONSTANTS
 from mmtwin.recordings.recording import Recording
 from mmtwin.replay.engine import Engine
+from mmtwin.replay.follow import Follower
 from mmtwin.replay.geometry import compare_geometry
 from mmtwin.replay.result import ReplayResult
 from mmtwin.replay.statistics import Statistics
@@ -49,6 +60,7 @@ class Replay:
         self.mm = self._machine()
         self.first = self._first_event()
         self.engine = self._engine()
+        self.follower = self._follower()
         self.statistics = Statistics(self.mm, self.engine, self.annotated) if statistics else None
         self.snapshots: dict[str, dict[str, Any]] = {}
         self.differing: dict[str, list[str]] = {}
@@ -58,7 +70,38 @@ class Replay:
     def _machine(self) -> MM:
         if self.start == "truth":
             return machine_at_truth(self.recording, self.snapshot, profile=self.profile)
-        raise ReplayError(f"a replay cannot start from {self.start} yet")
+        layout = layout_of_recording(self.recording, self._some_addresses(), self.profile)
+        if self.start == "empty":
+            mark = first_snapshot(self.recording).name
+            history = self._history(0, self._pages_index(mark))
+            return machine_at_boot(self.recording, history, layout, self.profile)
+        history = self._history(self._pages_index(self.snapshot), self.recording.nr_events)
+        return machine_at_proc(self.recording, self.snapshot, layout, self.profile, history)
+
+    def _pages_index(self, name: str) -> int:
+        """Where in the events a snapshot's kpageflags was read."""
+        return self.recording.marker(f"SNAPB {name}/kpageflags").index
+
+    def _some_addresses(self) -> list[int]:
+        """Addresses of objects that events name: they show where RAM is mapped."""
+        annotated = self.annotated
+        last = annotated.page_offset + (annotated.nr_pages << annotated.page_shift) - 1
+        return [last & ((1 << 64) - 1)]
+
+    def _history(self, start: int, stop: int) -> History:
+        """What the events from `start` to `stop` tell of the state before them."""
+        annotated = self.annotated
+        history = History(
+            annotated.nr_pages, annotated.page_offset, annotated.page_shift, CONSTANTS,
+            annotated.names,
+        )  # fmt: skip
+        for block in annotated.blocks():
+            first, last = max(start - block.first, 0), min(stop - block.first, block.ready)
+            if last > first:
+                history.add(block.events[first:last])
+            if block.first + block.ready >= stop:
+                break
+        return history
 
     def _first_event(self) -> int:
         """The number of the event that the start's state is just before."""
@@ -66,22 +109,37 @@ class Replay:
             return 0
         if self.start == "truth":
             return self._truth_index(self.snapshot)
-        return self.recording.marker(f"SNAPB {self.snapshot}/kpageflags").index
+        return self._pages_index(self.snapshot)
 
     def _truth_index(self, name: str) -> int:
         """Where in the events a truth is: at DUMP, or at DUMPED where what was freed between is free in it."""
         begin = self.recording.marker(f"DUMP {name}").index
         return begin
 
-    def _engine(self) -> Engine:
+    def _cache_numbers(self) -> list[int]:
+        """The twin's cache by number in the recording's names, -1 for none."""
         numbers = {name: number for number, name in enumerate(self.mm.cache_names)}
-        cache_of = [numbers.get(name, -1) for name in self.annotated.names] or [-1]
+        return [numbers.get(name, -1) for name in self.annotated.names] or [-1]
+
+    def _engine(self) -> Engine:
+        cache_of = self._cache_numbers()
         bits = twin_gfp_of(self.recording)
         large = 2 << self.mm.page_shift
         sites = vmalloc_sites(self.annotated)
         engine = Engine(self.mm, cache_of, bits, large, not self.free_running, sites)
         engine.objects.reserve(1 << 16)
         return engine
+
+    def _follower(self) -> Follower | None:
+        """What rebuilds the kernel's state beside the prediction, where the start's lists have no known order."""
+        if self.start == "truth" and self.mode == "predict":
+            return None
+        return Follower(self._machine(), self._cache_numbers(), twin_gfp_of(self.recording))
+
+    @property
+    def state(self) -> MM:
+        """The machine that snapshots are compared with: rebuilt where that can be, else predicted."""
+        return self.follower.mm if self.follower else self.mm
 
     # ---- the events
 
@@ -116,6 +174,8 @@ class Replay:
             if before > start:
                 self.engine.observe(address, start, before, len(block.events))
             self.statistics.add_events(block.events[start:stop])
+        if stop > before and self.follower:
+            self.follower.run(address, before, stop, len(block.events))
         if stop > before:
             self.engine.run(address, before, stop, len(block.events))
         return max(stop - before, 0)
@@ -162,7 +222,7 @@ class Replay:
     def _compare_truth(self, name: str) -> None:
         truth = self.recording.snapshots[name].truth
         assert truth is not None
-        found = compare_truth(self.mm, truth)
+        found = compare_truth(self.state, truth)
         figures = self._snapshot(name)
         for kind, total, same in (
             ("free_lists", "lists", "identical"),
@@ -176,12 +236,12 @@ class Replay:
 
     def _compare_slabinfo(self, name: str) -> None:
         text = self.recording.snapshots[name].text("slabinfo")
-        found = compare_slabinfo(slabinfo.parse(text), slabinfo.show(self.mm))
+        found = compare_slabinfo(slabinfo.parse(text), slabinfo.show(self.state))
         self._keep_better(name, "slabinfo", "caches", found)
 
     def _compare_buddyinfo(self, name: str) -> None:
         text = self.recording.snapshots[name].text("buddyinfo")
-        found = compare_buddyinfo(buddyinfo.parse(text), buddyinfo.show(self.mm))
+        found = compare_buddyinfo(buddyinfo.parse(text), buddyinfo.show(self.state))
         self._keep_better(name, "buddyinfo", "rows", found)
 
     def _keep_better(self, name: str, kind: str, rows: str, found: Comparison) -> None:
@@ -216,6 +276,7 @@ class Replay:
                 "profile": self.profile.name,
                 "start": self.start,
                 "free_running": self.free_running,
+                "snapshots": "followed" if self.follower else "predicted",
             },
             counts={str(place): int(count) for place, count in enumerate(counts) if count},
             consumed=consumed,
