@@ -1,4 +1,4 @@
-"""A small machine with SLUB on it, and the same for a naive model, for SLUB's and kmalloc's tests."""
+"""A small machine with SLUB on it, for the tests of SLUB and kmalloc."""
 
 import hashlib
 

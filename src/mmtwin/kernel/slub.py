@@ -17,7 +17,13 @@ if not cython.compiled:
         PG_slab,
     )
     from mmtwin.kernel.mm import complain
-    from mmtwin.kernel.ram import cache_at, cache_cpu_of, pfn_to_page, virt_to_head_pfn, virt_to_pfn
+    from mmtwin.kernel.ram import (
+        cache_at,
+        cache_cpu_of,
+        pfn_to_page,
+        virt_to_head_pfn,
+        virt_to_pfn,
+    )
     from mmtwin.kernel.slub_alloc import alloc_bulk_from_slab
     from mmtwin.kernel.slub_defs import NUMA_NO_NODE
     from mmtwin.kernel.slub_free import free_bulk_to_slab, is_object

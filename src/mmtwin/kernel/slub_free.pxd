@@ -56,5 +56,7 @@ cdef s64 free_detached(MM mm, u64 *objects, s64 first, s64 count, bint turned) n
     s=cache_p, object=virt_t, slab=pfn_t, head=virt_t, tail=virt_t, found=s32, lookahead=s32,
     skipped=s64, cache=s32
 )
-cdef s64 free_detached_with_holes(MM mm, u64 *objects, s64 first, s64 count, bint turned) noexcept nogil
+cdef s64 free_detached_with_holes(
+    MM mm, u64 *objects, s64 first, s64 count, bint turned
+) noexcept nogil
 cdef void free_bulk_to_slab(MM mm, u64 *objects, s64 first, s64 count, bint turned) noexcept nogil

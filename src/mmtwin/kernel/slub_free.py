@@ -286,10 +286,11 @@ def free_detached_with_holes(mm, objects, first, count, turned):
 
 
 def free_bulk_to_slab(mm, objects, first, count, turned):
-    """__kmem_cache_free_bulk(): frees objects[first:first + count], last first. Overwrites the array.
+    """__kmem_cache_free_bulk(): frees objects[first:first + count], last first. Overwrites the
+    array.
 
-    `turned`: as kmem_cache_free_bulk() does it, through slab_free_freelist_hook(), which turns each
-    slab's list round: the last of the array comes first.
+    `turned`: as kmem_cache_free_bulk() does it, through slab_free_freelist_hook(), which turns
+    each slab's list round: the last of the array comes first.
     """
     while count:
         if mm.has.slub_bulk_swaps:
