@@ -31,6 +31,10 @@ def tid_step(facts: Facts) -> int:
 
 
 MEMCG_KMEM = when("CONFIG_MEMCG_KMEM", "CONFIG_MEMCG")
+RANDOM = ("CONFIG_RANDOM_KMALLOC_CACHES", "CONFIG_KMALLOC_PARTITION_RANDOM")
+RANDOM_CACHES = when(*RANDOM, value=15)
+# need_kmalloc_no_objext(): elsewhere those caches are the normal ones.
+NO_OBJEXT_CACHES = when("CONFIG_MEM_ALLOC_PROFILING", *RANDOM)
 
 SLUB = (
     Feature("cpu_partial_counts_slabs", "a CPU partial list is bounded by slabs, not objects", 0,
@@ -38,7 +42,7 @@ SLUB = (
     Feature("slub_cpu_slabs", "CPUs own slabs", 1,
             Change("7.0", 0, "32c894c7274b")),
     Feature("slub_cpu_partial", "CPUs keep partial slabs", 1,
-            Change("7.0", 0, "e323b52cf063"), config="CONFIG_SLUB_CPU_PARTIAL"),
+            Change("7.0", 0, "e323b52cf00f"), config="CONFIG_SLUB_CPU_PARTIAL"),
     Feature("slub_splices_freelist", "deactivate_slab() keeps the order of the CPU's objects", 0,
             Change("5.12", 1, "d930ff03c4d1")),
     Feature("slub_delayed_freezing", "slabs on CPU partial lists are not frozen", 0,
@@ -46,7 +50,7 @@ SLUB = (
     Feature("slub_tries_node_first", "a preferred node is tried alone before any other", 0,
             Change("6.10", 1, "9198ffbd2b49")),
     Feature("slub_bulk_swaps", "a bulk free swaps the freed objects out of its array", 0,
-            Change("6.1", 1, "f5451547b831")),
+            Change("6.0", 1, "b77d5b1b83e3")),
     Feature("debug_alloc_single", "debug caches: one object at a time, under the node's lock", 0,
             Change("6.1", 1, "c7323a5ad078")),
     Feature("sheaves", "per-CPU sheaves: 1 for caches that ask for them, 2 for all", 0,
@@ -56,15 +60,15 @@ SLUB = (
     Feature("slub_order_by_waste", "calculate_order() accepts more waste, not fewer objects", 0,
             Change("6.7", 1, "5886fc82b6e3")),
     Feature("slab_always_compound", "order-0 slabs are asked for with __GFP_COMP too", 0,
-            Change("6.11", 1, "8014c46ad991")),
+            Change("6.10", 1, "5b15f3fb89fc")),
     Feature("track_bytes", "sizeof(struct track): stack traces moved to the stack depot", 152,
             Change("5.19", 32, "5cf909c553e9")),
     Feature("orig_size_bytes", "SLAB_STORE_USER keeps the size asked of kmalloc", 0,
-            Change("6.1", 4, "6edf2576a6cc"), Change("6.11", 8, "adef2aeaf6a0")),
+            Change("6.1", 4, "6edf2576a6cc"), Change("7.0", 8, "b85f369b81ae", ("6.12.107",))),
     Feature("orig_size_moves_freeptr", "... and red zones then push the free pointer out", 0,
             Change("6.2", 1, "946fa0dbf2d8")),
     Feature("freeptr_with_ctor", "a cache with a constructor may place its free pointer", 0,
-            Change("7.0", 1, "43d9bb4236d9")),
+            Change("7.0", 1, "a13b68d79d5c")),
     Feature("freelist_hardened", "free pointers are encoded", 1,
             config="CONFIG_SLAB_FREELIST_HARDENED"),
     Feature("freelist_random", "new slabs are shuffled", 1, config="CONFIG_SLAB_FREELIST_RANDOM"),
@@ -79,7 +83,7 @@ SLUB = (
     Feature("slub_max_order", "slub_max_order=, PAGE_ALLOC_COSTLY_ORDER", 3),
     Feature("slub_min_objects", "slub_min_objects=, 0: by the number of CPUs", 0),
     Feature("usercopy_unmergeable", "caches with a usercopy region are not merged", 1,
-            Change("6.11", when("CONFIG_HARDENED_USERCOPY"), "b035f5a6d852")),
+            Change("6.2", when("CONFIG_HARDENED_USERCOPY"), "346907ceb9d1")),
     Feature("tid_step", "what an operation adds to kmem_cache_cpu.tid", tid_step),
     Feature("cache_line", "cache_line_size() in bytes", 64),
     Feature("slab_minalign", "ARCH_SLAB_MINALIGN in bytes", 8),
@@ -91,12 +95,11 @@ SLUB = (
     Feature("kmalloc_cgroup_last", "... which are created after those for DMA", 0,
             Change("6.6", 1, "3c6152940584")),
     Feature("kmalloc_random", "more sets of kmalloc caches, chosen by call site", 0,
-            Change("6.6", 15, "3c6152940584"), config="CONFIG_RANDOM_KMALLOC_CACHES"),
+            Change("6.6", RANDOM_CACHES, "3c6152940584")),
     Feature("kmalloc_buckets", "sets of kmalloc caches of their own (kmem_buckets_create())", 0,
             Change("6.11", 1, "b32801d1255b"), config="CONFIG_SLAB_BUCKETS"),
     Feature("kmalloc_no_objext", "a set of kmalloc caches without object extensions", 0,
-            Change("7.2", 1, "280ea9c3154b"),
-            config="CONFIG_SLAB_OBJ_EXT CONFIG_MEM_ALLOC_PROFILING"),
+            Change("7.2", NO_OBJEXT_CACHES, "d9e6a7623938", ("6.12.103", "6.18.44", "7.1.8"))),
     Feature("kmalloc_divisor_align", "kmalloc aligns to the largest power of two in the size", 0,
             Change("6.12", 1, "ad59baa31695")),
     Feature("kmalloc_odd_first", "kmalloc-96, -192 are created before the powers of two", 0,
