@@ -15,7 +15,7 @@ from mmtwin.kernel.slub_freelist cimport get_freepointer, set_freepointer
 from mmtwin.kernel.slub_defs cimport TO_HEAD
 from mmtwin.kernel.slub_partial cimport add_partial, remove_partial
 from mmtwin.kernel.slub_resync cimport leave_cpu_partial
-from mmtwin.kernel.slub_slab cimport new_slab
+from mmtwin.kernel.slub_slab cimport inc_slabs_node, new_slab
 from mmtwin.kernel.structs cimport gfp_t, kmem_cache_t, pfn_t, s32, s64, u64, virt_t
 from mmtwin.recordings.event cimport wrap64
 

@@ -31,7 +31,7 @@ if not cython.compiled:
     from mmtwin.kernel.slub_defs import TO_HEAD
     from mmtwin.kernel.slub_partial import add_partial, remove_partial
     from mmtwin.kernel.slub_resync import leave_cpu_partial
-    from mmtwin.kernel.slub_slab import new_slab
+    from mmtwin.kernel.slub_slab import inc_slabs_node, new_slab
     from mmtwin.recordings.event import wrap64
 
 
@@ -146,6 +146,7 @@ def adopt_new_slab(mm, cache, pfn, gfp):
         return False
     pfn_to_page(mm, made).inuse = 0
     pfn_to_page(mm, made).frozen = 0
+    inc_slabs_node(mm, cache, made)
     add_partial(mm, cache, made, TO_HEAD)
     return True
 
