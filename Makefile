@@ -15,16 +15,19 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: $(VENV)/built
 	$(BIN)/mmtwin replay
 
-# The same suite twice: on the compiled modules, then on their .py files over the same bytes.
-test: test-compiled test-uncompiled
+# The same suite twice, whatever the first run says: on the compiled modules, then on their .py
+# files over the same bytes.
+test: $(VENV)/built
+	@failed=0; $(MAKE) -s test-compiled || failed=1; $(MAKE) -s test-uncompiled || failed=1; \
+	  exit $$failed
 
 test-compiled: $(VENV)/built
 	@echo '== compiled =='
-	$(PYTEST) -n 2 --dist loadgroup
+	$(PYTEST) -q -n 2 --dist loadgroup
 
 test-uncompiled: $(VENV)/built
 	@echo '== uncompiled =='
-	MMTWIN_PURE=1 $(PYTEST) -n 2 --dist loadgroup
+	MMTWIN_PURE=1 $(PYTEST) -q -n 2 --dist loadgroup
 
 # Every recording of a folder against the figures that must hold: make test-kernels RECORDINGS=...
 test-kernels: $(VENV)/built
