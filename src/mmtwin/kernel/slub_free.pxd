@@ -29,7 +29,7 @@ from mmtwin.kernel.trace cimport (
     STEP_SLUB_FREE_FROZEN, STEP_SLUB_FREE_REMOVE_PARTIAL, STEP_SLUB_FREE_SLOWPATH, step,
 )
 
-@cython.locals(page=page_p, s=cache_p, offset=u64)
+@cython.locals(page=page_p, s=cache_p, offset=s64, within=u32)
 cdef bint is_object(MM mm, pfn_t pfn, virt_t object) noexcept nogil
 @cython.locals(s=cache_p, page=page_p, entry=virt_t)
 cdef bint on_freelist(MM mm, pfn_t pfn, virt_t object) noexcept nogil
