@@ -140,7 +140,7 @@ cdef class Engine:
     @cython.locals(recorded=pfn_t)
     cdef void _compare_zone(self, s32 cpu, pfn_t predicted, s64 order) noexcept nogil
     cdef void _count_zone(self, pfn_t predicted, pfn_t recorded, s64 order) noexcept nogil
-    @cython.locals(place=s64)
+    @cython.locals(place=s64, mine=pfn_t, wanted=pfn_t, order=s32)
     cdef void _set_zone_right(self) noexcept nogil
     @cython.locals(queue=queue_p)
     cdef void _finish_zone(self, s32 cpu) noexcept nogil

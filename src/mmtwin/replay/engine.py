@@ -294,8 +294,8 @@ class Engine:
         self._compare_page(event.address, predicted)
         if predicted < 0:
             self.count[UNEXPLAINED_FAILED_ALLOC] += 1
-        if self.resync and event.address != predicted:
-            self._set_page_right(event, predicted)
+        if self.resync and event.address != self.last_page:
+            self._set_page_right(event, self.last_page)
 
     def _set_page_right(self, event, predicted):
         """The kernel gave out another page: the twin takes that one and puts its own back."""
@@ -607,10 +607,10 @@ class Engine:
     def _set_zone_right(self):
         if self.resync and self.nr_wrong:
             for place in range(self.nr_wrong):
-                exchange_blocks(
-                    self.mm,
-                    self.wrong[3 * place],
-                    self.wrong[3 * place + 1],
-                    self.wrong[3 * place + 2],
-                )
+                mine = self.wrong[3 * place]
+                wanted = self.wrong[3 * place + 1]
+                order = self.wrong[3 * place + 2]
+                if exchange_blocks(self.mm, mine, wanted, order):
+                    if mine <= self.last_page < mine + (1 << order):
+                        self.last_page += wanted - mine  # the page just given out went with it
             self.seen = self.mm.next_step

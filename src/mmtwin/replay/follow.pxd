@@ -20,7 +20,7 @@ from mmtwin.recordings.event cimport (
 )
 from mmtwin.recordings.sites cimport as_s32
 from mmtwin.replay.counts cimport *
-from mmtwin.replay.resync cimport adopt_new_slab, drain_page, give_back_slab, page_is_free, take_page
+from mmtwin.replay.resync cimport adopt_new_slab, adopt_taken_slab, drain_page, give_back_slab, page_is_free, take_page
 
 ctypedef event_t *event_p
 
@@ -43,6 +43,8 @@ cdef class Follower:
     cdef void _take(self, event_t *event) noexcept nogil
     @cython.locals(cache=s32, pfn=pfn_t)
     cdef void _page_alloc(self, event_t *event) noexcept nogil
+    @cython.locals(page=page_p)
+    cdef bint _new_slab(self, event_t *event, s32 cache) noexcept nogil
     @cython.locals(pfn=pfn_t)
     cdef void _page_free(self, event_t *event, s32 order) noexcept nogil
     @cython.locals(migratetype=s32, page=page_p)

@@ -33,6 +33,7 @@ if not cython.compiled:
     from mmtwin.recordings.sites import as_s32
     from mmtwin.replay.resync import (
         adopt_new_slab,
+        adopt_taken_slab,
         drain_page,
         give_back_slab,
         page_is_free,
@@ -124,9 +125,9 @@ class Follower:
 
     def _page_alloc(self, event):
         pfn = event.address
-        if event.role == ROLE_SLAB or event.role == ROLE_SILENT:
+        if event.role & 0x7F == ROLE_SLAB or event.role & 0x7F == ROLE_SILENT:
             cache = self.cache_of[event.cache] if 0 <= event.cache < self.nr_names else -1
-            if cache >= 0 and adopt_new_slab(self.mm, cache, pfn, self._gfp(event.gfp)):
+            if cache >= 0 and self._new_slab(event, cache):
                 return
         if pfn_to_page(self.mm, pfn).flags & PG_slab:
             self.count[UNEXPLAINED_SLAB_KEPT] += 1
@@ -135,6 +136,15 @@ class Follower:
             self.count[UNEXPLAINED_SILENT_PAGE_FREE] += 1
             return
         prep_new_page(self.mm, pfn, event.order, self._gfp(event.gfp), 0)
+
+    def _new_slab(self, event, cache):
+        """A slab at the page of the event; an order without per-CPU lists came straight from the zone."""
+        page = pfn_to_page(self.mm, event.address)
+        if page.flags & PG_slab:
+            give_back_slab(self.mm, event.address)
+        if page_is_free(self.mm, event.address):
+            return adopt_new_slab(self.mm, cache, event.address, self._gfp(event.gfp))
+        return adopt_taken_slab(self.mm, cache, event.address, self._gfp(event.gfp))
 
     def _page_free(self, event, order):
         pfn = event.address

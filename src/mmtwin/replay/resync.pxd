@@ -37,5 +37,6 @@ cdef bint move_slab(MM mm, pfn_t pfn, pfn_t wanted) noexcept nogil
 @cython.locals(entry=virt_t, following=virt_t, target=virt_t)
 cdef virt_t move_chain(MM mm, kmem_cache_t *s, virt_t first, u64 distance) noexcept nogil
 cdef bint move_large(MM mm, pfn_t pfn, pfn_t wanted) noexcept nogil
-@cython.locals(made=pfn_t)
 cdef bint adopt_new_slab(MM mm, s32 cache, pfn_t pfn, gfp_t gfp) noexcept nogil
+@cython.locals(made=pfn_t)
+cdef bint adopt_taken_slab(MM mm, s32 cache, pfn_t pfn, gfp_t gfp) noexcept nogil

@@ -55,11 +55,13 @@ def exchange_blocks(mm, mine, wanted, order):
     """
     if mine == wanted:
         return True
-    if pfn_to_page(mm, mine).flags & PG_slab:
+    block = pfn_to_page(mm, mine)
+    if block.flags & PG_slab:
         return move_slab(mm, mine, wanted)
+    if block.flags & PG_pcp and block.order != order or not block.flags & PG_pcp and page_is_free(mm, mine):
+        return False
     if not take_page(mm, wanted, order):
         return False
-    block = pfn_to_page(mm, mine)
     copy_use(mm, mine, wanted, order)
     if block.flags & PG_pcp:
         list_add(mm, wanted, mine)
@@ -136,9 +138,14 @@ def give_back_slab(mm, pfn):
 
 
 def adopt_new_slab(mm, cache, pfn, gfp):
-    """A slab the kernel made at `pfn` where the twin made none; it goes on its node's partial list."""
+    """A slab the kernel made at the free page `pfn` where the twin made none; whether it could be."""
     if not take_page(mm, pfn, cache_at(mm, cache).oo_order):
         return False
+    return adopt_taken_slab(mm, cache, pfn, gfp)
+
+
+def adopt_taken_slab(mm, cache, pfn, gfp):
+    """The same at a page that is in use for nothing else; the slab goes on its node's partial list."""
     mm.page_override = pfn
     made = new_slab(mm, cache, gfp, -1)
     mm.page_override = -1

@@ -59,9 +59,11 @@ class Replay:
         self.annotated = Annotated(recording)
         self.mm = self._machine()
         self.first = self._first_event()
+        # From the first event on, the order of no list is known: nothing to predict by.
+        self.predicting = mode == "predict" and self.start != "empty"
         self.engine = self._engine()
         self.follower = self._follower()
-        self.statistics = Statistics(self.mm, self.engine, self.annotated) if statistics else None
+        self.statistics = Statistics(self.state, self.engine, self.annotated) if statistics else None
         self.snapshots: dict[str, dict[str, Any]] = {}
         self.differing: dict[str, list[str]] = {}
 
@@ -70,7 +72,9 @@ class Replay:
     def _machine(self) -> MM:
         if self.start == "truth":
             return machine_at_truth(self.recording, self.snapshot, profile=self.profile)
-        layout = layout_of_recording(self.recording, self._some_addresses(), self.profile)
+        layout = layout_of_recording(
+            self.recording, profile=self.profile, page_offset=self.annotated.page_offset
+        )
         if self.start == "empty":
             mark = first_snapshot(self.recording).name
             history = self._history(0, self._pages_index(mark))
@@ -81,12 +85,6 @@ class Replay:
     def _pages_index(self, name: str) -> int:
         """Where in the events a snapshot's kpageflags was read."""
         return self.recording.marker(f"SNAPB {name}/kpageflags").index
-
-    def _some_addresses(self) -> list[int]:
-        """Addresses of objects that events name: they show where RAM is mapped."""
-        annotated = self.annotated
-        last = annotated.page_offset + (annotated.nr_pages << annotated.page_shift) - 1
-        return [last & ((1 << 64) - 1)]
 
     def _history(self, start: int, stop: int) -> History:
         """What the events from `start` to `stop` tell of the state before them."""
@@ -176,8 +174,10 @@ class Replay:
             self.statistics.add_events(block.events[start:stop])
         if stop > before and self.follower:
             self.follower.run(address, before, stop, len(block.events))
-        if stop > before:
+        if stop > before and self.predicting:
             self.engine.run(address, before, stop, len(block.events))
+        elif stop > before:
+            self.engine.observe(address, before, stop, len(block.events))
         return max(stop - before, 0)
 
     def _stops(self) -> list[Stop]:
@@ -258,6 +258,8 @@ class Replay:
 
     def _result(self, consumed: int, seconds: float) -> ReplayResult:
         counts = self.engine.counts()
+        if not self.predicting and self.follower:
+            counts = self.follower.counts()
         misses = self.engine.cache_misses()
         machine = self.recording.machine
         return ReplayResult(
