@@ -296,8 +296,18 @@ def forms_in_step(root: Path) -> Iterator[str]:
                 yield f"{place(root, pxd, 1)}: {name} is not in {path.name}"
             elif arguments is not None and arguments != defined[name]:
                 yield f"{place(root, pxd, 1)}: {name} has other arguments in {path.name}"
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                yield from _mangled(root, path, node)
         if DECLARES.search(pxd.read_text()):
             yield from _one_sided_imports(root, path, tree, pxd.read_text())
+
+
+def _mangled(root: Path, path: Path, scope: ast.ClassDef) -> Iterator[str]:
+    # Python renames `__name` inside a class, Cython does not
+    for node in ast.walk(scope):
+        if isinstance(node, ast.Name) and node.id.startswith("__") and node.id[-2:] != "__":
+            yield f"{place(root, path, node.lineno)}: {node.id} in a class is another name"
 
 
 def _one_sided_imports(root: Path, path: Path, tree: ast.Module, pxd: str) -> Iterator[str]:

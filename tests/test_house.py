@@ -37,6 +37,7 @@ HOUSE = {
         "from mmtwin.machine import boot\nHOOK = 'mmtwin.machine.boot'\n"
         "if not cython.compiled:\n    from mmtwin.kernel.lists import list_del\n"
         "def turned(b, a):\n    return list_del(b)\n"
+        "class Slab:\n    x = __GFP_DMA\n"
         "def undocumented(mm):\n    return mm.version >= 6 or turned(1, 2)\n"
         "def _unused():\n" + "    x = 1\n" * 71 + f"WIDE = '{'x' * 100}'\n"
     ),
@@ -53,6 +54,7 @@ BROKEN = {
         "gone is not in slub.py",
         "turned has other arguments",
         "list_del is imported uncompiled only",
+        "__GFP_DMA in a class is another name",
     ],
     "features_have_rows": ["sheaves has 0 rows", "nobody_asks is no field"],
     "no_version_numbers": ["slub.py:1: version"],

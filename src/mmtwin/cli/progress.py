@@ -1,5 +1,6 @@
 """Progress on stderr: a bar where a person watches, nothing elsewhere."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,8 +29,8 @@ def progress_bar(what: str) -> Iterator[Progress | None]:
 
 
 def warn_if_uncompiled() -> None:
-    """Says on stderr that the twin runs uncompiled, where it does."""
+    """Says on stderr that the twin runs uncompiled, where nobody asked for that."""
     import mmtwin.kernel.mm as mm
 
-    if (mm.__file__ or "").endswith(".py"):
+    if (mm.__file__ or "").endswith(".py") and not os.environ.get("MMTWIN_PURE"):
         print("mmtwin: running uncompiled: slowly", file=sys.stderr)

@@ -1,7 +1,7 @@
 cimport cython
 
 from mmtwin.kernel.casts cimport as_s64, as_u32, as_u64
-from mmtwin.kernel.constants cimport __GFP_HIGHMEM, ALLOC_FROM_ZONE, PG_large_kmalloc, PG_slab
+from mmtwin.kernel.constants cimport ALLOC_FROM_ZONE, PG_large_kmalloc, PG_slab
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.page_alloc cimport alloc_pages, alloc_pages_bulk, free_pages
 from mmtwin.kernel.page_alloc_state cimport recall_alloc, recall_free, recall_refill
@@ -42,7 +42,7 @@ cdef enum:
     MOST_WRONG = 64               # blocks set right after one demand
     MOST_SILENT_OBJECTS = 4096
     ZERO_SIZE_PTR = 16
-    GFP_KERNEL = 0xcc0
+    GFP_VMALLOC = 0xcc2           # GFP_KERNEL | __GFP_HIGHMEM
     INTERRUPT = 0x18              # event.flags: hard or soft interrupt
 
 cdef inline step_t *step_at(MM mm, s64 number) noexcept nogil:

@@ -20,7 +20,7 @@ from mmtwin.replay.queues import QUEUE
 
 if not cython.compiled:
     from mmtwin.kernel.casts import as_s64, as_u32, as_u64
-    from mmtwin.kernel.constants import ALLOC_FROM_ZONE, PG_large_kmalloc, PG_slab, __GFP_HIGHMEM
+    from mmtwin.kernel.constants import ALLOC_FROM_ZONE, PG_large_kmalloc, PG_slab
     from mmtwin.kernel.page_alloc import alloc_pages, alloc_pages_bulk, free_pages
     from mmtwin.kernel.page_alloc_state import recall_alloc, recall_free, recall_refill
     from mmtwin.kernel.ram import cache_at, page_address, pfn_to_page, virt_to_head_pfn, virt_to_pfn
@@ -406,7 +406,7 @@ class Engine:
             self.silent = True  # nothing tells of them before their blocks do
             while left > 0:
                 taken = alloc_pages_bulk(
-                    self.mm, GFP_KERNEL | __GFP_HIGHMEM, -1, left if left < 100 else 100
+                    self.mm, GFP_VMALLOC, -1, left if left < 100 else 100
                 )
                 self._collect(event.cpu)
                 if taken < 1:
