@@ -9,6 +9,7 @@ import numpy as np
 
 from mmtwin.recordings.errors import RecordingError
 from mmtwin.recordings.event import EVENT
+from mmtwin.recordings.parquet_check import check_parquet
 from mmtwin.recordings.stream import Events
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def parse_frame(data: bytes, rows: int, path: Path) -> "pl.DataFrame":
 
     if not 0 <= rows <= ROWS_LIMIT:
         raise RecordingError(path, f"{rows} rows in one file")
+    check_parquet(data, rows, path)
     try:
         found = pl.scan_parquet(io.BytesIO(data)).select(pl.len()).collect().item()
         if found != rows:
