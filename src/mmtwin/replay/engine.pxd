@@ -91,6 +91,7 @@ cdef class Engine:
     cdef void _compare_page(self, pfn_t pfn, pfn_t predicted) noexcept nogil
     @cython.locals(predicted=pfn_t)
     cdef void _page_alloc(self, event_t *event) noexcept nogil
+    @cython.locals(mine=pfn_t)
     cdef void _set_page_right(self, event_t *event, pfn_t predicted) noexcept nogil
     cdef void _page_free_event(self, event_t *event, s64 number) noexcept nogil
     @cython.locals(page=page_p)

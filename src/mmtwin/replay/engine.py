@@ -299,10 +299,14 @@ class Engine:
 
     def _set_page_right(self, event, predicted):
         """The kernel gave out another page: the twin takes that one and puts its own back."""
-        if predicted >= 0 and exchange_blocks(self.mm, predicted, event.address, event.order):
+        mine = predicted
+        if mine >= 0 and page_is_free(self.mm, mine):
+            mine = -1
+        if mine >= 0 and exchange_blocks(self.mm, mine, event.address, event.order):
+            self.seen = self.mm.next_step
             return
-        if predicted >= 0:
-            free_pages(self.mm, predicted, event.order)
+        if mine >= 0:
+            free_pages(self.mm, mine, event.order)
         if not take_page(self.mm, event.address, event.order):
             self.count[UNEXPLAINED_SILENT_PAGE_FREE] += 1
         self.seen = self.mm.next_step
