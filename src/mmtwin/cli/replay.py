@@ -18,7 +18,6 @@ examples:
   mmtwin replay                            the recording that comes with mmtwin
   mmtwin replay FOLDER --json              figures for a program
   mmtwin replay FOLDER --free-running      no help from the recording on the way
-  mmtwin replay FOLDER --profile x86_64-6.12
                                            what if it had run on another kernel
   mmtwin replay FOLDER --expect zone=100 --expect objects=99.5
                                            exit status 1 if the twin is less exact"""
@@ -42,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="predict",
         help="predict (default): every answer is the twin's own; follow: take the recorded ones",
     )
-    parser.add_argument("--profile", metavar="NAME", help="run as another kernel (what-if)")
+    parser.add_argument("--profile", metavar="NAME", help="a what-if on another kernel: not there yet")
     parser.add_argument(
         "--from",
         dest="start",
