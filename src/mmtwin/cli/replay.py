@@ -18,7 +18,6 @@ examples:
   mmtwin replay                            the recording that comes with mmtwin
   mmtwin replay FOLDER --json              figures for a program
   mmtwin replay FOLDER --free-running      no help from the recording on the way
-                                           what if it had run on another kernel
   mmtwin replay FOLDER --expect zone=100 --expect objects=99.5
                                            exit status 1 if the twin is less exact"""
 # What --expect knows: name: (path to the pair of figures, total, equal)
