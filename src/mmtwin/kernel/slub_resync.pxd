@@ -33,6 +33,8 @@ cdef s64 sheaf_index(MM mm, s64 number, virt_t object) noexcept nogil
 cdef s64 find_in_sheaves(MM mm, s32 cache, virt_t object) noexcept nogil
 @cython.locals(number=s64, place=s64)
 cdef bint take_from_sheaves(MM mm, s32 cache, virt_t object) noexcept nogil
+@cython.locals(n=cache_node_p, node=s32, before=s64, entry=s64)
+cdef void leave_barn_full(MM mm, s32 cache, s64 number) noexcept nogil
 @cython.locals(pfn=pfn_t)
 cpdef bint take_object(MM mm, s32 cache, virt_t object) noexcept nogil
 @cython.locals(s=cache_p, c=cache_cpu_p, page=page_p, pfn=pfn_t)

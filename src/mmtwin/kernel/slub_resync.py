@@ -155,7 +155,31 @@ def take_from_sheaves(mm, cache, object):
     while place < mm.sheaf[number].size:
         mm.sheaf[number].objects[place] = mm.sheaf[number].objects[place + 1]
         place += 1
+    if not mm.sheaf[number].size:
+        leave_barn_full(mm, cache, number)
     return True
+
+
+def leave_barn_full(mm, cache, number):
+    """A sheaf emptied where it lay among a barn's full ones goes to its empty ones."""
+    for node in range(mm.nr_nodes):
+        n = cache_node_of(mm, cache, node)
+        before = -1
+        entry = n.barn_full
+        while entry >= 0 and entry != number:
+            before = entry
+            entry = mm.sheaf[entry].next
+        if entry < 0:
+            continue
+        if before >= 0:
+            mm.sheaf[before].next = mm.sheaf[number].next
+        else:
+            n.barn_full = mm.sheaf[number].next
+        n.nr_full -= 1
+        mm.sheaf[number].next = n.barn_empty
+        n.barn_empty = number
+        n.nr_empty += 1
+        return
 
 
 def take_object(mm, cache, object):

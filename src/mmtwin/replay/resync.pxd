@@ -14,7 +14,7 @@ from mmtwin.kernel.ram cimport (
 from mmtwin.kernel.slub_freelist cimport get_freepointer, set_freepointer
 from mmtwin.kernel.slub_defs cimport TO_HEAD
 from mmtwin.kernel.slub_partial cimport add_partial, remove_partial
-from mmtwin.kernel.slub_resync cimport leave_cpu_partial
+from mmtwin.kernel.slub_resync cimport leave_barn_full, leave_cpu_partial
 from mmtwin.kernel.slub_slab cimport inc_slabs_node, new_slab
 from mmtwin.kernel.structs cimport gfp_t, kmem_cache_t, pfn_t, s32, s64, u64, virt_t
 from mmtwin.recordings.event cimport wrap64
@@ -34,6 +34,10 @@ cdef void unlink_slab(MM mm, s32 cache, pfn_t pfn) noexcept nogil
 cdef bint give_back_slab(MM mm, pfn_t pfn) noexcept nogil
 @cython.locals(page=page_p, other=page_p, c=cache_cpu_p, s=cache_p, cpu=s32, cache=s32, order=s32, distance=u64)
 cdef bint move_slab(MM mm, pfn_t pfn, pfn_t wanted) noexcept nogil
+@cython.locals(page=page_p, c=cache_cpu_p, cpu=s32, entry=pfn_t)
+cdef void move_links(MM mm, s32 cache, pfn_t pfn, pfn_t wanted) noexcept nogil
+@cython.locals(number=s64, kept=s64, place=s64, object=virt_t)
+cdef void carry_sheaves(MM mm, s32 cache, virt_t first, u64 size, u64 distance) noexcept nogil
 @cython.locals(entry=virt_t, following=virt_t, target=virt_t)
 cdef virt_t move_chain(MM mm, kmem_cache_t *s, virt_t first, u64 distance) noexcept nogil
 cdef bint move_large(MM mm, pfn_t pfn, pfn_t wanted) noexcept nogil

@@ -30,7 +30,7 @@ if not cython.compiled:
     from mmtwin.kernel.slub_freelist import get_freepointer, set_freepointer
     from mmtwin.kernel.slub_defs import TO_HEAD
     from mmtwin.kernel.slub_partial import add_partial, remove_partial
-    from mmtwin.kernel.slub_resync import leave_cpu_partial
+    from mmtwin.kernel.slub_resync import leave_barn_full, leave_cpu_partial
     from mmtwin.kernel.slub_slab import inc_slabs_node, new_slab
     from mmtwin.recordings.event import wrap64
 
@@ -125,6 +125,7 @@ def give_back_slab(mm, pfn):
         return False
     cache = page.cache
     unlink_slab(mm, cache, pfn)
+    carry_sheaves(mm, cache, page_address(mm, pfn), 1 << (mm.page_shift + page.order), 0)
     n = cache_node_of(mm, cache, zone_of(mm, pfn).node)
     n.nr_slabs -= 1
     n.total_objects -= page.objects
@@ -159,13 +160,13 @@ def adopt_taken_slab(mm, cache, pfn, gfp):
 
 
 def move_slab(mm, pfn, wanted):
-    """A slab just made at `pfn` is moved to the free block `wanted`, its list and place kept; whether it was."""
+    """A slab at `pfn` is moved to the free block `wanted`, its lists and its place on them kept; whether it was."""
     page = pfn_to_page(mm, pfn)
     other = pfn_to_page(mm, wanted)
     order = page.order
     cache = page.cache
     s = cache_at(mm, cache)
-    if not page.flags & PG_slab or page.flags & PG_partial or not take_page(mm, wanted, order):
+    if not page.flags & PG_slab or not take_page(mm, wanted, order):
         return False
     distance = wrap64(page_address(mm, wanted) - page_address(mm, pfn))
     copy_use(mm, pfn, wanted, order)
@@ -179,12 +180,54 @@ def move_slab(mm, pfn, wanted):
         if c.slab == pfn:
             c.slab = wanted
             c.freelist = move_chain(mm, s, c.freelist, distance)
-    page.flags &= ~PG_slab
+    move_links(mm, cache, pfn, wanted)
+    carry_sheaves(mm, cache, page_address(mm, pfn), 1 << (mm.page_shift + order), distance)
+    page.flags &= ~(PG_slab | PG_partial)
     page.cache = -1
     page.freelist = 0
     if free_pages_prepare(mm, pfn, order):
         free_one_page(mm, pfn, order, 0)
     return True
+
+
+def move_links(mm, cache, pfn, wanted):
+    """A slab's place on its node's partial list or a CPU's is another's."""
+    page = pfn_to_page(mm, pfn)
+    if page.flags & PG_partial:
+        list_add(mm, wanted, pfn)
+        list_del(mm, pfn)
+        return
+    pfn_to_page(mm, wanted).next = page.next
+    for cpu in range(mm.nr_cpus):
+        c = cache_cpu_of(mm, cache, cpu)
+        entry = c.partial
+        if entry == pfn:
+            c.partial = wanted
+            entry = -1
+        while entry >= 0:
+            if pfn_to_page(mm, entry).next == pfn:
+                pfn_to_page(mm, entry).next = wanted
+            entry = pfn_to_page(mm, entry).next
+
+
+def carry_sheaves(mm, cache, first, size, distance):
+    """Objects in sheaves from `first` on, `size` bytes: at a distance now; with none, of no sheaf any more."""
+    for number in range(mm.next_sheaf):
+        if mm.sheaf[number].cache != cache:
+            continue
+        kept = 0
+        for place in range(mm.sheaf[number].size):
+            object = mm.sheaf[number].objects[place]
+            if wrap64(object - first) < size:
+                if not distance:
+                    continue
+                object = wrap64(object + distance)
+            mm.sheaf[number].objects[kept] = object
+            kept += 1
+        if kept < mm.sheaf[number].size:
+            mm.sheaf[number].size = kept
+            if not kept:
+                leave_barn_full(mm, cache, number)
 
 
 def move_chain(mm, s, first, distance):
