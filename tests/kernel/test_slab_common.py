@@ -5,12 +5,12 @@ from slub_machine import GFP_KERNEL, VERSIONS, kmalloc_machine
 
 from mmtwin.kernel import slab_common, slab_index, slab_kmalloc
 from mmtwin.kernel.constants import (
-    COMPLAINT_DOUBLE_FREE,
-    COMPLAINT_INVALID_OBJECT,
-    COMPLAINT_NOT_SLAB,
     __GFP_ACCOUNT,
     __GFP_DMA,
     __GFP_RECLAIMABLE,
+    COMPLAINT_DOUBLE_FREE,
+    COMPLAINT_INVALID_OBJECT,
+    COMPLAINT_NOT_SLAB,
 )
 from mmtwin.kernel.slub_cache import SlabError
 from mmtwin.kernel.slub_defs import KMALLOC_BUCKETS, KMALLOC_INDEXES, ZERO_SIZE_PTR

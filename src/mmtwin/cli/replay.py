@@ -40,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="predict",
         help="predict (default): every answer is the twin's own; follow: take the recorded ones",
     )
-    parser.add_argument("--profile", metavar="NAME", help="a what-if on another kernel: not there yet")
+    parser.add_argument(
+        "--profile", metavar="NAME", help="a what-if on another kernel: not there yet"
+    )
     parser.add_argument(
         "--from",
         dest="start",

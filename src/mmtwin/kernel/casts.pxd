@@ -1,7 +1,8 @@
 # Typed pointers to the arrays that mm.py maps.
 from mmtwin.kernel.features cimport features_t
 from mmtwin.kernel.structs cimport (
-    kmem_cache_cpu_t, kmem_cache_node_t, kmem_cache_t, page_t, pcp_t, s64, sheaf_t, step_t, u8, u32, u64, zone_t,
+    kmem_cache_cpu_t, kmem_cache_node_t, kmem_cache_t, page_t, pcp_t, s64, sheaf_t, step_t, u8,
+    u32, u64, zone_t,
 )
 
 cdef inline page_t *as_pages(size_t address, size_t count) noexcept nogil:

@@ -24,7 +24,8 @@ cdef enum:
     ZONE_MOVABLE = 4
     ZONE_DEVICE = 5
 
-# enum migratetype. CMA and ISOLATE sit where the configuration puts them: mm.migrate_cma, mm.migrate_isolate.
+# enum migratetype. CMA and ISOLATE sit where the configuration puts them: mm.migrate_cma,
+# mm.migrate_isolate.
 cdef enum:
     MIGRATE_UNMOVABLE = 0
     MIGRATE_MOVABLE = 1
@@ -65,7 +66,8 @@ cdef enum:
 
 # What the kernel would have said: see complain() of mm.py.
 cdef enum:
-    COMPLAINT_DOUBLE_FREE = 1         # "kernel BUG at mm/slub.c": set_freepointer() of the list's own head
+    # "kernel BUG at mm/slub.c": set_freepointer() of the list's own head
+    COMPLAINT_DOUBLE_FREE = 1
     COMPLAINT_OBJECT_FREE = 2         # "Object already free" of a debug cache
     COMPLAINT_INVALID_OBJECT = 3      # "Invalid object pointer": not where an object begins
     COMPLAINT_NOT_SLAB = 4            # kfree() of a page that is neither slab nor compound

@@ -1,6 +1,7 @@
 """The constants of constants.pxd as Python ints (`from mmtwin.kernel.constants import PG_slab`).
 
-`constants.pxd` is the one text: compiled code reads it as C enums, this module reads the same lines.
+`constants.pxd` is the one text: compiled code reads it as C enums, this module reads the same
+lines.
 """
 
 import re

@@ -8,8 +8,8 @@ class Layout:
     """The fixed shape of one machine. Made by machine/ from a profile or a recording.
 
     Pages are `1 << page_shift` bytes; pfns run from `min_pfn` to `max_pfn - 1`, holes included.
-    `page_offset` is the kernel virtual address of pfn 0 (unsigned 64 bit, may wrap around where RAM
-    starts above 0). `features` gives every field of `features.pxd` by name.
+    `page_offset` is the kernel virtual address of pfn 0 (unsigned 64 bit, may wrap around where
+    RAM starts above 0). `features` gives every field of `features.pxd` by name.
     """
 
     min_pfn: int

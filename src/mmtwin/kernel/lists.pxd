@@ -10,6 +10,3 @@ cdef void list_add(MM mm, pfn_t entry, pfn_t head) noexcept nogil
 cdef void list_add_tail(MM mm, pfn_t entry, pfn_t head) noexcept nogil
 @cython.locals(page=page_p)
 cdef void list_del(MM mm, pfn_t entry) noexcept nogil
-cdef bint list_empty(MM mm, pfn_t head) noexcept nogil
-cdef pfn_t list_first(MM mm, pfn_t head) noexcept nogil
-cdef pfn_t list_last(MM mm, pfn_t head) noexcept nogil

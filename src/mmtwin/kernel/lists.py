@@ -1,7 +1,7 @@
 """Doubly linked lists through `struct page`, as include/linux/list.h.
 
-An entry is a number: a pfn, or the number of a list head (`mm.new_list_head()`), whose record lies behind the
-last page's in the same array, so that adding and deleting need no case for the ends.
+An entry is a number: a pfn, or the number of a list head (`mm.new_list_head()`), whose record lies
+behind the last page's in the same array, so that adding and deleting need no case for the ends.
 """
 
 import cython
@@ -37,21 +37,6 @@ def list_del(mm, entry):
     mm.page[page.next].prev = page.prev
     page.next = -1
     page.prev = -1
-
-
-def list_empty(mm, head):
-    """Whether nothing is on the list."""
-    return mm.page[head].next == head
-
-
-def list_first(mm, head):
-    """The first entry; the head itself if the list is empty."""
-    return mm.page[head].next
-
-
-def list_last(mm, head):
-    """The last entry; the head itself if the list is empty."""
-    return mm.page[head].prev
 
 
 def list_entries(mm, head):

@@ -1,12 +1,14 @@
 cimport cython
 
 from mmtwin.kernel.casts cimport (
-    as_cache_cpus, as_cache_nodes, as_caches, as_features, as_pages, as_pcps, as_s64, as_sheaves, as_steps, as_u8,
+    as_cache_cpus, as_cache_nodes, as_caches, as_features, as_pages, as_pcps, as_s64, as_sheaves,
+    as_steps, as_u8,
     as_u32, as_u64, as_zones,
 )
 from mmtwin.kernel.features cimport features_t
 from mmtwin.kernel.structs cimport (
-    kmem_cache_cpu_t, kmem_cache_node_t, kmem_cache_t, page_t, pcp_t, pfn_t, s32, s64, sheaf_t, step_t, u8, u32, u64,
+    kmem_cache_cpu_t, kmem_cache_node_t, kmem_cache_t, page_t, pcp_t, pfn_t, s32, s64, sheaf_t,
+    step_t, u8, u32, u64,
     virt_t, zone_t,
 )
 
@@ -54,24 +56,31 @@ cdef class MM:
     cdef public s64 free_sheaf
     cdef public s64 next_random_seq
     cdef public s32 cpu                 # the CPU that runs
-    cdef public s32 contents            # bytes of objects and pages are kept (zeroed, poisoned), not only free pointers
+    # bytes of objects and pages are kept (zeroed, poisoned), not only free pointers
+    cdef public s32 contents
     cdef public u64 random_state        # of the twin's own draws
     cdef public u64 step_mask           # which STEP_* are kept: bit number = kind; 0: off
     cdef public s64 next_step           # steps written since the ring was cleared
     cdef readonly s64 ring_size         # a power of two
     cdef public s32 step_depth
-    cdef public s32 page_override       # replay: the page of the next new slab, -1 for none; see slub_slab
-    cdef public s64 next_freelist_start  # place in random_seq where the next new slab begins, -1: drawn
-    cdef public s64 rcu_slab_first      # slabs that wait for a grace period, by page.next; -1 for none
+    # replay: the page of the next new slab, -1 for none; see slub_slab
+    cdef public s32 page_override
+    # place in random_seq where the next new slab begins, -1: drawn
+    cdef public s64 next_freelist_start
+    # slabs that wait for a grace period, by page.next; -1 for none
+    cdef public s64 rcu_slab_first
     cdef public s64 rcu_slab_last
     cdef public s64 rcu_sheaf_first     # sheaves of kfree_rcu() that wait for one, by sheaf.next
     cdef public s64 rcu_sheaf_last
-    cdef public s32 sheaves_unbacked    # replay: sheaves take no memory, their kmalloc is among the demands
+    # replay: sheaves take no memory, their kmalloc is among the demands
+    cdef public s32 sheaves_unbacked
     cdef public u64 random_kmalloc_seed
     cdef public s32 last_alloc_from     # who served the last alloc_pages(): ALLOC_FROM_*
     cdef public s32 rmqueue_mode        # what __rmqueue() tries first while the zone lock is held
-    cdef public s32 pcp_locked          # replay: 1 while an interrupt runs inside a per-CPU list's lock
-    cdef public s32 claim_override      # replay: 1 or 0 decides the next claim of a pageblock, -1: the twin does
+    # replay: 1 while an interrupt runs inside a per-CPU list's lock
+    cdef public s32 pcp_locked
+    # replay: 1 or 0 decides the next claim of a pageblock, -1: the twin does
+    cdef public s32 claim_override
     cdef public s32 page_group_by_mobility_disabled
     cdef public s64 min_free_kbytes
     cdef public s64 watermark_scale_factor   # 1/10000

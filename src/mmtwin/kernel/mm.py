@@ -1,8 +1,9 @@
 """MM: the whole memory-management state of one machine, as arrays of kernel records.
 
-Every subsystem of the kernel floor acts on an `MM`: `mm.page` is `mem_map`, `mm.zone` the zones, `mm.cache`
-the slab caches, `mm.ram` the bytes of RAM. The arrays are anonymous mappings, zero until written, so a large
-machine costs what it uses. `mm.view("page")` shows any array to Python as numpy records.
+Every subsystem of the kernel floor acts on an `MM`: `mm.page` is `mem_map`, `mm.zone` the zones,
+`mm.cache` the slab caches, `mm.ram` the bytes of RAM. The arrays are anonymous mappings, zero
+until written, so a large machine costs what it uses. `mm.view("page")` shows any array to Python
+as numpy records.
 """
 
 import ctypes
@@ -42,8 +43,9 @@ KMALLOC_CACHES = 32 * 32  # types * indexes
 class MM:
     """The state of one machine's memory management; see `Layout` for its shape.
 
-    `MM(layout)` maps the arrays and sets nothing else: zones, lists and caches are made by the subsystems'
-    own init functions (`free_area_init`, `kmem_cache_init`) or by machine/ from a recording.
+    `MM(layout)` maps the arrays and sets nothing else: zones, lists and caches are made by the
+    subsystems' own init functions (`free_area_init`, `kmem_cache_init`) or by machine/ from a
+    recording.
     """
 
     def __init__(self, layout, profile=None):
@@ -119,9 +121,11 @@ class MM:
         self.pcp = as_pcps(self._map("pcp", structs["pcp_t"], count), count)
         self.cache = as_caches(self._map("cache", structs["kmem_cache_t"], caches), caches)
         count = caches * self.nr_cpus
-        self.cache_cpu = as_cache_cpus(self._map("cache_cpu", structs["kmem_cache_cpu_t"], count), count)
+        address = self._map("cache_cpu", structs["kmem_cache_cpu_t"], count)
+        self.cache_cpu = as_cache_cpus(address, count)
         count = caches * self.nr_nodes
-        self.cache_node = as_cache_nodes(self._map("cache_node", structs["kmem_cache_node_t"], count), count)
+        address = self._map("cache_node", structs["kmem_cache_node_t"], count)
+        self.cache_node = as_cache_nodes(address, count)
         count = self.max_sheaves
         self.sheaf = as_sheaves(self._map("sheaf", structs["sheaf_t"], count), count)
         count = RANDOM_SEQUENCE_ENTRIES
@@ -153,8 +157,8 @@ class MM:
     def view(self, name):
         """An array of the state as numpy records that share its memory; `has` as a ctypes array.
 
-        `name`: page, zone, pcp, cache, cache_cpu, cache_node, sheaf, random_seq, pageblock, ram, zonelist,
-        vm_event, kmalloc_cache, step, has. Raises KeyError for another name.
+        `name`: page, zone, pcp, cache, cache_cpu, cache_node, sheaf, random_seq, pageblock, ram,
+        zonelist, vm_event, kmalloc_cache, step, has. Raises KeyError for another name.
         """
         if name not in self._views:
             array = self._buffers[name]
@@ -173,5 +177,7 @@ class MM:
 
 
 def complain(mm, kind, address, detail):
-    """Keeps what the kernel would have printed (a WARN, a slab error): kind is COMPLAINT_* of constants.pxd."""
+    """Keeps what the kernel would have printed (a WARN, a slab error): kind is COMPLAINT_* of
+    constants.pxd.
+    """
     mm.complaints.append({"kind": kind, "address": address, "detail": detail})

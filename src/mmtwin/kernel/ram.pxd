@@ -1,6 +1,10 @@
-# Addresses and the bytes of RAM. Inline in compiled code; ram.py says the same for the uncompiled run.
+# Addresses and the bytes of RAM. Inline in compiled code; ram.py says the same for the uncompiled
+# run.
 from mmtwin.kernel.mm cimport MM
-from mmtwin.kernel.structs cimport kmem_cache_cpu_t, kmem_cache_node_t, kmem_cache_t, page_t, pcp_t, pfn_t, s32, u64, virt_t, zone_t
+from mmtwin.kernel.structs cimport (
+    kmem_cache_cpu_t, kmem_cache_node_t, kmem_cache_t, page_t, pcp_t, pfn_t, s32, u64, virt_t,
+    zone_t,
+)
 
 ctypedef page_t *page_p
 ctypedef zone_t *zone_p

@@ -8,16 +8,18 @@ ctypedef unsigned int u32
 ctypedef unsigned long long u64
 ctypedef int s32
 ctypedef long long s64
-ctypedef long long pfn_t          # page frame number; as a list entry also the number of a list head
+# page frame number; as a list entry also the number of a list head
+ctypedef long long pfn_t
 ctypedef unsigned long long virt_t  # kernel virtual address
 ctypedef unsigned int gfp_t
 
-# struct page, 64 bytes. The kernel's unions overlay these differently in each version; the twin has one
-# layout and versions/ knows how each kernel shows it.
+# struct page, 64 bytes. The kernel's unions overlay these differently in each version; the twin
+# has one layout and versions/ knows how each kernel shows it.
 cdef struct page_t:
     u32 flags                     # PG_* of mm.pxd
     u16 zone                      # number in mm.zone
-    u8 order                      # of a free block, a compound page or a block on a pcp list (its head)
+    # of a free block, a compound page or a block on a pcp list (its head)
+    u8 order
     u8 migratetype                # of a page on a pcp list (page->index, pcp_migratetype)
     s64 next                      # lru or slab_list; `next` alone: CPU partial list of slabs
     s64 prev
@@ -26,7 +28,8 @@ cdef struct page_t:
     u16 objects                   # slab
     u8 frozen                     # slab
     u8 users                      # what the page is for: USE_*
-    u16 pobjects                  # first slab of a CPU partial list: free objects on it (before 5.16)
+    # first slab of a CPU partial list: free objects on it (before 5.16)
+    u16 pobjects
     s32 cache                     # slab: number in mm.cache, -1 for none
     s32 refcount
     s32 mapcount
@@ -122,14 +125,16 @@ cdef struct kmem_cache_node_t:
     s64 nr_empty
 
 cdef struct sheaf_t:
-    s64 next                      # on a barn's list: sheaf number, -1 ends it; also of free records
+    # on a barn's list: sheaf number, -1 ends it; also of free records
+    s64 next
     s64 prev
     u32 size
     u32 capacity
     s32 cache
     u16 node
     u16 pfmemalloc                # holds objects of the reserves
-    u64 address                   # of the kernel's struct slab_sheaf (a kmalloc object), 0 if unknown
+    # of the kernel's struct slab_sheaf (a kmalloc object), 0 if unknown
+    u64 address
     u64 objects[64]
 
 # One step or event of the twin: what a tracepoint of the kernel would say, and finer steps.

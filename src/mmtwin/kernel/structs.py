@@ -1,8 +1,8 @@
 """The records of structs.pxd as ctypes structures, for the uncompiled run and for numpy views.
 
-`structs.pxd` is the one text of these records. Compiled code reads it as C; here the same lines are
-turned into `ctypes.Structure` classes of the same layout, so that a byte of state means the same in
-both runs (a test compares the sizes and the checksums).
+`structs.pxd` is the one text of these records. Compiled code reads it as C; here the same lines
+are turned into `ctypes.Structure` classes of the same layout, so that a byte of state means the
+same in both runs (a test compares the sizes and the checksums).
 """
 
 import ctypes

@@ -8,7 +8,8 @@ cdef enum:
     STEP_MM_PAGE_FREE_BATCHED = 2     # pfn
     STEP_MM_PAGE_ALLOC_ZONE_LOCKED = 3  # pfn, order, migratetype, percpu_refill
     STEP_MM_PAGE_PCPU_DRAIN = 4       # pfn, order, migratetype
-    STEP_MM_PAGE_ALLOC_EXTFRAG = 5    # pfn, alloc order, fallback order, alloc mt, fallback mt, change_ownership
+    # pfn, alloc order, fallback order, alloc mt, fallback mt, change_ownership
+    STEP_MM_PAGE_ALLOC_EXTFRAG = 5
     STEP_KMALLOC = 6                  # ptr, bytes_req, bytes_alloc, gfp, node, cache
     STEP_KFREE = 7                    # ptr
     STEP_KMEM_CACHE_ALLOC = 8         # ptr, bytes_req, bytes_alloc, gfp, node, cache
@@ -21,7 +22,8 @@ cdef enum:
     STEP_SLUB_ALLOC_FROM_PARTIAL = 20  # cache, slab: from the node's partial list
     STEP_SLUB_ALLOC_SLAB = 21         # cache, slab: a new one from the page allocator
     STEP_SLUB_CPUSLAB_FLUSH = 22      # cache, slab
-    STEP_SLUB_DEACTIVATE = 23         # cache, slab, where it went (0 empty and freed, 1 head, 2 tail, 3 full)
+    # cache, slab, where it went (0 empty and freed, 1 head, 2 tail, 3 full)
+    STEP_SLUB_DEACTIVATE = 23
     STEP_SLUB_FREE_FASTPATH = 24      # cache, object
     STEP_SLUB_FREE_SLOWPATH = 25      # cache, object, slab
     STEP_SLUB_FREE_FROZEN = 26        # cache, object, slab
@@ -50,7 +52,9 @@ cdef enum:
 cdef inline bint step_on(MM mm, s32 kind) noexcept nogil:
     return (mm.step_mask >> kind) & 1
 
-cdef inline void step(MM mm, s32 kind, s64 a=0, s64 b=0, s64 c=0, s64 d=0, s64 e=0, s64 f=0) noexcept nogil:
+cdef inline void step(
+    MM mm, s32 kind, s64 a=0, s64 b=0, s64 c=0, s64 d=0, s64 e=0, s64 f=0
+) noexcept nogil:
     if (mm.step_mask >> kind) & 1:
         put_step(mm, kind, a, b, c, d, e, f)
 

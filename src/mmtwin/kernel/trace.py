@@ -1,7 +1,8 @@
 """The twin's tracepoints: a ring of steps, off at no cost (`mm.step_mask` is 0).
 
-A subsystem calls `step(mm, STEP_..., args)` where the kernel has a tracepoint or takes a turn worth showing.
-`mm.step_mask` has a bit for each kind that is kept; `read_steps` gives what is in the ring, oldest first.
+A subsystem calls `step(mm, STEP_..., args)` where the kernel has a tracepoint or takes a turn
+worth showing. `mm.step_mask` has a bit for each kind that is kept; `read_steps` gives what is in
+the ring, oldest first.
 """
 
 import cython
@@ -42,7 +43,9 @@ def put_step(mm, kind, a, b, c, d, e, f):
 
 
 def read_steps(mm):
-    """The steps in the ring, oldest first, as [(name, cpu, depth, (args))]; args are signed 64-bit."""
+    """The steps in the ring, oldest first, as [(name, cpu, depth, (args))]; args are signed
+    64-bit.
+    """
     ring = mm.view("step")
     first = max(0, mm.next_step - mm.ring_size)
     steps = []

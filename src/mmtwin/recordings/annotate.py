@@ -1,7 +1,8 @@
 """A recording's events with their roles: demands told from responses, every object's cache named.
 
-`Annotated(recording)` goes over the recording once to learn which place in the kernel uses which cache, and hands
-out its events in blocks of constant size with `role`, `cache` and `ahead` filled in.
+`Annotated(recording)` goes over the recording once to learn which place in the kernel uses which
+cache, and hands out its events in blocks of constant size with `role`, `cache` and `ahead` filled
+in.
 """
 
 from collections import Counter
@@ -31,7 +32,9 @@ TYPE_BITS = 0x1 | 0x10 | 0x400000
 
 @dataclass(frozen=True)
 class Block:
-    """Events `first` to `first + ready - 1`, final, at the start of `events`; the rest only to look ahead into."""
+    """Events `first` to `first + ready - 1`, final, at the start of `events`; the rest only to
+    look ahead into.
+    """
 
     events: Events
     first: int
@@ -41,8 +44,8 @@ class Block:
 class Annotated:
     """The annotated events of a recording.
 
-    `names`: as the recording's, with the caches of its snapshots added; `page_offset`: kernel virtual address of
-    pfn 0; `nr_pages`: pfns below it may occur; `sites`: the settled SiteTable.
+    `names`: as the recording's, with the caches of its snapshots added; `page_offset`: kernel
+    virtual address of pfn 0; `nr_pages`: pfns below it may occur; `sites`: the settled SiteTable.
     """
 
     def __init__(self, recording: Recording, type_bits: int = TYPE_BITS) -> None:
@@ -109,7 +112,9 @@ class Annotated:
         self.sites.decide(self._candidates())
 
     def _candidates(self) -> Any:
-        """A function from a site that nothing else settles to its cache: the one whose sizes fit, if one does."""
+        """A function from a site that nothing else settles to its cache: the one whose sizes fit,
+        if one does.
+        """
         by_sizes: dict[tuple[int, int], set[str]] = {}
         by_name: dict[str, int] = {}
         for name, object_size, size in cache_sizes(self.recording):
@@ -150,7 +155,9 @@ class Annotated:
 
 
 def slab_order(cache: dict[str, Any], slab: dict[str, Any]) -> int:
-    """The order of one slab of a truth: its cache's, or what its own number of objects needs if it is smaller."""
+    """The order of one slab of a truth: its cache's, or what its own number of objects needs if it
+    is smaller.
+    """
     order = int(cache["oo"]) >> 16
     if slab["objects"] >= int(cache["oo"]) & 0xFFFF:
         return order
@@ -160,14 +167,17 @@ def slab_order(cache: dict[str, Any], slab: dict[str, Any]) -> int:
 
 
 def cache_sizes(recording: Recording) -> list[tuple[str, int, int]]:
-    """[(name, object_size, size)] of the caches that the recording's truths or /sys/kernel/slab name, in bytes."""
+    """[(name, object_size, size)] of the caches that the recording's truths or /sys/kernel/slab
+    name, in bytes.
+    """
     for snapshot in recording.snapshots.values():
         if snapshot.truth is not None:
             return [(c["name"], c["object_size"], c["size"]) for c in snapshot.truth["slab"]]
-    listed = set()
+    listed: set[str] = set()
     for snapshot in recording.snapshots.values():
         if "slabinfo" in snapshot:
-            listed.update(line.split()[0] for line in snapshot.text("slabinfo").split("\n")[2:] if line.split())
+            lines = snapshot.text("slabinfo").split("\n")[2:]
+            listed.update(line.split()[0] for line in lines if line.split())
     caches = recording.sys_kernel_slab
     sizes = []
     for name, attributes in caches.items():
@@ -178,7 +188,8 @@ def cache_sizes(recording: Recording) -> list[tuple[str, int, int]]:
 
 
 def find_page_offset(recording: Recording) -> int:
-    """The kernel virtual address of pfn 0, found from slabs: the first object after a slab's page lies in it.
+    """The kernel virtual address of pfn 0, found from slabs: the first object after a slab's page
+    lies in it.
 
     Where no event tells, it is the architecture's base of the direct map.
     """
@@ -194,9 +205,12 @@ def find_page_offset(recording: Recording) -> int:
 
 
 def offset_votes(events: npt.NDArray[np.void], shift: int) -> list[int]:
-    """Candidates for the address of pfn 0: from each page taken and the object allocated right after it."""
+    """Candidates for the address of pfn 0: from each page taken and the object allocated right
+    after it.
+    """
     kinds = events["kind"]
-    pages = np.flatnonzero((kinds[:-1] == PAGE_ALLOC) & np.isin(kinds[1:], (KMALLOC, KMEM_CACHE_ALLOC)))
+    objects = np.isin(kinds[1:], (KMALLOC, KMEM_CACHE_ALLOC))
+    pages = np.flatnonzero((kinds[:-1] == PAGE_ALLOC) & objects)
     pages = pages[events["pid"][pages] == events["pid"][pages + 1]][:4096]
     votes = []
     for page, following in zip(events[pages], events[pages + 1], strict=True):

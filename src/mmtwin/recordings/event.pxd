@@ -11,13 +11,16 @@ ctypedef int s32
 
 cdef struct event_t:
     u64 time                      # ns, or the trace clock's count
-    u64 address                   # object; page events: the pfn; rss_stat: size; marker: number in Recording.markers
+    # object; page events: the pfn; rss_stat: size; marker: number in Recording.markers
+    u64 address
     u64 call_site                 # kernel text address, 0 if unknown
-    u64 bytes_req                 # kmalloc, kmem_cache_alloc; extfrag: fallback_order; rss_stat: mm_id; other: row
+    # kmalloc, kmem_cache_alloc; extfrag: fallback_order; rss_stat: mm_id; other: row
+    u64 bytes_req
     u64 bytes_alloc               # kmalloc, kmem_cache_alloc; extfrag: fallback_migratetype
     u32 gfp                       # as the recorded kernel numbers them
     s32 pid
-    s32 cache                     # number in Recording.names: the slab cache; KIND_OTHER: the event's name; -1 none
+    # number in Recording.names: the slab cache; KIND_OTHER: the event's name; -1 none
+    s32 cache
     s8 node                       # 127 for any above
     u8 preempt                    # common_preempt_count
     u16 cpu
@@ -25,9 +28,12 @@ cdef struct event_t:
     s8 migratetype                # page events; -1 if the event has none
     u8 kind                       # KIND_*
     u8 role                       # ROLE_*, set by roles.py
-    u8 flags                      # common_flags: 0x8 hard interrupt, 0x10 soft interrupt (TRACE_FLAG_*)
-    u8 extra                      # percpu_refill; accounted; change_ownership; rss_stat: curr; EXTRA_PCP_LOCKED
-    u16 ahead                     # roles.py: the demand that this page serves comes so many events later, 0: none known
+    # common_flags: 0x8 hard interrupt, 0x10 soft interrupt (TRACE_FLAG_*)
+    u8 flags
+    # percpu_refill; accounted; change_ownership; rss_stat: curr; EXTRA_PCP_LOCKED
+    u8 extra
+    # roles.py: the demand that this page serves comes so many events later, 0: none known
+    u16 ahead
 
 # The numbers are those of the file format: never change one, add at the end.
 cdef enum:
@@ -46,15 +52,18 @@ cdef enum:
     KIND_RSS_STAT = 12
 
 cdef enum:
-    ROLE_NONE = 0                 # not looked at yet, or neither demand nor response (markers, rss_stat)
+    # not looked at yet, or neither demand nor response (markers, rss_stat)
+    ROLE_NONE = 0
     ROLE_DEMAND = 1
-    ROLE_RESPONSE = 2             # what the page allocator did on its own: zone_locked, drain, extfrag, batched
+    # what the page allocator did on its own: zone_locked, drain, extfrag, batched
+    ROLE_RESPONSE = 2
     ROLE_SLAB = 3                 # page taken or given back by SLUB: a response
     ROLE_LARGE_KMALLOC = 4        # page taken or given back by a large kmalloc/kfree: a response
     ROLE_SILENT = 5               # slab page taken for objects that no event names
 
 cdef enum:
-    EXTRA_PCP_LOCKED = 0x80       # roles.py: in an interrupt that came while its CPU held its page lists' lock
+    # roles.py: in an interrupt that came while its CPU held its page lists' lock
+    EXTRA_PCP_LOCKED = 0x80
 
 cdef inline event_t *as_events(size_t address, size_t count) noexcept nogil:
     return <event_t *> address

@@ -19,7 +19,7 @@ TEXT = files(__package__).joinpath("event.pxd").read_text()
 FIELDS = re.findall(r"^    ([us]\d+) (\w+)(?=[ \n])", TEXT, re.M)
 
 
-class event_t(ctypes.Structure):  # noqa: N801
+class event_t(ctypes.Structure):
     """The record as ctypes; its fields are event.pxd's."""
 
     _fields_ = [(name, C_TYPES[c_type]) for c_type, name in FIELDS]
@@ -27,7 +27,8 @@ class event_t(ctypes.Structure):  # noqa: N801
 
 EVENT = np.dtype(event_t)
 CONSTANTS = {
-    name: int(value, 0) for name, value in re.findall(r"^    ((?:KIND|ROLE|EXTRA)_\w+) = (\w+)", TEXT, re.M)
+    name: int(value, 0)
+    for name, value in re.findall(r"^    ((?:KIND|ROLE|EXTRA)_\w+) = (\w+)", TEXT, re.M)
 }
 globals().update(CONSTANTS)
 

@@ -132,7 +132,8 @@ def parse_format(text: str, system: str, file: str) -> Format:
     number = re.search(r"^ID: (\d{1,5})$", text, re.M)
     if not name or not number or int(number[1]) > 0xFFFF:
         raise RecordingError(file, "not a format file: no name or ID", 0)
-    common, own = [], []
+    common: list[Field] = []
+    own: list[Field] = []
     for match in FIELD.finditer(text.partition("\nprint fmt:")[0]):
         declaration, offset, size, signed = match.groups()
         if int(offset) + int(size) > 0xFFFF:

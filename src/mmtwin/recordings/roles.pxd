@@ -1,9 +1,12 @@
 cimport cython
 
 from mmtwin.recordings.event cimport (
-    EXTRA_PCP_LOCKED, KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
-    KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE, KIND_MM_PAGE_FREE_BATCHED,
-    KIND_MM_PAGE_PCPU_DRAIN, ROLE_DEMAND, ROLE_LARGE_KMALLOC, ROLE_RESPONSE, ROLE_SILENT, ROLE_SLAB, as_events, event_at,
+    EXTRA_PCP_LOCKED, KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE,
+    KIND_MM_PAGE_ALLOC,
+    KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE,
+    KIND_MM_PAGE_FREE_BATCHED,
+    KIND_MM_PAGE_PCPU_DRAIN, ROLE_DEMAND, ROLE_LARGE_KMALLOC, ROLE_RESPONSE, ROLE_SILENT,
+    ROLE_SLAB, as_events, event_at,
     event_t, s32, u8, u32, u64,
 )
 from mmtwin.recordings.sites cimport SiteTable
@@ -16,7 +19,8 @@ ctypedef task_t *task_p
 # What is known of a page since it was last taken.
 cdef struct use_t:
     u64 taken                     # number of the mm_page_alloc event + 1, 0 if not seen
-    u64 demand                    # number of the first object allocation in the same context after it + 1
+    # number of the first object allocation in the same context after it + 1
+    u64 demand
     u64 freed                     # number of the last mm_page_free event + 1
     s32 cache                     # number in names, -1
     s32 head                      # distance back to the block's first page
@@ -33,9 +37,12 @@ cdef struct waiting_t:
 
 # What runs on a CPU, in one context (task, hard interrupt, soft interrupt, both).
 cdef struct task_t:
-    u64 burst                     # number of the first event of an interrupt since the last event + 1, 0: none
-    u64 zone                      # number of the last mm_page_alloc_zone_locked that no page event followed + 1
-    u64 slab_free                 # number of the first slab page freed since the last object free + 1
+    # number of the first event of an interrupt since the last event + 1, 0: none
+    u64 burst
+    # number of the last mm_page_alloc_zone_locked that no page event followed + 1
+    u64 zone
+    # number of the first slab page freed since the last object free + 1
+    u64 slab_free
     s32 burst_pid
     s32 zone_pid
 

@@ -1,11 +1,11 @@
 """Demands told from responses: fills `role`, `cache` and `ahead` of a recording's events.
 
-A `mm_page_alloc` can be what somebody asked for, or what SLUB did to make a slab. The objects tell: a page that
-kmem events name objects of is a slab, and it was taken for the first object that the same task gets after it. So
-an event's role is known a little later than the event; `Annotator` works in one pass over a sliding window.
+A `mm_page_alloc` can be what somebody asked for, or what SLUB did to make a slab. The objects
+tell: a page that kmem events name objects of is a slab, and it was taken for the first object that
+the same task gets after it. So an event's role is known a little later than the event; `Annotator`
+works in one pass over a sliding window.
 """
 
-import ctypes
 from importlib.resources import files
 
 import cython
@@ -94,7 +94,9 @@ class Annotator:
         self.large = large
 
     def know_pages(self, pages):
-        """Takes in which pages are slabs now: {pfn: number of the cache in names}, of every page of them."""
+        """Takes in which pages are slabs now: {pfn: number of the cache in names}, of every page
+        of them.
+        """
         use = self._buffers["use"]
         for pfn, cache in pages.items():
             if 0 <= pfn < self.nr_pages:
@@ -102,7 +104,8 @@ class Annotator:
                 use["cache"][pfn] = cache
 
     def annotate(self, address, start, count, first):
-        """Goes over events `start` to `count` of the array at an address; `first`: number of its event 0.
+        """Goes over events `start` to `count` of the array at an address; `first`: number of its
+        event 0.
 
         Answers are written into any event of the array, also those before `start`.
         """
@@ -160,16 +163,24 @@ class Annotator:
             self._mark_locked(burst - 1, number)
 
     def _mark_locked(self, first, last):
-        """Events of an interrupt that came while its CPU held the lock of its page lists, filling them."""
+        """Events of an interrupt that came while its CPU held the lock of its page lists, filling
+        them.
+        """
         for number in range(first, last):
             self._event(number).extra |= EXTRA_PCP_LOCKED
 
     def _zone_served(self, event, number):
-        """The blocks that were taken from the free lists for a page: the last of them tells how far it is."""
+        """The blocks that were taken from the free lists for a page: the last of them tells how
+        far it is.
+        """
         if event.cpu >= self.nr_cpus:
             return
         task = task_at(self.tasks, event.cpu, event.flags)
-        if task.zone > self.first and task.zone_pid == event.pid and number + 1 - task.zone <= WINDOW:
+        if (
+            task.zone > self.first
+            and task.zone_pid == event.pid
+            and number + 1 - task.zone <= WINDOW
+        ):
             self._event(task.zone - 1).ahead = number + 1 - task.zone
         task.zone = 0
 
@@ -263,7 +274,8 @@ class Annotator:
             event.cache = use.cache
 
     def _slab_freed(self, event, number):
-        """In 5.10 kmem_cache_free() tells of itself last: the slabs it gave back come before it."""
+        """In 5.10 kmem_cache_free() tells of itself last: the slabs it gave back come before it.
+        """
         if event.cpu >= self.nr_cpus:
             return
         task = task_at(self.tasks, event.cpu, event.flags)

@@ -1,7 +1,8 @@
 cimport cython
 
 from mmtwin.recordings.event cimport (
-    KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC, as_events, event_at, wrap64,
+    KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC, as_events,
+    event_at, wrap64,
     event_t,
     s32, u32, u64,
 )
@@ -54,6 +55,9 @@ cdef class SiteTable:
     cdef void _join(self, long long number, long long other) noexcept nogil
     @cython.locals(site=site_p, place=s32)
     cdef void _vote(self, long long number, s32 name, s32 weight) noexcept nogil
-    @cython.locals(events=event_p, event=event_p, i="long long", pfn="long long", page="long long", number="long long")
+    @cython.locals(
+        events=event_p, event=event_p, i="long long", pfn="long long", page="long long",
+        number="long long"
+    )
     cpdef void learn(self, size_t address, long long count)
     cdef s32 cache_of(self, event_t *event) noexcept nogil

@@ -1,8 +1,9 @@
 """Which slab cache a place in the kernel allocates from.
 
-No kernel names the cache in `kmem_cache_alloc`, and 5.10 not even in `kmem_cache_free`. But one place in the
-kernel (call site and sizes) allocates from one cache, so what is known of any object of a slab page tells its
-place: the name in a free, or the page's cache in a snapshot's truth. `SiteTable` gathers this in one pass.
+No kernel names the cache in `kmem_cache_alloc`, and 5.10 not even in `kmem_cache_free`. But one
+place in the kernel (call site and sizes) allocates from one cache, so what is known of any object
+of a slab page tells its place: the name in a free, or the page's cache in a snapshot's truth.
+`SiteTable` gathers this in one pass.
 """
 
 import ctypes
@@ -49,8 +50,8 @@ if not cython.compiled:
 class SiteTable:
     """Call sites with the caches they were seen to use.
 
-    `nr_pages`: pfns below it are followed; `page_offset`: kernel address of pfn 0; `type_bits`: the gfp bits
-    that choose between kmalloc types, as the recorded kernel numbers them.
+    `nr_pages`: pfns below it are followed; `page_offset`: kernel address of pfn 0; `type_bits`:
+    the gfp bits that choose between kmalloc types, as the recorded kernel numbers them.
     """
 
     def __init__(self, nr_pages, page_offset, page_shift, type_bits):
@@ -138,11 +139,15 @@ class SiteTable:
                 if pfn >= 0 and event.cache >= 0 and self.page_site[pfn] >= 0:
                     self._vote(self.page_site[pfn], event.cache, 1)
             elif event.kind == KIND_MM_PAGE_ALLOC and event.address < self.nr_pages:
-                for page in range(event.address, min(event.address + (1 << (event.order & 15)), self.nr_pages)):
+                for page in range(
+                    event.address, min(event.address + (1 << (event.order & 15)), self.nr_pages)
+                ):
                     self.page_site[page] = -1
 
     def learn_pages(self, pages):
-        """Takes in a snapshot's truth: {pfn: number of its cache in names} at the events' present end."""
+        """Takes in a snapshot's truth: {pfn: number of its cache in names} at the events' present
+        end.
+        """
         for pfn, name in pages.items():
             if 0 <= pfn < self.nr_pages and self.page_site[pfn] >= 0:
                 self._vote(self.page_site[pfn], name, 8)
@@ -153,7 +158,9 @@ class SiteTable:
         return self.table[number].cache if number >= 0 else -1
 
     def decide(self, candidates):
-        """Settles every site: by the votes, else by `candidates(site record) -> number in names or -1`."""
+        """Settles every site: by the votes, else by `candidates(site record) -> number in names or
+        -1`.
+        """
         table = self._buffers["table"]
         votes = {}
         for number in np.flatnonzero(table["kind"]):
@@ -169,6 +176,7 @@ class SiteTable:
                 table["cache"][number] = candidates(table[number])
 
     def records(self):
-        """The sites as numpy records: call_site, bytes_req, bytes_alloc, gfp, kind, cache, votes."""
+        """The sites as numpy records: call_site, bytes_req, bytes_alloc, gfp, kind, cache, votes.
+        """
         table = self._buffers["table"]
         return table[table["kind"] != 0]
