@@ -13,7 +13,6 @@ Rule = Callable[[Path], Iterator[str]]
 PENDING = {
     ("sizes", "src/mmtwin/replay/"),
     ("sizes", "tests/replay/"),
-    ("forms_in_step", "src/mmtwin/replay/engine.py"),
 }
 
 ARCHITECTURE = """

@@ -8,7 +8,7 @@ from mmtwin.kernel.page_alloc_state cimport recall_alloc, recall_free, recall_re
 from mmtwin.kernel.ram cimport (
     cache_at, cache_p, page_address, page_p, pfn_to_page, virt_to_head_pfn, virt_to_pfn,
 )
-from mmtwin.kernel.slab_common cimport __kmalloc_node, kfree, kmalloc_slab
+from mmtwin.kernel.slab_common cimport __kmalloc_node as kmalloc_node, kfree, kmalloc_slab
 from mmtwin.kernel.slub cimport kmem_cache_alloc_node, kmem_cache_free
 from mmtwin.kernel.slub_resync cimport make_cpu_slab, next_object, object_state, put_back, take_object
 from mmtwin.kernel.slub_slab cimport rcu_free_slab

@@ -24,7 +24,8 @@ if not cython.compiled:
     from mmtwin.kernel.page_alloc import alloc_pages, alloc_pages_bulk, free_pages
     from mmtwin.kernel.page_alloc_state import recall_alloc, recall_free, recall_refill
     from mmtwin.kernel.ram import cache_at, page_address, pfn_to_page, virt_to_head_pfn, virt_to_pfn
-    from mmtwin.kernel.slab_common import __kmalloc_node, kfree, kmalloc_slab
+    from mmtwin.kernel.slab_common import __kmalloc_node as kmalloc_node
+    from mmtwin.kernel.slab_common import kfree, kmalloc_slab
     from mmtwin.kernel.slub import kmem_cache_alloc_node, kmem_cache_free
     from mmtwin.kernel.slub_resync import make_cpu_slab, next_object, object_state, put_back, take_object
     from mmtwin.kernel.slub_slab import rcu_free_slab
@@ -495,7 +496,7 @@ class Engine:
 
     def _large_alloc(self, event, gfp):
         """kmalloc_large(): pages straight from the page allocator."""
-        predicted = __kmalloc_node(self.mm, event.bytes_req, gfp, -1)
+        predicted = kmalloc_node(self.mm, event.bytes_req, gfp, -1)
         self._collect(event.cpu)
         self.count[COUNT_BYTES_PREDICTED] += 1
         if predicted == 0:
