@@ -21,7 +21,7 @@ cpdef pfn_t slab_of(MM mm, s32 cache, virt_t object) noexcept nogil
 cdef virt_t find_before(MM mm, kmem_cache_t *s, virt_t head, virt_t object) noexcept nogil
 @cython.locals(cpu=s32, c=cache_cpu_p)
 cdef s32 cpu_of_slab(MM mm, s32 cache, pfn_t pfn) noexcept nogil
-@cython.locals(c=cache_cpu_p, before=pfn_t, entry=pfn_t, cpu=s32)
+@cython.locals(page=page_p, above=page_p, c=cache_cpu_p, entry=pfn_t, cpu=s32)
 cdef void leave_cpu_partial(MM mm, s32 cache, pfn_t pfn) noexcept nogil
 @cython.locals(s=cache_p, c=cache_cpu_p, before=virt_t, cpu=s32)
 cdef bint take_from_cpu(MM mm, s32 cache, pfn_t pfn, virt_t object) noexcept nogil

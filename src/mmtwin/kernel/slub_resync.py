@@ -55,21 +55,28 @@ def cpu_of_slab(mm, cache, pfn):
 
 
 def leave_cpu_partial(mm, cache, pfn):
-    """Takes a slab off whichever CPU partial list it is on."""
+    """Takes a slab off whichever CPU partial list it is on; the slabs before it count one less."""
+    page = pfn_to_page(mm, pfn)
     for cpu in range(mm.nr_cpus):
         c = cache_cpu_of(mm, cache, cpu)
-        before = -1
         entry = c.partial
         while entry >= 0 and entry != pfn:
-            before = entry
             entry = pfn_to_page(mm, entry).next
-        if entry >= 0:
-            if before >= 0:
-                pfn_to_page(mm, before).next = pfn_to_page(mm, pfn).next
-            else:
-                c.partial = pfn_to_page(mm, pfn).next
-            pfn_to_page(mm, pfn).next = -1
+        if entry < 0:
+            continue
+        if c.partial == pfn:
+            c.partial = page.next
+            page.next = -1
             return
+        entry = c.partial
+        while entry != pfn:
+            above = pfn_to_page(mm, entry)
+            entry = above.next
+            above.slabs -= 1
+            above.pobjects -= page.objects - page.inuse
+        above.next = page.next
+        page.next = -1
+        return
 
 
 def take_from_cpu(mm, cache, pfn, object):

@@ -43,4 +43,5 @@ cpdef void discard_slab(MM mm, s32 cache, pfn_t pfn) noexcept nogil
 @cython.locals(pfn=pfn_t, freed=s64)
 cpdef s64 rcu_free_slabs(MM mm, s64 count) noexcept nogil
 @cython.locals(entry=pfn_t, before=pfn_t)
+cdef bint leave_rcu_queue(MM mm, pfn_t pfn) noexcept nogil
 cpdef bint rcu_free_slab(MM mm, pfn_t pfn) noexcept nogil

@@ -52,11 +52,14 @@ def pfmemalloc_match(mm, pfn, gfp):
 
 
 def take_override(mm, order):
-    """The page that a replay says the kernel took, made a compound page; see mm.page_override."""
+    """The page that a replay says the kernel took, made a compound page; see mm.page_override. -1 if
+    the kernel's block, whose order its page has, is of another order.
+    """
     pfn = mm.page_override
-    mm.page_override = -1
     page = pfn_to_page(mm, pfn)
-    page.order = order
+    if page.order != order:
+        return -1
+    mm.page_override = -1
     page.refcount = 1
     if order > 0:
         page.flags |= PG_head
@@ -179,8 +182,10 @@ def rcu_free_slabs(mm, count):
     return freed
 
 
-def rcu_free_slab(mm, pfn):
-    """rcu_free_slab() for one slab, wherever it is in the queue. Returns whether it was there."""
+def leave_rcu_queue(mm, pfn):
+    """Takes one slab out of the queue for the grace period, wherever it is. Returns whether it was
+    there.
+    """
     before = -1
     entry = mm.rcu_slab_first
     while entry >= 0 and entry != pfn:
@@ -194,5 +199,12 @@ def rcu_free_slab(mm, pfn):
         pfn_to_page(mm, before).next = pfn_to_page(mm, pfn).next
     if mm.rcu_slab_last == pfn:
         mm.rcu_slab_last = before
+    return True
+
+
+def rcu_free_slab(mm, pfn):
+    """rcu_free_slab() for one slab, wherever it is in the queue. Returns whether it was there."""
+    if not leave_rcu_queue(mm, pfn):
+        return False
     free_slab_page(mm, pfn)
     return True

@@ -250,13 +250,13 @@ class Annotator:
         pfn = self.sites._page_of(event.address)
         if pfn >= 0 and self.use[pfn].role == ROLE_SLAB:
             event.cache = self._use_of(pfn).cache
-        elif event.bytes_alloc <= self.large or event.kind == KIND_KMEM_CACHE_ALLOC:
+        elif event.bytes_req <= self.large or event.kind == KIND_KMEM_CACHE_ALLOC:
             event.cache = self.sites.cache_of(event)
         self._served(event, number)
         if pfn < 0:
             return
         use = self._use_of(pfn)
-        if event.kind == KIND_KMALLOC and event.bytes_alloc > self.large:
+        if event.kind == KIND_KMALLOC and event.bytes_req > self.large:
             self._page_is(use, ROLE_LARGE_KMALLOC, -1)
         elif use.role == 0:
             self._page_is(use, ROLE_SLAB, event.cache)

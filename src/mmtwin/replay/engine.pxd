@@ -4,6 +4,7 @@ from mmtwin.kernel.casts cimport as_s64, as_u32, as_u64
 from mmtwin.kernel.constants cimport ALLOC_FROM_ZONE, PG_large_kmalloc, PG_slab
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.page_alloc cimport alloc_pages, alloc_pages_bulk, free_pages
+from mmtwin.kernel.page_alloc_freelist cimport prep_new_page
 from mmtwin.kernel.page_alloc_state cimport recall_alloc, recall_free, recall_refill
 from mmtwin.kernel.ram cimport (
     cache_at, cache_p, page_address, page_p, pfn_to_page, virt_to_head_pfn, virt_to_pfn,
@@ -30,7 +31,8 @@ from mmtwin.replay.queues cimport (
     queue_at, queue_t,
 )
 from mmtwin.replay.resync cimport (
-    adopt_new_slab, drain_page, exchange_blocks, give_back_slab, move_large, move_slab, page_is_free, take_page,
+    adopt_slab, drain_page, exchange_blocks, is_block, is_inside, move_large, move_slab,
+    page_is_free, vacate,
 )
 
 ctypedef event_t *event_p
@@ -68,6 +70,7 @@ cdef class Engine:
     cdef s64 nr_names
     cdef s64 seen                 # steps of the twin that were compared
     cdef pfn_t last_page
+    cdef s32 slab_order           # of the page the kernel took for the object asked for
     cdef readonly u64 large
     cdef bint same_bits
     cdef bint silent              # the pages being taken are of no event
@@ -81,20 +84,21 @@ cdef class Engine:
     cdef void _run(self, size_t address, s64 start, s64 stop, s64 available) noexcept nogil
     @cython.locals(kind=s32)
     cdef void _event(self, event_t *event, s64 number) noexcept nogil
+    cdef void _page_event(self, event_t *event, s64 number, s32 kind) noexcept nogil
     cdef queue_t *_queue(self, s32 cpu, s32 number) noexcept nogil
     cdef void _set_cpu(self, event_t *event) noexcept nogil
+    @cython.locals(awaited=event_p)
+    cdef bint _awaits(self, event_t *event, s64 number, s32 kind) noexcept nogil
     @cython.locals(gfp=gfp_t, bit=s32)
     cdef gfp_t _gfp(self, gfp_t recorded) noexcept nogil
     @cython.locals(demand=event_p, predicted=pfn_t)
     cdef void _page_alloc_event(self, event_t *event, s64 number) noexcept nogil
-    cdef void _failed_demand(self, event_t *event) noexcept nogil
     cdef void _compare_page(self, pfn_t pfn, pfn_t predicted) noexcept nogil
     @cython.locals(predicted=pfn_t)
     cdef void _page_alloc(self, event_t *event) noexcept nogil
     @cython.locals(mine=pfn_t)
     cdef void _set_page_right(self, event_t *event, pfn_t predicted) noexcept nogil
     cdef void _page_free_event(self, event_t *event, s64 number) noexcept nogil
-    @cython.locals(page=page_p)
     cdef void _page_free(self, event_t *event, s32 order) noexcept nogil
     @cython.locals(predicted=pfn_t)
     cdef void _slab_free_event(self, event_t *event, s64 number) noexcept nogil

@@ -22,6 +22,7 @@ if not cython.compiled:
     from mmtwin.kernel.casts import as_s64, as_u32, as_u64
     from mmtwin.kernel.constants import ALLOC_FROM_ZONE, PG_large_kmalloc, PG_slab
     from mmtwin.kernel.page_alloc import alloc_pages, alloc_pages_bulk, free_pages
+    from mmtwin.kernel.page_alloc_freelist import prep_new_page
     from mmtwin.kernel.page_alloc_state import recall_alloc, recall_free, recall_refill
     from mmtwin.kernel.ram import cache_at, page_address, pfn_to_page, virt_to_head_pfn, virt_to_pfn
     from mmtwin.kernel.slab_common import __kmalloc_node as kmalloc_node
@@ -34,14 +35,15 @@ if not cython.compiled:
     from mmtwin.recordings.sites import as_s32
     from mmtwin.replay.queues import QUEUES, as_queues, empty, get, put, queue_at
     from mmtwin.replay.resync import (
-        adopt_new_slab,
+        adopt_slab,
         drain_page,
         exchange_blocks,
-        give_back_slab,
+        is_block,
+        is_inside,
         move_large,
         move_slab,
         page_is_free,
-        take_page,
+        vacate,
     )
 
     globals().update(COUNTS)
@@ -109,6 +111,7 @@ class Engine:
         self.watch = True
         self.seen = mm.next_step
         self.last_page = -1
+        self.slab_order = 0
         for name in COMPARED_STEPS:
             mm.step_mask |= 1 << STEPS[name]
 
@@ -189,13 +192,22 @@ class Engine:
                 self._interrupted(event, number)
         else:
             self.mm.pcp_locked = 0
-        if kind == KIND_KMALLOC or kind == KIND_KMEM_CACHE_ALLOC:
+        if kind >= KIND_MM_PAGE_ALLOC and kind <= KIND_MM_PAGE_ALLOC_EXTFRAG:
+            if is_inside(self.mm, event.address, event.order):
+                self._page_event(event, number, kind)
+            elif kind == KIND_MM_PAGE_ALLOC:
+                self.count[UNEXPLAINED_FAILED_DEMAND] += 1  # pfn -1, 0 before 5.11: no page was found
+            else:
+                self.count[UNEXPLAINED_OUTSIDE] += 1
+        elif kind == KIND_KMALLOC or kind == KIND_KMEM_CACHE_ALLOC:
             if event.role & DONE == 0:
                 self._object_alloc(event, -1)
         elif kind == KIND_KFREE or kind == KIND_KMEM_CACHE_FREE:
             if event.role & DONE == 0:
                 self._object_free(event)
-        elif kind == KIND_MM_PAGE_ALLOC:
+
+    def _page_event(self, event, number, kind):
+        if kind == KIND_MM_PAGE_ALLOC:
             if event.role & DONE == 0:
                 self._page_alloc_event(event, number)
         elif kind == KIND_MM_PAGE_FREE:
@@ -207,7 +219,7 @@ class Engine:
             self._zone_event(event, number)
         elif kind == KIND_MM_PAGE_PCPU_DRAIN:
             self._drain_event(event)
-        elif kind == KIND_MM_PAGE_ALLOC_EXTFRAG and self.resync:
+        elif self.resync:
             # Whether a pageblock is claimed depends on its movable pages (LRU), which no event names.
             self.mm.claim_override = event.extra & 1
 
@@ -216,6 +228,17 @@ class Engine:
 
     def _set_cpu(self, event):
         self.mm.cpu = event.cpu if event.cpu < self.mm.nr_cpus else 0
+
+    def _awaits(self, event, number, kind):
+        """Whether the event that this one is ahead of is still to be carried out, and of a kind like this."""
+        if not event.ahead or number + event.ahead >= self.available:
+            return False
+        awaited = event_at(self.events, number + event.ahead)
+        if kind == KIND_KMALLOC and awaited.kind == KIND_KMEM_CACHE_ALLOC:
+            return awaited.role & DONE == 0
+        if kind == KIND_KFREE and awaited.kind == KIND_KMEM_CACHE_FREE:
+            return awaited.role & DONE == 0
+        return awaited.kind == kind and awaited.role & DONE == 0
 
     def _gfp(self, recorded):
         """The twin's bits of a recorded gfp mask."""
@@ -232,10 +255,10 @@ class Engine:
 
         The recording cannot say; where the twin would now give out the very object, it was.
         """
-        if event.kind == KIND_MM_PAGE_FREE or number + event.ahead >= self.available:
+        if event.kind == KIND_MM_PAGE_FREE or not self._awaits(event, number, KIND_KMALLOC):
             return
         demand = event_at(self.events, number + event.ahead)
-        if demand.role & DONE or not 0 <= demand.cache < self.nr_names:
+        if not 0 <= demand.cache < self.nr_names:
             return
         cache = self.cache_of[demand.cache]
         self._set_cpu(event)
@@ -254,31 +277,26 @@ class Engine:
             self._set_zone_right()
             return
         put(self._queue(event.cpu, QUEUE_KERNEL_ZONE), event.address)
-        if event.ahead and number + event.ahead < self.available:
+        if self._awaits(event, number, KIND_MM_PAGE_ALLOC):
             page = event_at(self.events, number + event.ahead)
-            if page.role & DONE == 0:
+            if is_inside(self.mm, page.address, page.order):
                 self._page_alloc_event(page, number + event.ahead)
                 page.role |= DONE
 
     def _page_alloc_event(self, event, number):
-        if event.address >= self.mm.max_pfn:
-            self._failed_demand(event)
-        elif event.role == ROLE_DEMAND or event.role == ROLE_NONE:
+        if event.role == ROLE_DEMAND or event.role == ROLE_NONE:
             self._page_alloc(event)
         elif event.role == ROLE_SILENT:
             self._silent_slab(event)
-        elif number + event.ahead < self.available:
-            demand = event_at(self.events, number + event.ahead)
-            if demand.role & DONE == 0:
+        else:
+            if self._awaits(event, number, KIND_KMALLOC):
+                demand = event_at(self.events, number + event.ahead)
                 demand.role |= DONE
+                self.slab_order = event.order
                 self._object_alloc(demand, event.address)
             # A demand for several slabs (a sheaf) meets the page of the first of them in the queue first.
             predicted = get(self._queue(event.cpu, QUEUE_TWIN_SLAB))
             self._compare_page(event.address, predicted)
-
-    def _failed_demand(self, event):
-        """pfn -1, or 0 before 5.11: the kernel found no page."""
-        self.count[UNEXPLAINED_FAILED_DEMAND] += 1
 
     def _compare_page(self, pfn, predicted):
         """Counts a page given out; whoever gave it out, the per-CPU lists or the zone."""
@@ -306,33 +324,33 @@ class Engine:
         if mine >= 0 and exchange_blocks(self.mm, mine, event.address, event.order):
             self.seen = self.mm.next_step
             return
-        if mine >= 0:
+        if mine >= 0 and is_block(self.mm, mine, event.order):
             free_pages(self.mm, mine, event.order)
-        if not take_page(self.mm, event.address, event.order):
+        if not page_is_free(self.mm, event.address):
             self.count[UNEXPLAINED_SILENT_PAGE_FREE] += 1
+        vacate(self.mm, event.address, event.order)
+        prep_new_page(self.mm, event.address, event.order, self._gfp(event.gfp), 0)
         self.seen = self.mm.next_step
 
     def _page_free_event(self, event, number):
-        if event.address >= self.mm.max_pfn:
-            self.count[UNEXPLAINED_OUTSIDE] += 1
-        elif event.role == ROLE_SLAB:
+        if event.role == ROLE_SLAB:
             self._slab_free_event(event, number)
-        elif event.role == ROLE_LARGE_KMALLOC:
+        elif event.role == ROLE_LARGE_KMALLOC and page_is_free(self.mm, event.address):
             return  # kfree() did it
         elif event.ahead == 0:
             self._page_free(event, event.order)
 
     def _page_free(self, event, order):
         self._set_cpu(event)
-        page = pfn_to_page(self.mm, event.address)
-        if page.flags & PG_slab:
-            self.count[UNEXPLAINED_UNKNOWN_OBJECT] += 1
-            if not self.resync or not give_back_slab(self.mm, event.address):
+        if not is_block(self.mm, event.address, order):
+            if page_is_free(self.mm, event.address):
+                self.count[UNEXPLAINED_SILENT_PAGE_ALLOC] += 1
+            else:
+                self.count[UNEXPLAINED_UNKNOWN_OBJECT] += 1
+            if not self.resync:
                 return
-        elif page_is_free(self.mm, event.address):
-            self.count[UNEXPLAINED_SILENT_PAGE_ALLOC] += 1
-            if not self.resync or not take_page(self.mm, event.address, order):
-                return
+            vacate(self.mm, event.address, order)
+            self.seen = self.mm.next_step
         free_pages(self.mm, event.address, order)
         self._collect(event.cpu)
 
@@ -346,17 +364,18 @@ class Engine:
         predicted = get(self._queue(event.cpu, QUEUE_TWIN_SLAB_FREE))
         if predicted == event.address:
             self.count[COUNT_SLAB_FREE_EXACT] += 1
-        elif pfn_to_page(self.mm, event.address).flags & PG_slab:
+        elif not page_is_free(self.mm, event.address):
             self.count[UNEXPLAINED_SLAB_KEPT] += 1
-            if self.resync and give_back_slab(self.mm, event.address):
+            if self.resync:
+                vacate(self.mm, event.address, event.order)
                 free_pages(self.mm, event.address, event.order)
                 self._collect(event.cpu)
 
     def _free_ahead(self, event, number):
         """The free that emptied the slab may come behind the slab's own, with its event."""
-        if number + event.ahead < self.available:
+        if self._awaits(event, number, KIND_KFREE):
             demand = event_at(self.events, number + event.ahead)
-            if demand.role & DONE == 0 and demand.cache == event.cache:
+            if demand.cache == event.cache:
                 self._object_free(demand)
                 demand.role |= DONE
 
@@ -381,7 +400,7 @@ class Engine:
             self.count[UNEXPLAINED_FAILED_DEMAND] += 1
             return
         gfp = self._gfp(event.gfp)
-        if event.kind == KIND_KMALLOC and event.bytes_alloc > self.large:
+        if event.kind == KIND_KMALLOC and event.bytes_req > self.large:
             self._large_alloc(event, gfp)
             return
         cache = self._cache_of(event, gfp)
@@ -477,7 +496,7 @@ class Engine:
             put_back(self.mm, cache, predicted)
         pfn = self._head_pfn(event.address)
         if pfn >= 0 and page >= 0 and not self._is_slab_of(pfn, cache):
-            adopt_new_slab(self.mm, cache, page, self._gfp(event.gfp))
+            adopt_slab(self.mm, cache, page, self.slab_order, self._gfp(event.gfp))
         if not self._is_slab_of(pfn, cache):
             self.count[UNEXPLAINED_UNREACHABLE] += 1
         elif object_state(self.mm, cache, event.address) == 1:
@@ -507,7 +526,7 @@ class Engine:
         if 1 << (pfn_to_page(self.mm, pfn).order + self.mm.page_shift) == event.bytes_alloc:
             self.count[COUNT_BYTES_EXACT] += 1
         recorded = virt_to_pfn(self.mm, event.address)
-        if self.resync and pfn != recorded and 0 <= recorded < self.mm.max_pfn:
+        if self.resync and pfn != recorded and recorded >= 0:
             move_large(self.mm, pfn, recorded)
             self.seen = self.mm.next_step
 

@@ -15,12 +15,12 @@ from mmtwin.kernel.slub_slab cimport rcu_free_slab
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u32, u64, virt_t
 from mmtwin.recordings.event cimport (
     KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
-    KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE, KIND_MM_PAGE_FREE_BATCHED, KIND_MM_PAGE_PCPU_DRAIN,
+    KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE, KIND_MM_PAGE_FREE_BATCHED, KIND_MM_PAGE_PCPU_DRAIN,
     ROLE_DEMAND, ROLE_SILENT, ROLE_SLAB, as_events, event_at, event_t,
 )
 from mmtwin.recordings.sites cimport as_s32
 from mmtwin.replay.counts cimport *
-from mmtwin.replay.resync cimport adopt_new_slab, adopt_taken_slab, drain_page, give_back_slab, page_is_free, take_page
+from mmtwin.replay.resync cimport adopt_slab, drain_page, is_block, is_inside, page_is_free, take_page, vacate
 
 ctypedef event_t *event_p
 
@@ -38,13 +38,12 @@ cdef class Follower:
     cdef void _run(self, size_t address, s64 start, s64 stop, s64 available) noexcept nogil
     @cython.locals(kind=s32)
     cdef void _event(self, event_t *event) noexcept nogil
+    cdef void _page_event(self, event_t *event, s32 kind) noexcept nogil
     @cython.locals(gfp=gfp_t, bit=s32)
     cdef gfp_t _gfp(self, gfp_t recorded) noexcept nogil
     cdef void _take(self, event_t *event) noexcept nogil
     @cython.locals(cache=s32, pfn=pfn_t)
     cdef void _page_alloc(self, event_t *event) noexcept nogil
-    @cython.locals(page=page_p)
-    cdef bint _new_slab(self, event_t *event, s32 cache) noexcept nogil
     @cython.locals(pfn=pfn_t)
     cdef void _page_free(self, event_t *event, s32 order) noexcept nogil
     @cython.locals(migratetype=s32, page=page_p)

@@ -32,12 +32,13 @@ if not cython.compiled:
     from mmtwin.recordings.event import as_events, event_at
     from mmtwin.recordings.sites import as_s32
     from mmtwin.replay.resync import (
-        adopt_new_slab,
-        adopt_taken_slab,
+        adopt_slab,
         drain_page,
-        give_back_slab,
+        is_block,
+        is_inside,
         page_is_free,
         take_page,
+        vacate,
     )
 
     globals().update(COUNTS)
@@ -85,9 +86,13 @@ class Follower:
             self._object_alloc(event)
         elif kind == KIND_KFREE or kind == KIND_KMEM_CACHE_FREE:
             self._object_free(event)
-        elif event.address >= self.mm.max_pfn:
+        elif kind < KIND_MM_PAGE_ALLOC or kind > KIND_MM_PAGE_ALLOC_EXTFRAG:
             return
-        elif kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED:
+        elif is_inside(self.mm, event.address, event.order):
+            self._page_event(event, kind)
+
+    def _page_event(self, event, kind):
+        if kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED:
             self._take(event)
         elif kind == KIND_MM_PAGE_ALLOC:
             self._page_alloc(event)
@@ -127,34 +132,23 @@ class Follower:
         pfn = event.address
         if event.role & 0x7F == ROLE_SLAB or event.role & 0x7F == ROLE_SILENT:
             cache = self.cache_of[event.cache] if 0 <= event.cache < self.nr_names else -1
-            if cache >= 0 and self._new_slab(event, cache):
+            if cache >= 0 and adopt_slab(self.mm, cache, pfn, event.order, self._gfp(event.gfp)):
                 return
         if pfn_to_page(self.mm, pfn).flags & PG_slab:
             self.count[UNEXPLAINED_SLAB_KEPT] += 1
-            give_back_slab(self.mm, pfn)
         if page_is_free(self.mm, pfn) and not take_page(self.mm, pfn, event.order):
             self.count[UNEXPLAINED_SILENT_PAGE_FREE] += 1
-            return
+        vacate(self.mm, pfn, event.order)
         prep_new_page(self.mm, pfn, event.order, self._gfp(event.gfp), 0)
-
-    def _new_slab(self, event, cache):
-        """A slab at the page of the event; an order without per-CPU lists came straight from the zone."""
-        page = pfn_to_page(self.mm, event.address)
-        if page.flags & PG_slab:
-            give_back_slab(self.mm, event.address)
-        if page_is_free(self.mm, event.address):
-            return adopt_new_slab(self.mm, cache, event.address, self._gfp(event.gfp))
-        return adopt_taken_slab(self.mm, cache, event.address, self._gfp(event.gfp))
 
     def _page_free(self, event, order):
         pfn = event.address
         if event.role == ROLE_SLAB and rcu_free_slab(self.mm, pfn):
             return
-        if pfn_to_page(self.mm, pfn).flags & PG_slab:
-            give_back_slab(self.mm, pfn)
         if page_is_free(self.mm, pfn):
             self.count[UNEXPLAINED_SILENT_PAGE_ALLOC] += 1
-            return
+        if not is_block(self.mm, pfn, order):
+            vacate(self.mm, pfn, order)
         if not free_pages_prepare(self.mm, pfn, order):
             return
         if pcp_allowed_order(self.mm, order):

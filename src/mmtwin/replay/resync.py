@@ -8,7 +8,8 @@ import cython
 
 if not cython.compiled:
     from mmtwin.kernel.constants import (
-        USE_FREE,
+        PG_head,
+        PG_large_kmalloc,
         PG_partial,
         PG_pcp,
         PG_slab,
@@ -16,23 +17,27 @@ if not cython.compiled:
     )
     from mmtwin.kernel.lists import list_add, list_del
     from mmtwin.kernel.mmzone import get_pfnblock_migratetype
-    from mmtwin.kernel.page_alloc import free_pages_prepare
+    from mmtwin.kernel.page_alloc import free_pages, free_pages_prepare
     from mmtwin.kernel.page_alloc_buddy import __free_one_page, free_one_page
-    from mmtwin.kernel.page_alloc_state import free_block_of, take_free_page
+    from mmtwin.kernel.page_alloc_pcp import free_pcp_page
+    from mmtwin.kernel.page_alloc_state import free_block_of, pcp_that_holds, take_free_page
     from mmtwin.kernel.ram import (
         cache_at,
         cache_cpu_of,
-        cache_node_of,
         page_address,
         pfn_to_page,
-        zone_of,
     )
     from mmtwin.kernel.slub_freelist import get_freepointer, set_freepointer
     from mmtwin.kernel.slub_defs import TO_HEAD
     from mmtwin.kernel.slub_partial import add_partial, remove_partial
     from mmtwin.kernel.slub_resync import leave_barn_full, leave_cpu_partial
-    from mmtwin.kernel.slub_slab import inc_slabs_node, new_slab
+    from mmtwin.kernel.slub_slab import dec_slabs_node, inc_slabs_node, leave_rcu_queue, new_slab
     from mmtwin.recordings.event import wrap64
+
+
+def is_inside(mm, pfn, order):
+    """Whether a block lies in the machine's memory, at an address of its order."""
+    return order < mm.nr_orders and mm.min_pfn <= pfn <= mm.max_pfn - (1 << order) and not pfn & ((1 << order) - 1)
 
 
 def page_is_free(mm, pfn):
@@ -48,6 +53,48 @@ def take_page(mm, pfn, order):
     return take_free_page(mm, pfn, order) == 1 << order
 
 
+def is_block(mm, pfn, order):
+    """Whether pages are in use as one block of this order that is no slab: it can be freed as such."""
+    page = pfn_to_page(mm, pfn)
+    if page_is_free(mm, pfn) or page.flags & (PG_slab | PG_tail):
+        return False
+    if page.flags & PG_head:
+        return page.order == order
+    for place in range(1, 1 << order):
+        page = pfn_to_page(mm, pfn + place)
+        if page.flags & (PG_slab | PG_head | PG_tail) or page_is_free(mm, pfn + place):
+            return False
+    return True
+
+
+def vacate(mm, pfn, order):
+    """Whatever the twin keeps in these pages ends: they are in use then, for nothing known.
+
+    A slab or compound block that reaches into them is given back as a whole, as the kernel must have done.
+    """
+    for place in range(1 << order):
+        head = pfn + place
+        if pfn_to_page(mm, head).flags & PG_tail:
+            head = pfn_to_page(mm, head).compound_head
+        give_back_slab(mm, head)
+        if pfn_to_page(mm, head).flags & PG_head:
+            break_up(mm, head, pfn, pfn + (1 << order))
+    take_free_page(mm, pfn, order)
+
+
+def break_up(mm, head, pfn, end):
+    """A compound block becomes single pages; those outside [pfn, end) are freed."""
+    pages = 1 << pfn_to_page(mm, head).order
+    for place in range(head, head + pages):
+        page = pfn_to_page(mm, place)
+        page.flags &= ~(PG_head | PG_tail | PG_large_kmalloc)
+        page.order = 0
+        page.refcount = 1
+    for place in range(head, head + pages):
+        if place < pfn or place >= end:
+            free_pages(mm, place, 0)
+
+
 def exchange_blocks(mm, mine, wanted, order):
     """The free block `wanted` takes the place of `mine`, which goes back to the free lists.
 
@@ -57,8 +104,11 @@ def exchange_blocks(mm, mine, wanted, order):
         return True
     block = pfn_to_page(mm, mine)
     if block.flags & PG_slab:
-        return move_slab(mm, mine, wanted)
-    if block.flags & PG_pcp and block.order != order or not block.flags & PG_pcp and page_is_free(mm, mine):
+        return block.order == order and move_slab(mm, mine, wanted)
+    if block.flags & PG_pcp:
+        if block.order != order:
+            return False
+    elif not is_block(mm, mine, order):
         return False
     if not take_page(mm, wanted, order):
         return False
@@ -90,16 +140,10 @@ def copy_use(mm, mine, wanted, order):
 
 def drain_page(mm, pfn):
     """Moves a block from a per-CPU list to the free lists; whether it was on one."""
-    page = pfn_to_page(mm, pfn)
-    if not page.flags & PG_pcp:
+    number = pfn_to_page(mm, pfn).zone
+    if not pfn_to_page(mm, pfn).flags & PG_pcp:
         return False
-    order = page.order
-    migratetype = page.migratetype
-    take_free_page(mm, pfn, order)
-    for place in range(1 << order):
-        pfn_to_page(mm, pfn + place).users = USE_FREE
-    page.refcount = 0
-    __free_one_page(mm, pfn, order, migratetype, 0)
+    free_pcp_page(mm, number, pcp_that_holds(mm, pfn), pfn)
     return True
 
 
@@ -124,11 +168,10 @@ def give_back_slab(mm, pfn):
     if not page.flags & PG_slab:
         return False
     cache = page.cache
-    unlink_slab(mm, cache, pfn)
     carry_sheaves(mm, cache, page_address(mm, pfn), 1 << (mm.page_shift + page.order), 0)
-    n = cache_node_of(mm, cache, zone_of(mm, pfn).node)
-    n.nr_slabs -= 1
-    n.total_objects -= page.objects
+    if not leave_rcu_queue(mm, pfn):
+        unlink_slab(mm, cache, pfn)
+        dec_slabs_node(mm, cache, pfn)
     page.flags &= ~PG_slab
     page.cache = -1
     page.freelist = 0
@@ -138,22 +181,18 @@ def give_back_slab(mm, pfn):
     return True
 
 
-def adopt_new_slab(mm, cache, pfn, gfp):
-    """A slab the kernel made at the free page `pfn` where the twin made none; whether it could be."""
-    if not take_page(mm, pfn, cache_at(mm, cache).oo_order):
-        return False
-    return adopt_taken_slab(mm, cache, pfn, gfp)
+def adopt_slab(mm, cache, pfn, order, gfp):
+    """A slab the kernel made of a block where the twin made none: it goes on its node's partial list.
 
-
-def adopt_taken_slab(mm, cache, pfn, gfp):
-    """The same at a page that is in use for nothing else; the slab goes on its node's partial list."""
+    Whatever the block is in the twin ends. Returns whether the cache can have slabs of this order.
+    """
+    vacate(mm, pfn, order)
+    pfn_to_page(mm, pfn).order = order
     mm.page_override = pfn
     made = new_slab(mm, cache, gfp, -1)
     mm.page_override = -1
     if made < 0:
         return False
-    pfn_to_page(mm, made).inuse = 0
-    pfn_to_page(mm, made).frozen = 0
     inc_slabs_node(mm, cache, made)
     add_partial(mm, cache, made, TO_HEAD)
     return True
@@ -242,5 +281,12 @@ def move_chain(mm, s, first, distance):
 
 
 def move_large(mm, pfn, wanted):
-    """A large kmalloc is moved to the free block `wanted`; whether it was."""
-    return exchange_blocks(mm, pfn, wanted, pfn_to_page(mm, pfn).order)
+    """A large kmalloc is moved to the block `wanted`, free or not; whether that lies in memory."""
+    order = pfn_to_page(mm, pfn).order
+    if not is_inside(mm, wanted, order):
+        return False
+    if not exchange_blocks(mm, pfn, wanted, order):
+        vacate(mm, wanted, order)
+        free_pages(mm, wanted, order)
+        exchange_blocks(mm, pfn, wanted, order)
+    return True
