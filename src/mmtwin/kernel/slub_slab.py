@@ -52,8 +52,9 @@ def pfmemalloc_match(mm, pfn, gfp):
 
 
 def take_override(mm, order):
-    """The page that a replay says the kernel took, made a compound page; see mm.page_override. -1 if
-    the kernel's block, whose order its page has, is of another order.
+    """The page that a replay says the kernel took, made a compound page; see mm.page_override.
+
+    -1 if the kernel's block, whose order its page has, is of another order.
     """
     pfn = mm.page_override
     page = pfn_to_page(mm, pfn)
