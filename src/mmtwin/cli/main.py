@@ -5,6 +5,7 @@ Only the named command is imported, and a command imports the twin only when it 
 """
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -81,6 +82,8 @@ def run(argv: Sequence[str]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The entry point: like `run`, but errors become one line on stderr and an exit status."""
+    # A truth's lists are millions of numbers and hold no cycles: look for those more rarely.
+    gc.set_threshold(200_000, 20, 50)
     try:
         status = run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,10 @@ from mmtwin.procfs.sys_kernel_slab import Entry, SlabAttributes, resolve
 GEOMETRY = (
     "order", "objs_per_slab", "object_size", "slab_size", "align", "cpu_partial", "min_partial",
 )  # fmt: skip
+
+
+# What follows the name in a line of slabinfo.
+slab_numbers = attrgetter(*[field.name for field in fields(slabinfo.SlabInfo)][1:])
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,8 @@ def compare_slabinfo(
 ) -> Comparison:
     """Caches by name: every number of their lines."""
     return compare(
-        {row.name: astuple(row)[1:] for row in kernel},
-        {row.name: astuple(row)[1:] for row in twin},
+        {row.name: slab_numbers(row) for row in kernel},
+        {row.name: slab_numbers(row) for row in twin},
     )
 
 

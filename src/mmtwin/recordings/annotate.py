@@ -17,7 +17,7 @@ from mmtwin.recordings.event import CONSTANTS, EVENT
 from mmtwin.recordings.recording import Recording
 from mmtwin.recordings.roles import Annotator
 from mmtwin.recordings.sites import SiteTable
-from mmtwin.recordings.stream import Events
+from mmtwin.recordings.stream import Events, words
 
 KMALLOC = CONSTANTS["KIND_KMALLOC"]
 KMEM_CACHE_ALLOC = CONSTANTS["KIND_KMEM_CACHE_ALLOC"]
@@ -28,6 +28,10 @@ MASK64 = (1 << 64) - 1
 DIRECT_MAP = {"x86_64": 0xFFFF_8880_0000_0000, "arm64": 0xFFFF_0000_0000_0000}
 # __GFP_DMA, __GFP_RECLAIMABLE, __GFP_ACCOUNT: which kmalloc type. The first two never moved.
 TYPE_BITS = 0x1 | 0x10 | 0x400000
+
+
+# [(event number, {pfn: number of its cache})]
+PagesAt = list[tuple[int, dict[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -71,14 +75,14 @@ class Annotated:
             if "kpageflags" in snapshot:
                 return min(len(snapshot.array("kpageflags")), MOST_PAGES)
         highest = 0
-        for events in self.recording.chunks():
+        for events in self.recording.blocks():
             pages = events["address"][events["kind"] == PAGE_ALLOC]
             pages = pages[pages < MOST_PAGES]
             highest = max(highest, int(pages.max()) if len(pages) else 0)
         return max(highest + 1024, self.recording.machine.mem_bytes >> self.page_shift)
 
-    def _pages_at_truths(self) -> list[tuple[int, dict[int, int]]]:
-        """[(event number, {pfn: number of its cache})] at each truth."""
+    def _pages_at_truths(self) -> PagesAt:
+        """The slabs at each truth."""
         found = []
         for name, snapshot in self.recording.snapshots.items():
             if not snapshot.has_truth or snapshot.truth is None:
@@ -100,7 +104,7 @@ class Annotated:
     def _learn(self) -> None:
         waiting = list(self.pages_at)
         first = 0
-        for events in self.recording.chunks():
+        for events in self.recording.blocks():
             done = 0
             while waiting and waiting[0][0] < first + len(events):
                 stop = max(waiting[0][0] - first, done)
@@ -131,27 +135,42 @@ class Annotated:
         return choose
 
     def blocks(self, size: int = 1 << 18) -> Iterator[Block]:
-        """All events, annotated, in order; memory does not depend on the recording's length."""
+        """All events, annotated, in order; memory does not depend on the recording's length.
+
+        A block is overwritten by the next.
+        """
         cpus = self.recording.machine.cpus
         annotator = Annotator(self.sites, cpus, 2 << self.page_shift)
         known = list(self.pages_at[:1])
-        held = np.zeros(0, dtype=EVENT)
-        first = 0
-        for events in self.recording.chunks(size):
-            start = len(held)
-            held = np.concatenate([held, events])
-            if known and known[0][0] < first + len(held):
-                stop = max(known[0][0] - first, start)
-                annotator.annotate(held.ctypes.data, start, stop, first)
-                annotator.know_pages(known.pop(0)[1])
-                start = stop
-            annotator.annotate(held.ctypes.data, start, len(held), first)
-            ready = len(held) - WINDOW
-            if ready > 0:
-                yield Block(held, first, ready)
-                held = held[ready:].copy()
-                first += ready
-        yield Block(held, first, len(held))
+        room = np.empty(size + WINDOW, dtype=EVENT)
+        first = held = 0
+        for events in self.recording.blocks():
+            while len(events):
+                count = min(len(events), len(room) - held)
+                words(room)[held : held + count] = words(events[:count])
+                events = events[count:]
+                self._annotate(annotator, room, (held, held + count), first, known)
+                held += count
+                if held == len(room):
+                    yield Block(room, first, size)
+                    words(room)[:WINDOW] = words(room)[size:].copy()
+                    held = WINDOW
+                    first += size
+        yield Block(room[:held], first, held)
+
+    def _annotate(
+        self, annotator: Annotator, room: Events, part: tuple[int, int], first: int, known: PagesAt
+    ) -> None:
+        """Annotates a part of the room, `first` the number of its first event; `known`: the truth
+        to take in on the way, if it is still to come.
+        """
+        start, stop = part
+        if known and known[0][0] < first + stop:
+            middle = max(known[0][0] - first, start)
+            annotator.annotate(room.ctypes.data, start, middle, first)
+            annotator.know_pages(known.pop(0)[1])
+            start = middle
+        annotator.annotate(room.ctypes.data, start, stop, first)
 
 
 def slab_order(cache: dict[str, Any], slab: dict[str, Any]) -> int:
@@ -195,7 +214,7 @@ def find_page_offset(recording: Recording) -> int:
     """
     shift = recording.machine.page_size.bit_length() - 1
     votes: Counter[int] = Counter()
-    for events in recording.chunks():
+    for events in recording.blocks():
         votes.update(offset_votes(events, shift))
         if votes and votes.most_common(1)[0][1] >= 64:
             break

@@ -19,7 +19,7 @@ BLOCK = 512
 MEMBER_LIMIT = 1 << 26  # bytes of a member that is read as a whole
 NAME_LIMIT = 1 << 16
 WINDOW_LIMIT = 1 << 27  # zstd --long=27
-PIECE = 1 << 18
+PIECE = 1 << 19  # bytes unpacked at once
 
 
 class Source(Protocol):

@@ -92,7 +92,11 @@ class Recording:
         """
         if size < 1:
             raise ValueError(f"a chunk of {size} events")
-        return cut((events for events, _tables in self._stream(frozenset())), size)
+        return cut(self.blocks(), size)
+
+    def blocks(self) -> Iterator[Events]:
+        """As chunks(), in blocks of any size; each is overwritten by the next."""
+        return (events for events, _tables in self._stream(frozenset()))
 
     def chunks_with_tables(self) -> Iterator[tuple[Events, Tables]]:
         """As chunks(), in blocks of any size, each with the side tables of its events (rows by

@@ -24,41 +24,50 @@ def shape_fault(value: object, shape: Any, place: str) -> str:
     Shapes: `int`; "text"; `bool`; [shape] a list; {"*": shape} an object of any keys; {key: shape}
     one with those keys at least ("key?" may be missing or null); None anything.
     """
+    fault = fault_in(value, shape)
+    return f"{place}{fault}" if fault else ""
+
+
+def fault_in(value: object, shape: Any) -> str:
+    """The fault with its place inside the value: "[3].pfn: no text"."""
     if shape is None:
         return ""
     if shape is int:
-        return (
-            ""
-            if type(value) is int and -(1 << 63) <= value < 1 << 64
-            else f"{place}: no 64-bit number"
-        )
+        good = type(value) is int and -(1 << 63) <= value < 1 << 64
+        return "" if good else ": no 64-bit number"
     if shape is bool:
-        return "" if isinstance(value, bool) else f"{place}: neither true nor false"
+        return "" if isinstance(value, bool) else ": neither true nor false"
     if shape == "text":
-        return "" if isinstance(value, str) else f"{place}: no text"
+        return "" if isinstance(value, str) else ": no text"
     if isinstance(shape, list):
-        if not isinstance(value, list):
-            return f"{place}: no list"
-        if shape == NUMBERS and all(type(item) is int for item in value):
-            good = not value or (min(value) >= -(1 << 63) and max(value) < 1 << 64)
-            return "" if good else f"{place}: a number of more than 64 bits"
-        faults = (shape_fault(item, shape[0], f"{place}[{at}]") for at, item in enumerate(value))
-        return next(filter(None, faults), "")
+        return fault_in_list(value, shape[0])
     if not isinstance(value, dict):
-        return f"{place}: no object"
+        return ": no object"
     if "*" in shape:
-        faults = (shape_fault(item, shape["*"], f"{place}.{key}") for key, item in value.items())
-        return next(filter(None, faults), "")
+        inner = shape["*"]
+        for key, item in value.items():
+            if fault := fault_in(item, inner):
+                return f".{key}{fault}"
+        return ""
     for key, inner in shape.items():
         name = key.removesuffix("?")
         item = value.get(name)
-        if item is None and key.endswith("?"):
-            continue
-        fault = (
-            f"{place}.{name}: missing"
-            if item is None and inner
-            else shape_fault(item, inner, f"{place}.{name}")
-        )
-        if fault:
-            return fault
+        if item is None:
+            if inner and name == key:
+                return f".{name}: missing"
+        elif fault := fault_in(item, inner):
+            return f".{name}{fault}"
+    return ""
+
+
+def fault_in_list(value: object, inner: Any) -> str:
+    """fault_in() of a list whose items have one shape."""
+    if not isinstance(value, list):
+        return ": no list"
+    if inner is int and set(map(type, value)) <= {int}:
+        good = not value or (min(value) >= -(1 << 63) and max(value) < 1 << 64)
+        return "" if good else ": a number of more than 64 bits"
+    for at, item in enumerate(value):
+        if fault := fault_in(item, inner):
+            return f"[{at}]{fault}"
     return ""

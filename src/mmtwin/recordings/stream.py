@@ -148,7 +148,7 @@ class Numbering:
         `carried`.
         """
         summary = self.summary
-        kinds = events["kind"]
+        kinds = np.ascontiguousarray(events["kind"])
         first = summary.nr_events
         for row in np.flatnonzero(kinds == MARKER).tolist():
             events["address"][row] = len(summary.markers)

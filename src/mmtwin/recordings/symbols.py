@@ -4,10 +4,18 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable
 
+import numpy as np
+
 from mmtwin.recordings.errors import RecordingError
 
 TEXT_TYPES = frozenset("tTwWiIvVuU")
 LINE_LIMIT = 1000
+TYPES = "".join(sorted(TEXT_TYPES)).encode()
+NAME_AT = 19  # `ffffffff81000000 T _text`
+SHIFTS = np.arange(60, -4, -4, dtype=np.uint64)
+DIGIT = np.full(256, 255, np.uint8)  # the value of a hexadecimal digit
+for digit in b"0123456789abcdefABCDEF":
+    DIGIT[digit] = int(chr(digit), 16)
 ADDRESS = re.compile(r"[0-9a-fA-F]{1,16}")
 
 
@@ -56,6 +64,32 @@ class Symbols:
 
 def parse_kallsyms(text: str, where: str) -> Symbols:
     """The text symbols of a /proc/kallsyms. Raises RecordingError for lines of another form."""
+    return parse_regular(text) or parse_any(text, where)
+
+
+def parse_regular(text: str) -> Symbols | None:
+    """The same where all addresses have 16 digits, as a 64-bit kernel prints them; else None."""
+    if not text.isascii():
+        return None
+    lines = text.removesuffix("\n").split("\n")
+    data = np.frombuffer(text.encode(), np.uint8)
+    lengths = np.fromiter(map(len, lines), np.int64, len(lines))
+    starts = np.cumsum(lengths + 1) - lengths - 1
+    if lengths.min() < NAME_AT + 1 or lengths.max() > LINE_LIMIT:
+        return None
+    digits = DIGIT[data[starts[:, None] + np.arange(16)]]
+    if digits.max() > 15 or (data[starts + 16] != 32).any() or (data[starts + 18] != 32).any():
+        return None
+    addresses = (digits.astype(np.uint64) << SHIFTS).sum(axis=1)
+    chosen = np.flatnonzero(np.isin(data[starts + 17], np.frombuffer(TYPES, np.uint8)))
+    names = [lines[row][NAME_AT:].split(None, 1) for row in chosen.tolist()]
+    if not all(names):
+        return None
+    return Symbols(zip(addresses[chosen].tolist(), (name[0] for name in names), strict=True))
+
+
+def parse_any(text: str, where: str) -> Symbols:
+    """parse_kallsyms() line by line."""
     pairs = []
     place = 0
     for line in text.splitlines():

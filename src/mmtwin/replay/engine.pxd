@@ -41,6 +41,7 @@ ctypedef step_t *step_p
 
 cdef enum:
     DONE = 0x80                   # set in event.role: the demand was carried out earlier
+    GFP_PLACES = 64               # a power of two
     MOST_WRONG = 64               # blocks set right after one demand
     MOST_SILENT_OBJECTS = 4096
     ZERO_SIZE_PTR = 16
@@ -58,6 +59,8 @@ cdef class Engine:
     cdef s64 *misses
     cdef s32 *cache_of
     cdef u32 *bits
+    cdef u32 *gfp_recorded        # masks translated before, by a hash of them
+    cdef u32 *gfp_twin
     cdef queue_t *queues
     cdef event_t *events
     cdef s64 *wrong               # (the twin's pfn, the kernel's, order) of each wrong block
@@ -75,7 +78,6 @@ cdef class Engine:
     cdef bint same_bits
     cdef bint silent              # the pages being taken are of no event
     cdef public bint resync
-    cdef public bint watch            # keep account of objects and their callers
     cdef dict _buffers
 
     cpdef void run(self, size_t address, s64 start, s64 stop, s64 available)
@@ -89,7 +91,7 @@ cdef class Engine:
     cdef void _set_cpu(self, event_t *event) noexcept nogil
     @cython.locals(awaited=event_p)
     cdef bint _awaits(self, event_t *event, s64 number, s32 kind) noexcept nogil
-    @cython.locals(gfp=gfp_t, bit=s32)
+    @cython.locals(gfp=gfp_t, bit=s32, place=u32)
     cdef gfp_t _gfp(self, gfp_t recorded) noexcept nogil
     @cython.locals(demand=event_p, predicted=pfn_t)
     cdef void _page_alloc_event(self, event_t *event, s64 number) noexcept nogil

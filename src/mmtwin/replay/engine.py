@@ -81,7 +81,9 @@ class Engine:
         bulk_site = np.array([*bulk_sites, 0], dtype=np.uint64)
         wrong = np.zeros(3 * MOST_WRONG, dtype=np.int64)
         queues = np.zeros(mm.nr_cpus * NR_QUEUES, dtype=np.dtype(QUEUE))
+        gfp_known = np.zeros(2 * GFP_PLACES, dtype=np.uint32)
         self._buffers = {
+            "gfp_known": gfp_known,
             "count": count,
             "cache_of": cache_of,
             "bits": bits,
@@ -96,6 +98,8 @@ class Engine:
         self.cache_of = as_s32(cache_of.ctypes.data, len(cache_of))
         self.nr_names = len(cache_of)
         self.bits = as_u32(bits.ctypes.data, len(bits))
+        self.gfp_recorded = as_u32(gfp_known.ctypes.data, GFP_PLACES)
+        self.gfp_twin = as_u32(gfp_known.ctypes.data + 4 * GFP_PLACES, GFP_PLACES)
         self.same_bits = all(int(bits[bit]) == 1 << bit for bit in range(len(bits)))
         self.queues = as_queues(queues.ctypes.data, len(queues))
         self.bulk_site = as_u64(bulk_site.ctypes.data, len(bulk_site))
@@ -108,7 +112,6 @@ class Engine:
         self.refilled = 0
         self.refill_pfn = 0
         self.resync = resync
-        self.watch = True
         self.seen = mm.next_step
         self.last_page = -1
         self.slab_order = 0
@@ -164,8 +167,7 @@ class Engine:
                 recall_free(self.mm, event.address, event.order)
 
     def _watch_alloc(self, event, twin):
-        if self.watch or not self.resync:
-            self.objects.add(event.address, twin, event.call_site, event.bytes_req, event.bytes_alloc)
+        self.objects.add(event.address, twin, event.call_site, event.bytes_req, event.bytes_alloc)
 
     def counts(self):
         """What was counted, as a numpy array by COUNT_* and UNEXPLAINED_*; it goes on changing."""
@@ -244,10 +246,15 @@ class Engine:
         """The twin's bits of a recorded gfp mask."""
         if self.same_bits:
             return recorded
+        place = (recorded ^ recorded >> 7 ^ recorded >> 14) & (GFP_PLACES - 1)
+        if self.gfp_recorded[place] == recorded:
+            return self.gfp_twin[place]
         gfp = 0
         for bit in range(32):
             if recorded >> bit & 1:
                 gfp |= self.bits[bit]
+        self.gfp_recorded[place] = recorded
+        self.gfp_twin[place] = gfp
         return gfp
 
     def _interrupted(self, event, number):
@@ -318,6 +325,7 @@ class Engine:
 
     def _set_page_right(self, event, predicted):
         """The kernel gave out another page: the twin takes that one and puts its own back."""
+        self.objects.doubt()
         mine = predicted
         if mine >= 0 and page_is_free(self.mm, mine):
             mine = -1
@@ -349,6 +357,7 @@ class Engine:
                 self.count[UNEXPLAINED_UNKNOWN_OBJECT] += 1
             if not self.resync:
                 return
+            self.objects.doubt()
             vacate(self.mm, event.address, order)
             self.seen = self.mm.next_step
         free_pages(self.mm, event.address, order)
@@ -367,6 +376,7 @@ class Engine:
         elif not page_is_free(self.mm, event.address):
             self.count[UNEXPLAINED_SLAB_KEPT] += 1
             if self.resync:
+                self.objects.doubt()
                 vacate(self.mm, event.address, event.order)
                 free_pages(self.mm, event.address, event.order)
                 self._collect(event.cpu)
@@ -482,6 +492,7 @@ class Engine:
         offset = event.address - page_address(self.mm, page)
         mine = virt_to_pfn(self.mm, predicted - offset)
         if mine != page and page_address(self.mm, mine) + offset == predicted:
+            self.objects.doubt()
             move_slab(self.mm, mine, page)
             self.seen = self.mm.next_step
         return self._is_slab_of(page, cache) and object_state(self.mm, cache, event.address) == 1
@@ -496,14 +507,17 @@ class Engine:
             put_back(self.mm, cache, predicted)
         pfn = self._head_pfn(event.address)
         if pfn >= 0 and page >= 0 and not self._is_slab_of(pfn, cache):
+            self.objects.doubt()
             adopt_slab(self.mm, cache, page, self.slab_order, self._gfp(event.gfp))
         if not self._is_slab_of(pfn, cache):
+            self.objects.doubt()
             self.count[UNEXPLAINED_UNREACHABLE] += 1
         elif object_state(self.mm, cache, event.address) == 1:
             self.count[UNEXPLAINED_SILENT_OBJECT_FREE] += 1
         else:
             make_cpu_slab(self.mm, cache, event.address)
             if not take_object(self.mm, cache, event.address):
+                self.objects.doubt()
                 self.count[UNEXPLAINED_UNREACHABLE] += 1
         self.seen = self.mm.next_step
 
@@ -527,6 +541,7 @@ class Engine:
             self.count[COUNT_BYTES_EXACT] += 1
         recorded = virt_to_pfn(self.mm, event.address)
         if self.resync and pfn != recorded and recorded >= 0:
+            self.objects.doubt()
             move_large(self.mm, pfn, recorded)
             self.seen = self.mm.next_step
 
@@ -534,11 +549,9 @@ class Engine:
         self._set_cpu(event)
         if event.address <= ZERO_SIZE_PTR:
             return
-        object = event.address
-        if self.watch or not self.resync:
-            object = self.objects.remove(event.address)
-            if object == 0 or self.resync:
-                object = event.address  # in use since before the first event: the same in both
+        object = self.objects.remove(event.address)
+        if object == 0 or self.resync:
+            object = event.address  # in use since before the first event: the same in both
         pfn = self._head_pfn(object)
         if pfn < 0:
             self.count[UNEXPLAINED_OUTSIDE] += 1
@@ -551,7 +564,7 @@ class Engine:
             self.count[UNEXPLAINED_UNKNOWN_OBJECT] += 1
 
     def _free_slab_object(self, event, cache, object):
-        if object_state(self.mm, cache, object) != 1:
+        if not self.objects.sure and object_state(self.mm, cache, object) != 1:
             self.count[UNEXPLAINED_SILENT_OBJECT_ALLOC] += 1
             if not self.resync or not take_object(self.mm, cache, object):
                 return
@@ -574,6 +587,7 @@ class Engine:
             if predicted >= 0:
                 self._compare_page(event.address, predicted)
                 if self.resync and predicted != event.address:
+                    self.objects.doubt()
                     move_slab(self.mm, predicted, event.address)
                     self.seen = self.mm.next_step
                 return
@@ -630,6 +644,7 @@ class Engine:
 
     def _set_zone_right(self):
         if self.resync and self.nr_wrong:
+            self.objects.doubt()
             for place in range(self.nr_wrong):
                 mine = self.wrong[3 * place]
                 wanted = self.wrong[3 * place + 1]

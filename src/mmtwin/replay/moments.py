@@ -96,16 +96,13 @@ def state_at(
             "was taken; start from empty"
         )
     for block in job.annotated.blocks():
-        job.engine.objects.reserve(block.ready)
-        begin = min(max(job.first - block.first, 0), block.ready)
-        end = min(max(moment.index - block.first, begin), block.ready)
-        if end > begin:
-            job.engine.run(block.events.ctypes.data, begin, end, len(block.events))
+        end = min(max(moment.index - block.first, 0), block.ready)
+        job.carry_out(block, 0, end)
         if progress:
             progress(min(block.first + block.ready, moment.index), moment.index)
         if moment.index <= block.first + block.ready:
             break
-    return job.mm, base_of(recording, job.snapshot)
+    return job.state, base_of(recording, job.snapshot)
 
 
 def base_of(recording: Recording, name: str) -> Base:

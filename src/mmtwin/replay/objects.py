@@ -48,6 +48,8 @@ class Objects:
         self.callers = as_callers(callers.ctypes.data, len(callers))
         self.live = 0
         self.nr_callers = 0
+        self.sure = False
+        self.epoch = 0
         self.mask = 0
         self.reserve(1 << 15)
 
@@ -80,6 +82,7 @@ class Objects:
             self.table[place].caller = object.caller
             self.table[place].bytes_req = object.bytes_req
             self.table[place].bytes_alloc = object.bytes_alloc
+            self.table[place].epoch = object.epoch
 
     def add(self, address, twin, call_site, bytes_req, bytes_alloc):
         """An object is given out; one of that address that was there (its free was not seen) is replaced."""
@@ -100,16 +103,25 @@ class Objects:
         object.caller = self._caller(call_site)
         object.bytes_req = bytes_req
         object.bytes_alloc = bytes_alloc
+        object.epoch = self.epoch
         caller = caller_at(self.callers, object.caller)
         caller.allocs += 1
         caller.bytes_req += object.bytes_req
-        caller.bytes_alloc += bytes_alloc
+        caller.bytes_alloc += object.bytes_alloc
         caller.live_objects += 1
         caller.live_bytes_req += object.bytes_req
-        caller.live_bytes_alloc += bytes_alloc
+        caller.live_bytes_alloc += object.bytes_alloc
+
+    def doubt(self):
+        """Slabs were given up or objects not taken over: the twin may not have what it was said to have."""
+        self.epoch += 1
 
     def remove(self, address):
-        """An object is given back: its address in the twin, 0 if nobody knows it."""
+        """An object is given back: its address in the twin, 0 if nobody knows it.
+
+        `sure` then says that no `doubt()` came since it was given out.
+        """
+        self.sure = False
         place = hash_address(address) & self.mask
         object = object_at(self.table, place)
         while object.address != address:
@@ -118,6 +130,7 @@ class Objects:
             place = (place + 1) & self.mask
             object = object_at(self.table, place)
         twin = object.twin
+        self.sure = object.epoch == self.epoch
         caller = caller_at(self.callers, object.caller)
         caller.frees += 1
         caller.live_objects -= 1

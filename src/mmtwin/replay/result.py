@@ -22,7 +22,7 @@ class ReplayResult:
     misses: dict[str, int]
     geometry: dict[str, Any]
     snapshots: list[dict[str, Any]]
-    seconds: float
+    seconds: dict[str, float]  # setup_seconds, seconds (the events), compare_seconds
     mm: "MM"
     statistics: dict[str, Any] | None = None
     differing: dict[str, list[str]] = field(default_factory=dict)
@@ -59,14 +59,15 @@ class ReplayResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The whole as JSON values."""
-        speed = self.consumed / self.seconds if self.seconds > 0 else 0.0
+        events = int(self.recording["events"])
+        speed = events / self.seconds["seconds"] if self.seconds["seconds"] > 0 else 0.0
         figures: dict[str, Any] = {
             "schema": SCHEMA,
             "recording": self.recording,
             "replay": self.replay,
             "events": {"consumed": self.consumed, "unexplained": self.unexplained},
             "fidelity": self.fidelity(),
-            "speed": {"seconds": self.seconds, "events_per_second": speed},
+            "speed": {**self.seconds, "events_per_second": speed},
         }
         if self.statistics is not None:
             figures["statistics"] = self.statistics

@@ -59,11 +59,15 @@ class Statistics:
         if self.first_time < 0:
             self.first_time = int(events["time"][0])
         self.last_time = int(events["time"][-1])
+        kinds = np.ascontiguousarray(events["kind"])
         for place, kind in enumerate((PAGE_ALLOC, PAGE_FREE)):
-            pages = events[events["kind"] == kind]
-            types = np.clip(pages["migratetype"], 0, TYPES - 1)
-            np.add.at(self.pages[place], (np.minimum(pages["order"], ORDERS - 1), types), 1)
-        for event in events[events["kind"] == EXTFRAG]:
+            rows = np.flatnonzero(kinds == kind)
+            types = np.clip(events["migratetype"][rows], 0, TYPES - 1)
+            orders = np.minimum(events["order"][rows], ORDERS - 1)
+            places = orders.astype(np.int64) * TYPES + types
+            self.pages[place] += np.bincount(places, minlength=ORDERS * TYPES).reshape(ORDERS, TYPES)
+        for row in np.flatnonzero(kinds == EXTFRAG):
+            event = events[row]
             self.steals[int(event["bytes_alloc"]), int(event["migratetype"])] += 1
             self.claims += bool(event["extra"])
 

@@ -62,7 +62,7 @@ def _machine(result: Figures) -> RenderableType:
         ),
         Text(
             f"{recording['events']:,} events recorded, {lost:,} lost; "
-            f"{result['events']['consumed']:,} replayed in {speed['seconds']:.2f} s "
+            f"{result['events']['consumed']:,} replayed, all in {speed['seconds']:.2f} s "
             f"({count_text(speed['events_per_second'])} events/s)",
             style="" if not lost else "yellow",
         ),
