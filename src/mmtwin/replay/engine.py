@@ -360,6 +360,8 @@ class Engine:
             self.objects.doubt()
             vacate(self.mm, event.address, order)
             self.seen = self.mm.next_step
+        if pfn_to_page(self.mm, event.address).flags & PG_large_kmalloc:
+            self.objects.doubt()
         free_pages(self.mm, event.address, order)
         self._collect(event.cpu)
 
@@ -568,6 +570,8 @@ class Engine:
             self.count[UNEXPLAINED_SILENT_OBJECT_ALLOC] += 1
             if not self.resync or not take_object(self.mm, cache, object):
                 return
+        if not self.resync and not self.objects.sure:
+            self.objects.doubt()  # it may be the twin's object of another address
         kmem_cache_free(self.mm, cache, object)
         self._collect(event.cpu)
 

@@ -130,7 +130,7 @@ class Objects:
             place = (place + 1) & self.mask
             object = object_at(self.table, place)
         twin = object.twin
-        self.sure = object.epoch == self.epoch
+        self.sure = twin != 0 and object.epoch == self.epoch
         caller = caller_at(self.callers, object.caller)
         caller.frees += 1
         caller.live_objects -= 1
