@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmtwin.kernel import slub_layout
 from mmtwin.kernel.slub_defs import DEFS
+from mmtwin.machine.boot_caches import boot_caches
 from mmtwin.machine.recorded import own_attributes
 from mmtwin.recordings.recording import Recording
 
@@ -39,10 +40,18 @@ def number_of(attributes: dict[str, str], name: str) -> int:
     return int(match[0]) if match else 0
 
 
-def geometry_of(name: str, attributes: dict[str, str], profile: "Profile", cpus: int) -> dict[str, int]:
+def geometry_of(
+    name: str,
+    attributes: dict[str, str],
+    profile: "Profile",
+    cpus: int,
+    freeptr_offset: int | None = None,
+) -> dict[str, int]:
     """What the twin makes of a cache with this object size, alignment, flags and constructor.
 
-    calculate_sizes(), calculate_order(), set_cpu_partial() of mm/slub.c by the profile's features. Sizes in bytes.
+    `freeptr_offset`: where its creator wants the free pointer (kmem_cache_args, d345bd2e9834, 6.12),
+    which /sys/kernel/slab does not say. calculate_sizes(), calculate_order(), set_cpu_partial() of
+    mm/slub.c by the profile's features. Sizes in bytes.
     """
     has = Features(profile.features)
     flags = DEFS["SLAB_KMALLOC"] if KMALLOC.match(name) else 0
@@ -52,7 +61,7 @@ def geometry_of(name: str, attributes: dict[str, str], profile: "Profile", cpus:
     page_size = profile.page_size
     layout = slub_layout.object_layout(
         has, number_of(attributes, "object_size"), number_of(attributes, "align"), flags,
-        bool(attributes.get("ctor")),
+        bool(attributes.get("ctor")), freeptr_offset,
     )  # fmt: skip
     size = layout["size"]
     order = slub_layout.calculate_order(has, size, page_size, profile.limits.nr_orders, cpus, cpus)
@@ -72,9 +81,10 @@ def compare_geometry(recording: Recording, profile: "Profile") -> dict[str, Any]
     cpus = recording.machine.cpus
     caches = own_attributes(recording)
     differing = []
+    wanted = {cache.name: cache.freeptr_offset for cache in boot_caches(profile)}
     for name, attributes in caches.items():
         known = [item for item in GEOMETRY if item in attributes]
-        twin = geometry_of(name, attributes, profile, cpus)
+        twin = geometry_of(name, attributes, profile, cpus, wanted.get(name))
         if any(twin[item] != number_of(attributes, item) for item in known):
             differing.append(name)
     return {
