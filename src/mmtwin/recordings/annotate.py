@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mmtwin.recordings.callers import caches_of
 from mmtwin.recordings.event import CONSTANTS, EVENT
 from mmtwin.recordings.recording import Recording
 from mmtwin.recordings.roles import Annotator
@@ -116,20 +117,24 @@ class Annotated:
         self.sites.decide(self._candidates())
 
     def _candidates(self) -> Any:
-        """A function from a site that nothing else settles to its cache: the one whose sizes fit,
-        if one does.
+        """A function from a site that nothing else settles to its cache: of those whose sizes fit
+        the only one, or the one that the site's function is known to use.
         """
         by_sizes: dict[tuple[int, int], set[str]] = {}
-        by_name: dict[str, int] = {}
         for name, object_size, size in cache_sizes(self.recording):
-            by_name[name] = size
             if not name.startswith(("kmalloc-", "dma-kmalloc-")):
                 by_sizes.setdefault((object_size, size), set()).add(name)
+        listed = set().union(*by_sizes.values())
+        roots = roots_of_aliases(self.recording, listed)
 
         def choose(site: np.void) -> int:
             if site["kind"] == KMALLOC:
                 return -1
             fitting = by_sizes.get((int(site["bytes_req"]), int(site["bytes_alloc"])), set())
+            if len(fitting) > 1:
+                found = self.recording.symbols.find(int(site["call_site"]))
+                names = caches_of(found[0]) if found else ()
+                fitting = fitting.intersection(roots.get(name, name) for name in names)
             return self.number_of(min(fitting)) if len(fitting) == 1 else -1
 
         return choose
@@ -204,6 +209,17 @@ def cache_sizes(recording: Recording) -> list[tuple[str, int, int]]:
         if name in listed and "object_size" in attributes and "slab_size" in attributes:
             sizes.append((name, int(attributes["object_size"]), int(attributes["slab_size"])))
     return sizes
+
+
+def roots_of_aliases(recording: Recording, listed: set[str]) -> dict[str, str]:
+    """{a merged cache's name: the name that slabinfo lists for what it is merged into}."""
+    links = {
+        name: attributes["@link"]
+        for name, attributes in recording.sys_kernel_slab.items()
+        if "@link" in attributes
+    }
+    roots = {links[name]: name for name in sorted(listed) if name in links}
+    return {name: roots[link] for name, link in links.items() if link in roots}
 
 
 def find_page_offset(recording: Recording) -> int:

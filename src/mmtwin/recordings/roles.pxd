@@ -91,7 +91,7 @@ cdef class Annotator:
     cdef void _page_free(self, event_t *event, u64 number) noexcept nogil
     @cython.locals(use=use_p)
     cdef void _page_free_batched(self, event_t *event, u64 number) noexcept nogil
-    @cython.locals(pfn="long long", use=use_p)
+    @cython.locals(pfn="long long", use=use_p, large=bint)
     cdef void _object_alloc(self, event_t *event, u64 number) noexcept nogil
     @cython.locals(pfn="long long", use=use_p)
     cdef void _object_free(self, event_t *event, u64 number) noexcept nogil

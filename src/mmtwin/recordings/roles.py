@@ -250,16 +250,19 @@ class Annotator:
         pfn = self.sites._page_of(event.address)
         if pfn >= 0 and self.use[pfn].role == ROLE_SLAB:
             event.cache = self._use_of(pfn).cache
-        elif event.bytes_req <= self.large or event.kind == KIND_KMEM_CACHE_ALLOC:
+        large = event.kind == KIND_KMALLOC and event.bytes_req > self.large
+        if event.cache < 0 and not large:
             event.cache = self.sites.cache_of(event)
         self._served(event, number)
         if pfn < 0:
             return
         use = self._use_of(pfn)
-        if event.kind == KIND_KMALLOC and event.bytes_req > self.large:
+        if large:
             self._page_is(use, ROLE_LARGE_KMALLOC, -1)
         elif use.role == 0:
             self._page_is(use, ROLE_SLAB, event.cache)
+        elif use.cache < 0:
+            use.cache = event.cache
 
     def _object_free(self, event, number):
         event.role = ROLE_DEMAND
