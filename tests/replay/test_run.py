@@ -1,6 +1,7 @@
 """Whole replays of the shipped recording (a guest's boot and workload), from each start.
 
-These go over 245 thousand events: only the compiled run does. The uncompiled one has the engine's own tests.
+These go over 245 thousand events: only the compiled run does. The uncompiled one has the engine's
+own tests.
 """
 
 import pytest

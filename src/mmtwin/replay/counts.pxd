@@ -15,7 +15,7 @@ cdef enum:
     COUNT_DRAIN_EXACT = 11
     COUNT_SLAB_FREE_PREDICTED = 12
     COUNT_SLAB_FREE_EXACT = 13
-    COUNT_SILENT_PAGES = 14           # pages of vmalloc and thread stacks, taken as their cause implies
+    COUNT_SILENT_PAGES = 14           # pages of vmalloc, taken as their cause implies
     COUNT_SILENT_PAGES_EXACT = 15     # of these, freed later as the pages they were taken to be
     # unexplained events, by kind
     UNEXPLAINED_FIRST = 24
@@ -26,7 +26,7 @@ cdef enum:
     UNEXPLAINED_SILENT_PAGE_FREE = 28     # a page given out that was in use
     UNEXPLAINED_EXTERNAL_DRAIN = 29   # a per-CPU list drained by nobody the events name
     UNEXPLAINED_DRAIN_MISSED = 30     # the twin drained a page, the kernel did not
-    UNEXPLAINED_ZONE_MISSED = 31      # the kernel took a block from its free lists, the twin did not
+    UNEXPLAINED_ZONE_MISSED = 31      # the kernel took a block from its free lists, the twin none
     UNEXPLAINED_ZONE_EXTRA = 32       # the other way round
     UNEXPLAINED_UNKNOWN_CACHE = 33    # an object of a cache that nothing names
     UNEXPLAINED_UNKNOWN_OBJECT = 34   # a free of an object in a page the twin has not as a slab

@@ -1,10 +1,12 @@
-"""The replay loop: a recording's demands into the twin, the twin's responses held against the kernel's.
+"""The replay loop: a recording's demands into the twin, the twin's responses held against the
+kernel's.
 
-A demand is carried out at the first event it caused: an object whose slab had to be made is asked for when the
-slab's page was taken, a few events before its own event (`event.ahead`, see recordings/roles.py). After each
-demand the steps that the twin's tracepoints wrote are compared with the recording's responses, in order. With
-`resync`, what the twin got wrong is counted and then set right, so that each miss counts once; without, the twin
-runs free and the recording's addresses are translated into its own.
+A demand is carried out at the first event it caused: an object whose slab had to be made is asked
+for when the slab's page was taken, a few events before its own event (`event.ahead`, see
+recordings/roles.py). After each demand the steps that the twin's tracepoints wrote are compared
+with the recording's responses, in order. With `resync`, what the twin got wrong is counted and
+then set right, so that each miss counts once; without, the twin runs free and the recording's
+addresses are translated into its own.
 """
 
 from importlib.resources import files
@@ -68,9 +70,10 @@ COMPARED_STEPS = (
 class Engine:
     """One replay: an MM, the maps from the recording's numbers to the twin's, and the counts.
 
-    `cache_of`: int32 array, the twin's cache by number in the recording's names, -1 for none; `gfp_bits`: 32
-    ints, the twin's gfp bit of each recorded bit; `large`: KMALLOC_MAX_CACHE_SIZE in bytes; `resync`: see above; `bulk_sites`: call sites of the kmalloc of a
-    vmalloc's array of pages.
+    `cache_of`: int32 array, the twin's cache by number in the recording's names, -1 for none;
+    `gfp_bits`: 32 ints, the twin's gfp bit of each recorded bit; `large`: KMALLOC_MAX_CACHE_SIZE
+    in bytes; `resync`: see above; `bulk_sites`: call sites of the kmalloc of a vmalloc's array of
+    pages.
     """
 
     def __init__(self, mm, cache_of, gfp_bits, large, resync=True, bulk_sites=()):
@@ -119,7 +122,8 @@ class Engine:
             mm.step_mask |= 1 << STEPS[name]
 
     def run(self, address, start, stop, available):
-        """Carries out events `start` to `stop` of the `available` ones in the array of EVENT at an address.
+        """Carries out events `start` to `stop` of the `available` ones in the array of EVENT at an
+        address.
 
         Events behind `stop` are looked at, not carried out: pass those that `ahead` can reach.
         """
@@ -127,7 +131,9 @@ class Engine:
             self._run(address, start, stop, available)
 
     def observe(self, address, start, stop, available):
-        """Only keeps account of the objects that events `start` to `stop` name: the twin stands still."""
+        """Only keeps account of the objects that events `start` to `stop` name: the twin stands
+        still.
+        """
         with cython.nogil:
             self._observe(address, start, stop, available)
 
@@ -142,7 +148,9 @@ class Engine:
                 self.objects.remove(event.address)
 
     def recall(self, address, start, stop):
-        """Events before the start's state: what they left in fields of the per-CPU lists that nothing shows."""
+        """Events before the start's state: what they left in fields of the per-CPU lists that
+        nothing shows.
+        """
         with cython.nogil:
             self._recall(address, start, stop)
 
@@ -232,7 +240,9 @@ class Engine:
         self.mm.cpu = event.cpu if event.cpu < self.mm.nr_cpus else 0
 
     def _awaits(self, event, number, kind):
-        """Whether the event that this one is ahead of is still to be carried out, and of a kind like this."""
+        """Whether the event that this one is ahead of is still to be carried out, and of a kind
+        like this.
+        """
         if not event.ahead or number + event.ahead >= self.available:
             return False
         awaited = event_at(self.events, number + event.ahead)
@@ -258,7 +268,8 @@ class Engine:
         return gfp
 
     def _interrupted(self, event, number):
-        """An interrupt's first event: was the allocation whose event comes after it decided before it?
+        """An interrupt's first event: was the allocation whose event comes after it decided before
+        it?
 
         The recording cannot say; where the twin would now give out the very object, it was.
         """
@@ -366,7 +377,9 @@ class Engine:
         self._collect(event.cpu)
 
     def _slab_free_event(self, event, number):
-        """SLUB gave a slab back: the twin did too, after the free that emptied it or a grace period."""
+        """SLUB gave a slab back: the twin did too, after the free that emptied it or a grace
+        period.
+        """
         if rcu_free_slab(self.mm, event.address):
             self._collect(event.cpu)
         elif event.ahead and pfn_to_page(self.mm, event.address).flags & PG_slab:
@@ -392,7 +405,9 @@ class Engine:
                 demand.role |= DONE
 
     def _drain_event(self, event):
-        """A page left a per-CPU list: the twin's drains come just before, with the free that caused them."""
+        """A page left a per-CPU list: the twin's drains come just before, with the free that
+        caused them.
+        """
         self.count[COUNT_DRAIN_PREDICTED] += 1
         predicted = get(self._queue(event.cpu, QUEUE_TWIN_DRAIN))
         if predicted == event.address:
@@ -406,7 +421,9 @@ class Engine:
     # ---- objects
 
     def _object_alloc(self, event, page):
-        """An object is asked for; `page`: the first page of the slab the kernel took for it, -1 if none."""
+        """An object is asked for; `page`: the first page of the slab the kernel took for it, -1 if
+        none.
+        """
         self._set_cpu(event)
         if event.address == 0:
             self.count[UNEXPLAINED_FAILED_DEMAND] += 1
@@ -431,9 +448,11 @@ class Engine:
             self._vmalloc_pages(event)
 
     def _vmalloc_pages(self, event):
-        """The pages of a vmalloc, which no event names: its array of pages has just been allocated.
+        """The pages of a vmalloc, which no event names: its array of pages has just been
+        allocated.
 
-        __vmalloc_area_node() asks for them a hundred at a time (vm_area_alloc_pages(), 343ab8178f31, 5.13).
+        __vmalloc_area_node() asks for them a hundred at a time (vm_area_alloc_pages(),
+        343ab8178f31, 5.13).
         """
         for place in range(self.nr_bulk_sites):
             if self.bulk_site[place] != event.call_site:
@@ -453,7 +472,9 @@ class Engine:
             return
 
     def _cache_of(self, event, gfp):
-        """The cache asked: of a kmalloc by its size, unless the recording knows better (random caches)."""
+        """The cache asked: of a kmalloc by its size, unless the recording knows better (random
+        caches).
+        """
         named = -1
         if 0 <= event.cache < self.nr_names:
             named = self.cache_of[event.cache]
@@ -462,7 +483,9 @@ class Engine:
         return named
 
     def _expect_start(self, cache, event, page):
-        """Where a shuffled new slab begins was drawn at random: the recording's first object tells."""
+        """Where a shuffled new slab begins was drawn at random: the recording's first object
+        tells.
+        """
         s = cache_at(self.mm, cache)
         if page < 0 or s.random_seq < 0:
             return
@@ -488,7 +511,9 @@ class Engine:
             self._set_object_right(event, cache, predicted, page)
 
     def _move_new_slab(self, event, cache, predicted, page):
-        """Both made a new slab for the object, at different pages: the twin's is moved; whether it was."""
+        """Both made a new slab for the object, at different pages: the twin's is moved; whether it
+        was.
+        """
         if page < 0 or predicted == 0:
             return False
         offset = event.address - page_address(self.mm, page)
@@ -576,7 +601,9 @@ class Engine:
         self._collect(event.cpu)
 
     def _silent_slab(self, event):
-        """A slab was taken for objects that no event names (bulk allocation): they used up what there was."""
+        """A slab was taken for objects that no event names (bulk allocation): they used up what
+        there was.
+        """
         self._set_cpu(event)
         self.count[UNEXPLAINED_SILENT_SLAB] += 1
         cache = self.cache_of[event.cache] if 0 <= event.cache < self.nr_names else -1

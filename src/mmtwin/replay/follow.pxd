@@ -15,12 +15,15 @@ from mmtwin.kernel.slub_slab cimport rcu_free_slab
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u32, u64, virt_t
 from mmtwin.recordings.event cimport (
     KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
-    KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE, KIND_MM_PAGE_FREE_BATCHED, KIND_MM_PAGE_PCPU_DRAIN,
+    KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE,
+    KIND_MM_PAGE_FREE_BATCHED, KIND_MM_PAGE_PCPU_DRAIN,
     ROLE_DEMAND, ROLE_SILENT, ROLE_SLAB, as_events, event_at, event_t,
 )
 from mmtwin.recordings.sites cimport as_s32
 from mmtwin.replay.counts cimport *
-from mmtwin.replay.resync cimport adopt_slab, drain_page, is_block, is_inside, page_is_free, take_page, vacate
+from mmtwin.replay.resync cimport (
+    adopt_slab, drain_page, is_block, is_inside, page_is_free, take_page, vacate,
+)
 
 ctypedef event_t *event_p
 
@@ -47,7 +50,8 @@ cdef class Follower:
     @cython.locals(pfn=pfn_t)
     cdef void _page_free(self, event_t *event, s32 order) noexcept nogil
     @cython.locals(migratetype=s32, page=page_p)
-    cdef void _put_on_pcp(self, event_t *event, s32 order, s32 migratetype, bint tail) noexcept nogil
+    cdef void _put_on_pcp(
+        self, event_t *event, s32 order, s32 migratetype, bint tail) noexcept nogil
     @cython.locals(cache=s32)
     cdef void _object_alloc(self, event_t *event) noexcept nogil
     @cython.locals(pfn=pfn_t, page=page_p)

@@ -1,8 +1,9 @@
-"""Following a recording: the kernel's own answers rebuild its state, whatever the twin would have chosen.
+"""Following a recording: the kernel's own answers rebuild its state, whatever the twin would have
+chosen.
 
-Where the start's lists have no known order (a start from /proc), nothing can be predicted, but which pages are
-free, and in blocks of what order, follows from the events all the same: every page that leaves or joins the free
-lists is named by one. The twin's merging and splitting do the rest.
+Where the start's lists have no known order (a start from /proc), nothing can be predicted, but
+which pages are free, and in blocks of what order, follows from the events all the same: every page
+that leaves or joins the free lists is named by one. The twin's merging and splitting do the rest.
 """
 
 import cython
@@ -48,8 +49,8 @@ if not cython.compiled:
 class Follower:
     """Carries a recording's answers into one MM.
 
-    `cache_of`: int32 array, the twin's cache by number in the recording's names, -1 for none; `gfp_bits`: 32 ints,
-    the twin's gfp bit of each recorded bit.
+    `cache_of`: int32 array, the twin's cache by number in the recording's names, -1 for none;
+    `gfp_bits`: 32 ints, the twin's gfp bit of each recorded bit.
     """
 
     def __init__(self, mm, cache_of, gfp_bits):
@@ -64,7 +65,9 @@ class Follower:
         self.bits = as_u32(bits.ctypes.data, len(bits))
 
     def run(self, address, start, stop, available):
-        """Carries out events `start` to `stop` of the `available` ones in the array of EVENT at an address."""
+        """Carries out events `start` to `stop` of the `available` ones in the array of EVENT at an
+        address.
+        """
         with cython.nogil:
             self._run(address, start, stop, available)
 

@@ -1,4 +1,6 @@
-"""The geometry of a recording's caches, computed by the twin's rules and held against /sys/kernel/slab."""
+"""The geometry of a recording's caches, computed by the twin's rules and held against
+/sys/kernel/slab.
+"""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -49,9 +51,9 @@ def geometry_of(
 ) -> dict[str, int]:
     """What the twin makes of a cache with this object size, alignment, flags and constructor.
 
-    `freeptr_offset`: where its creator wants the free pointer (kmem_cache_args, d345bd2e9834, 6.12),
-    which /sys/kernel/slab does not say. calculate_sizes(), calculate_order(), set_cpu_partial() of
-    mm/slub.c by the profile's features. Sizes in bytes.
+    `freeptr_offset`: where its creator wants the free pointer (kmem_cache_args, d345bd2e9834,
+    6.12), which /sys/kernel/slab does not say. calculate_sizes(), calculate_order(),
+    set_cpu_partial() of mm/slub.c by the profile's features. Sizes in bytes.
     """
     has = Features(profile.features)
     flags = DEFS["SLAB_KMALLOC"] if KMALLOC.match(name) else 0
@@ -77,7 +79,9 @@ def geometry_of(
 
 
 def compare_geometry(recording: Recording, profile: "Profile") -> dict[str, Any]:
-    """{"caches": how many /sys/kernel/slab lists, "exact": those the twin lays out just so, "differing": names}."""
+    """{"caches": how many /sys/kernel/slab lists, "exact": those the twin lays out just so,
+    "differing": names}.
+    """
     cpus = recording.machine.cpus
     caches = own_attributes(recording)
     differing = []

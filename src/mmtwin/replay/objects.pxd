@@ -50,13 +50,14 @@ cdef class Objects:
     cdef caller_t *callers
     cdef u64 mask
     cdef readonly s64 live
-    cdef bint sure                # remove(): the twin cannot have lost the object since it was given out
+    cdef bint sure                # remove(): the twin cannot have lost the object
     cdef u32 epoch
     cdef readonly s64 nr_callers
     cdef dict _buffers
 
     @cython.locals(place=u64, object=object_p, caller=caller_p)
-    cdef void add(self, u64 address, u64 twin, u64 call_site, u64 bytes_req, u64 bytes_alloc) noexcept nogil
+    cdef void add(
+        self, u64 address, u64 twin, u64 call_site, u64 bytes_req, u64 bytes_alloc) noexcept nogil
     cdef void doubt(self) noexcept nogil
     @cython.locals(place=u64, object=object_p, caller=caller_p, twin=u64)
     cdef u64 remove(self, u64 address) noexcept nogil

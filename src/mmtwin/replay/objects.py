@@ -1,7 +1,7 @@
 """The recording's live objects: who asked for each, how large it is, where the twin has it.
 
-One open-addressing table (linear probing, closed up on removal), so that an event costs one look-up. It grows only
-between blocks of events: `reserve()` first.
+One open-addressing table (linear probing, closed up on removal), so that an event costs one
+look-up. It grows only between blocks of events: `reserve()` first.
 """
 
 from importlib.resources import files
@@ -85,7 +85,9 @@ class Objects:
             self.table[place].epoch = object.epoch
 
     def add(self, address, twin, call_site, bytes_req, bytes_alloc):
-        """An object is given out; one of that address that was there (its free was not seen) is replaced."""
+        """An object is given out; one of that address that was there (its free was not seen) is
+        replaced.
+        """
         place = hash_address(address) & self.mask
         object = object_at(self.table, place)
         while object.address != 0 and object.address != address:
@@ -113,7 +115,9 @@ class Objects:
         caller.live_bytes_alloc += object.bytes_alloc
 
     def doubt(self):
-        """Slabs were given up or objects not taken over: the twin may not have what it was said to have."""
+        """Slabs were given up or objects not taken over: the twin may not have what it was said to
+        have.
+        """
         self.epoch += 1
 
     def remove(self, address):
@@ -166,7 +170,8 @@ class Objects:
         return place
 
     def caller_records(self):
-        """The callers as numpy records: call_site, allocs, frees, bytes_req, bytes_alloc, live_*."""
+        """The callers as numpy records: call_site, allocs, frees, bytes_req, bytes_alloc, live_*.
+        """
         callers = self._buffers["callers"]
         return callers[callers["allocs"] > 0]
 

@@ -6,7 +6,7 @@ cdef enum:
     QUEUE_TWIN_DRAIN = 1              # pages the twin drained from per-CPU lists
     QUEUE_TWIN_SLAB = 2               # pages the twin took for slabs
     QUEUE_TWIN_SLAB_FREE = 3          # slabs the twin gave back
-    QUEUE_TWIN_ZONE = 4               # blocks the twin took for silent pages, before the kernel's events
+    QUEUE_TWIN_ZONE = 4               # taken by the twin for silent pages, before the kernel's
     NR_QUEUES = 5
 
 # A queue of pfns.

@@ -1,6 +1,8 @@
 cimport cython
 
-from mmtwin.kernel.constants cimport PG_head, PG_large_kmalloc, PG_partial, PG_pcp, PG_slab, PG_tail
+from mmtwin.kernel.constants cimport (
+    PG_head, PG_large_kmalloc, PG_partial, PG_pcp, PG_slab, PG_tail,
+)
 from mmtwin.kernel.lists cimport list_add, list_del
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.mmzone cimport get_pfnblock_migratetype
@@ -39,7 +41,8 @@ cdef bint drain_page(MM mm, pfn_t pfn) noexcept nogil
 cdef void unlink_slab(MM mm, s32 cache, pfn_t pfn) noexcept nogil
 @cython.locals(page=page_p, cache=s32)
 cdef bint give_back_slab(MM mm, pfn_t pfn) noexcept nogil
-@cython.locals(page=page_p, other=page_p, c=cache_cpu_p, s=cache_p, cpu=s32, cache=s32, order=s32, distance=u64)
+@cython.locals(page=page_p, other=page_p, c=cache_cpu_p, s=cache_p, cpu=s32, cache=s32,
+               order=s32, distance=u64)
 cdef bint move_slab(MM mm, pfn_t pfn, pfn_t wanted) noexcept nogil
 @cython.locals(page=page_p, c=cache_cpu_p, cpu=s32, entry=pfn_t)
 cdef void move_links(MM mm, s32 cache, pfn_t pfn, pfn_t wanted) noexcept nogil

@@ -1,7 +1,8 @@
-"""Setting the twin right after a miss: the kernel's page, object or slab takes the place of the twin's own.
+"""Setting the twin right after a miss: the kernel's page, object or slab takes the place of the
+twin's own.
 
-Nothing here is a kernel's doing. A miss is counted before; these bring the state back to what the recording shows,
-so that one miss does not become many.
+Nothing here is a kernel's doing. A miss is counted before; these bring the state back to what the
+recording shows, so that one miss does not become many.
 """
 
 import cython
@@ -37,7 +38,9 @@ if not cython.compiled:
 
 def is_inside(mm, pfn, order):
     """Whether a block lies in the machine's memory, at an address of its order."""
-    return order < mm.nr_orders and mm.min_pfn <= pfn <= mm.max_pfn - (1 << order) and not pfn & ((1 << order) - 1)
+    if order >= mm.nr_orders or pfn & ((1 << order) - 1):
+        return False
+    return mm.min_pfn <= pfn <= mm.max_pfn - (1 << order)
 
 
 def page_is_free(mm, pfn):
@@ -54,7 +57,9 @@ def take_page(mm, pfn, order):
 
 
 def is_block(mm, pfn, order):
-    """Whether pages are in use as one block of this order that is no slab: it can be freed as such."""
+    """Whether pages are in use as one block of this order that is no slab: it can be freed as
+    such.
+    """
     page = pfn_to_page(mm, pfn)
     if page_is_free(mm, pfn) or page.flags & (PG_slab | PG_tail):
         return False
@@ -70,7 +75,8 @@ def is_block(mm, pfn, order):
 def vacate(mm, pfn, order):
     """Whatever the twin keeps in these pages ends: they are in use then, for nothing known.
 
-    A slab or compound block that reaches into them is given back as a whole, as the kernel must have done.
+    A slab or compound block that reaches into them is given back as a whole, as the kernel must
+    have done.
     """
     for place in range(1 << order):
         head = pfn + place
@@ -163,7 +169,9 @@ def unlink_slab(mm, cache, pfn):
 
 
 def give_back_slab(mm, pfn):
-    """A slab the kernel gave back: its pages are nobody's then, and may be freed. Whether it was a slab."""
+    """A slab the kernel gave back: its pages are nobody's then, and may be freed. Whether it was a
+    slab.
+    """
     page = pfn_to_page(mm, pfn)
     if not page.flags & PG_slab:
         return False
@@ -182,7 +190,8 @@ def give_back_slab(mm, pfn):
 
 
 def adopt_slab(mm, cache, pfn, order, gfp):
-    """A slab the kernel made of a block where the twin made none: it goes on its node's partial list.
+    """A slab the kernel made of a block where the twin made none: it goes on its node's partial
+    list.
 
     Whatever the block is in the twin ends. Returns whether the cache can have slabs of this order.
     """
@@ -199,7 +208,9 @@ def adopt_slab(mm, cache, pfn, order, gfp):
 
 
 def move_slab(mm, pfn, wanted):
-    """A slab at `pfn` is moved to the free block `wanted`, its lists and its place on them kept; whether it was."""
+    """A slab at `pfn` is moved to the free block `wanted`, its lists and its place on them kept;
+    whether it was.
+    """
     page = pfn_to_page(mm, pfn)
     other = pfn_to_page(mm, wanted)
     order = page.order
@@ -250,7 +261,9 @@ def move_links(mm, cache, pfn, wanted):
 
 
 def carry_sheaves(mm, cache, first, size, distance):
-    """Objects in sheaves from `first` on, `size` bytes: at a distance now; with none, of no sheaf any more."""
+    """Objects in sheaves from `first` on, `size` bytes: at a distance now; with none, of no sheaf
+    any more.
+    """
     for number in range(mm.next_sheaf):
         if mm.sheaf[number].cache != cache:
             continue

@@ -1,4 +1,6 @@
-"""A replay from end to end: the machine at its start, the events, the comparisons at their markers, the figures."""
+"""A replay from end to end: the machine at its start, the events, the comparisons at their
+markers, the figures.
+"""
 
 import re
 import time
@@ -40,7 +42,8 @@ STARTS = ("auto", "truth", "snapshots", "empty")
 
 
 class ReplayError(ValueError):
-    """A replay that cannot be: the recording lacks what was asked for. The text names the remedy."""
+    """A replay that cannot be: the recording lacks what was asked for. The text names the remedy.
+    """
 
 
 class Replay:
@@ -70,7 +73,9 @@ class Replay:
         self.predicting = mode == "predict" and self.start != "empty"
         self.engine = self._engine()
         self.follower = self._follower()
-        self.statistics = Statistics(self.state, self.engine, self.annotated) if statistics else None
+        self.statistics: Statistics | None = None
+        if statistics:
+            self.statistics = Statistics(self.state, self.engine, self.annotated)
         self.snapshots: dict[str, dict[str, Any]] = {}
         self.differing: dict[str, list[str]] = {}
 
@@ -117,7 +122,9 @@ class Replay:
         return self._pages_index(self.snapshot)
 
     def _truth_index(self, name: str) -> int:
-        """Where in the events a truth is: at DUMP, or at DUMPED where what was freed between is free in it."""
+        """Where in the events a truth is: at DUMP, or at DUMPED where what was freed between is
+        free in it.
+        """
         begin = self.recording.marker(f"DUMP {name}").index
         return begin
 
@@ -136,14 +143,17 @@ class Replay:
         return engine
 
     def _follower(self) -> Follower | None:
-        """What rebuilds the kernel's state beside the prediction, where the start's lists have no known order."""
+        """What rebuilds the kernel's state beside the prediction, where the start's lists have no
+        known order.
+        """
         if self.start == "truth" and self.mode == "predict":
             return None
         return Follower(self._machine(), self._cache_numbers(), twin_gfp_of(self.recording))
 
     @property
     def state(self) -> MM:
-        """The machine that snapshots are compared with: rebuilt where that can be, else predicted."""
+        """The machine that snapshots are compared with: rebuilt where that can be, else predicted.
+        """
         return self.follower.mm if self.follower else self.mm
 
     # ---- the events
@@ -181,8 +191,8 @@ class Replay:
         self.compared += time.perf_counter() - began
 
     def carry_out(self, block: Block, start: int, stop: int) -> int:
-        """Carries out events `start` to `stop` of a block, how many of them; what lies before the start's state is
-        only looked at.
+        """Carries out events `start` to `stop` of a block, how many of them; what lies before the
+        start's state is only looked at.
         """
         address = block.events.ctypes.data
         if start == 0:
@@ -337,7 +347,9 @@ def vmalloc_sites(annotated: Annotated) -> list[int]:
 
 
 def choose_start(recording: Recording, start: str) -> tuple[str, str]:
-    """(kind of start, its snapshot's name, "" for none). Raises ReplayError if the recording has none such."""
+    """(kind of start, its snapshot's name, "" for none). Raises ReplayError if the recording has
+    none such.
+    """
     if start not in STARTS:
         raise ReplayError(f"no start {start!r}; choose from {', '.join(STARTS)}")
     texts = [marker.text for marker in recording.markers]
@@ -368,11 +380,11 @@ def replay(
 ) -> ReplayResult:
     """Replays a recording and compares the twin with the kernel.
 
-    `recording`: a Recording or a path, None for the one that comes with mmtwin. `mode`: "predict" takes only the
-    demands, "follow" takes the kernel's responses too. `profile`: for what-ifs, which are not there yet.
-    `start`: the state to begin with: "truth", "snapshots" (what /proc tells), "empty" (from the first event), or
-    "auto", the best there is. `free_running`: misses are not set right. `progress(done, total)` in events. Raises
-    ReplayError or RecordingError.
+    `recording`: a Recording or a path, None for the one that comes with mmtwin. `mode`: "predict"
+    takes only the demands, "follow" takes the kernel's responses too. `profile`: for what-ifs,
+    which are not there yet. `start`: the state to begin with: "truth", "snapshots" (what /proc
+    tells), "empty" (from the first event), or "auto", the best there is. `free_running`: misses
+    are not set right. `progress(done, total)` in events. Raises ReplayError or RecordingError.
     """
     from mmtwin.recordings import default_recording_path, open_recording
 

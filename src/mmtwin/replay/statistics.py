@@ -1,4 +1,6 @@
-"""Where the memory went: the tables of a replay's report, out of the twin's state and the recording's events."""
+"""Where the memory went: the tables of a replay's report, out of the twin's state and the
+recording's events.
+"""
 
 from collections import Counter
 from typing import Any
@@ -38,7 +40,8 @@ FREE_PATHS = {
 
 
 class Statistics:
-    """Gathers figures while a replay runs: `add_events` with every event, `sample` now and then."""
+    """Gathers figures while a replay runs: `add_events` with every event, `sample` now and then.
+    """
 
     def __init__(self, mm: MM, engine: Engine, annotated: Annotated) -> None:
         self.mm = mm
@@ -65,7 +68,8 @@ class Statistics:
             types = np.clip(events["migratetype"][rows], 0, TYPES - 1)
             orders = np.minimum(events["order"][rows], ORDERS - 1)
             places = orders.astype(np.int64) * TYPES + types
-            self.pages[place] += np.bincount(places, minlength=ORDERS * TYPES).reshape(ORDERS, TYPES)
+            counts = np.bincount(places, minlength=ORDERS * TYPES)
+            self.pages[place] += counts.reshape(ORDERS, TYPES)
         for row in np.flatnonzero(kinds == EXTFRAG):
             event = events[row]
             self.steals[int(event["bytes_alloc"]), int(event["migratetype"])] += 1
@@ -151,7 +155,9 @@ class Statistics:
         return sorted(rows, key=lambda row: (-row["bytes"], row["name"]))
 
     def _free_on_cpus(self, count: int) -> npt.NDArray[np.int64]:
-        """Objects that lie free on CPUs' lists and sheaves, which slabs count as in use, by cache number."""
+        """Objects that lie free on CPUs' lists and sheaves, which slabs count as in use, by cache
+        number.
+        """
         from mmtwin.replay.truth import free_chain
 
         mm = self.mm

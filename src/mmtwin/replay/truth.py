@@ -15,7 +15,8 @@ DIFFERENCES_KEPT = 40
 
 @dataclass
 class Tally:
-    """How many things were compared, how many were the same, and the names of some that were not."""
+    """How many things were compared, how many were the same, and the names of some that were not.
+    """
 
     total: int = 0
     same: int = 0
@@ -50,9 +51,8 @@ def compare_truth(mm: MM, truth: Mapping[str, Any]) -> TruthComparison:
             continue
         compare_lists(result.free_lists, zone["name"], free_lists(mm, number), zone["free"])
         for cpu, pcp in enumerate(zone["pcp"][: mm.nr_cpus]):
-            compare_lists(
-                result.pcp_lists, f"{zone['name']} cpu{cpu}", pcp_lists(mm, number, cpu), pcp["lists"]
-            )
+            where = f"{zone['name']} cpu{cpu}"
+            compare_lists(result.pcp_lists, where, pcp_lists(mm, number, cpu), pcp["lists"])
     caches = {name: number for number, name in enumerate(mm.cache_names)}
     slabs = slabs_by_cache(mm)
     for cache in truth["slab"]:
@@ -85,7 +85,9 @@ def compare_lists(
 def compare_cache(
     mm: MM, number: int, truth: Mapping[str, Any], ours: set[int], result: TruthComparison
 ) -> None:
-    """One cache: CPU slabs with their free lists, partial lists, every slab's own free list and counters."""
+    """One cache: CPU slabs with their free lists, partial lists, every slab's own free list and
+    counters.
+    """
     name = truth["name"]
     result.slab_lists.add(name, lists_of_cache(mm, number, ours) == lists_of_truth(truth))
     live = sum(len(slab["live"]) for slab in truth["slabs"])
@@ -105,7 +107,8 @@ def lists_of_truth(truth: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def lists_of_cache(mm: MM, number: int, slabs: set[int]) -> dict[str, Any]:
-    """The twin's lists of one cache: by CPU (slab, its free list, partial list), node 0, by slab."""
+    """The twin's lists of one cache: by CPU (slab, its free list, partial list), node 0, by slab.
+    """
     page = mm.view("page")
     cpus = []
     for cpu in range(mm.nr_cpus):
