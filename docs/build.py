@@ -1,12 +1,15 @@
 """Makes the parts of the documentation that the program itself writes: `make docs`.
 
 README.md's report and the picture docs/replay.svg, from a replay of the recording that comes with
-mmtwin. A part stands between `<!-- NAME -->` and `<!-- /NAME -->`.
+mmtwin: a part stands between `<!-- NAME -->` and `<!-- /NAME -->`. And what the sessions of
+docs/kmalloc-100.md print below their `>>>` lines.
 """
 
+import doctest
 import io
 import re
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from rich.console import Console
@@ -29,8 +32,27 @@ def put(path: Path, name: str, text: str) -> None:
     path.write_text(pattern.sub(lambda match: match[1] + text + match[2], page), encoding="utf-8")
 
 
+def run_session(path: Path) -> None:
+    """Carries out the `>>>` lines of a page and puts below each what it prints."""
+    parts = doctest.DocTestParser().parse(path.read_text(encoding="utf-8"), path.name)
+    names: dict[str, object] = {}
+    page = ""
+    for part in parts:
+        if isinstance(part, str):
+            page += part
+            continue
+        screen = io.StringIO()
+        with redirect_stdout(screen):
+            exec(compile(part.source, path.name, "single"), names)
+        first, *rest = part.source.splitlines()
+        lines = [f">>> {first}", *(f"... {line}".rstrip() for line in rest)]
+        page += "\n".join(lines) + "\n" + screen.getvalue()
+    path.write_text(page, encoding="utf-8")
+
+
 def main() -> None:
     """Writes every part."""
+    run_session(ROOT / "docs" / "kmalloc-100.md")
     figures = replay().to_dict()
     console = Console(file=io.StringIO(), width=WIDTH, color_system=None, highlight=False)
     print_replay(figures, console, ROWS)

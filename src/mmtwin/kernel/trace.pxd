@@ -8,7 +8,7 @@ cdef enum:
     STEP_MM_PAGE_FREE_BATCHED = 2     # pfn
     STEP_MM_PAGE_ALLOC_ZONE_LOCKED = 3  # pfn, order, migratetype, percpu_refill
     STEP_MM_PAGE_PCPU_DRAIN = 4       # pfn, order, migratetype
-    # pfn, alloc order, fallback order, alloc mt, fallback mt, change_ownership
+    # pfn, alloc order, fallback order, alloc migratetype, fallback migratetype, change_ownership
     STEP_MM_PAGE_ALLOC_EXTFRAG = 5
     STEP_KMALLOC = 6                  # ptr, bytes_req, bytes_alloc, gfp, node, cache
     STEP_KFREE = 7                    # ptr

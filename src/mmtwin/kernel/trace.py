@@ -5,12 +5,28 @@ worth showing. `mm.step_mask` has a bit for each kind that is kept; `read_steps`
 the ring, oldest first.
 """
 
+import re
+from importlib.resources import files
+
 import cython
 
 from mmtwin.kernel.constants import load_constants
 
 STEPS = load_constants("trace.pxd")
 NAMES = {value: name.removeprefix("STEP_").lower() for name, value in STEPS.items()}
+# What a step's arguments are, in the words beside its number (or above it).
+ARGUMENT = re.compile(
+    r"(?:^    # (?P<above>[a-z][^\n]*)\n)?"
+    r"^    STEP_(?P<name>\w+) = \d+(?: +# (?P<beside>[^\n]*))?",
+    re.M,
+)
+ARGUMENTS = {
+    match["name"].lower(): [
+        re.sub(r"[:(].*", "", word).strip().replace(" ", "_")
+        for word in re.sub(r"[:(].*", "", match["beside"] or match["above"]).split(",")
+    ]
+    for match in ARGUMENT.finditer(files(__package__).joinpath("trace.pxd").read_text())
+}
 ALL_STEPS = (1 << 64) - 1
 KERNEL_EVENTS = 0x3FF
 

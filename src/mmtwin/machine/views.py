@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mmtwin.kernel import trace
 from mmtwin.kernel.constants import load_constants
 from mmtwin.kernel.mm import MM
+from mmtwin.kernel.slub_state import read_freelist
 
 if TYPE_CHECKING:
     from mmtwin.machine.machine import Machine
@@ -131,6 +132,25 @@ class Cache:
             raise AttributeError(f"a slab cache has no {name!r}")
         return int(record[name][self.number])
 
+    def cpu_slab(self, cpu: int = 0) -> dict[str, Any]:
+        """struct kmem_cache_cpu: `slab` (pfn, None without one), its `freelist` (addresses of its
+        free objects, the next to be given out first), `tid`, and the `partial` slabs (pfns).
+        """
+        mm = self._mm
+        record = mm.view("cache_cpu")[self.number * mm.nr_cpus + cpu]
+        slab, partial = int(record["slab"]), []
+        pfn = int(record["partial"])
+        while pfn >= 0:
+            partial.append(pfn)
+            pfn = int(mm.view("page")["next"][pfn])
+        objects = read_freelist(mm, self.number, int(record["freelist"]))
+        return {
+            "slab": slab if slab >= 0 else None,
+            "freelist": [int(address) for address in objects],
+            "tid": int(record["tid"]),
+            "partial": partial,
+        }
+
     def __repr__(self) -> str:
         return (
             f"<Cache {self.name}: size {self.size}, {self.oo_objects} objects in a slab of "
@@ -194,6 +214,23 @@ class Trace:
         """
         steps: list[tuple[str, int, int, tuple[int, ...]]] = trace.read_steps(self._mm)
         return steps
+
+    def lines(self) -> list[str]:
+        """The same as text: `slub_free_fastpath cache=kmalloc-128 object=0xffff888001800e00`.
+
+        Addresses, pfns, slabs (the pfn of their first page) and gfp masks are in hexadecimal.
+        """
+        return [
+            " ".join([name, *map(self._argument, trace.ARGUMENTS[name], arguments)])
+            for name, _cpu, _depth, arguments in self.read()
+        ]
+
+    def _argument(self, name: str, value: int) -> str:
+        if name == "cache":
+            return f"cache={self._mm.cache_names[value]}"
+        if name in ("ptr", "object", "next_object", "pfn", "slab", "gfp"):
+            return f"{name}={value & (1 << 64) - 1:#x}"
+        return f"{name}={value}"
 
     def names(self) -> list[str]:
         """The names of all steps."""
