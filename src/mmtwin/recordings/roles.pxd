@@ -103,6 +103,9 @@ cdef class Annotator:
     cdef void _served(self, event_t *event, u64 number) noexcept nogil
     @cython.locals(task=task_p, start=event_p, burst=u64)
     cdef void _interrupts(self, event_t *event, u64 number) noexcept nogil
+    @cython.locals(taken=event_p)
+    cdef bint _was_locked(
+        self, event_t *event, event_t *start, u64 zone, u64 burst) noexcept nogil
     @cython.locals(number=u64)
     cdef void _mark_locked(self, u64 first, u64 last) noexcept nogil
     @cython.locals(task=task_p)

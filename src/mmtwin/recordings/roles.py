@@ -159,13 +159,32 @@ class Annotator:
         if event.kind == KIND_KMALLOC or event.kind == KIND_KMEM_CACHE_ALLOC:
             if start.kind != KIND_MM_PAGE_FREE:
                 start.ahead = number + 1 - burst
-        elif event.kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED and 2 <= event.preempt <= start.preempt:
+        elif self._was_locked(event, start, task.zone, burst):
             self._mark_locked(burst - 1, number)
 
-    def _mark_locked(self, first, last):
-        """Events of an interrupt that came while its CPU held the lock of its page lists, filling
-        them.
+    def _was_locked(self, event, start, zone, burst):
+        """Whether an interrupt came while its CPU held the lock of its page lists.
+
+        The first event after it is in the lock, as deep as the interrupt was: the lists were being
+        filled or freed to. Or it is the page's for which they had just been filled: interrupts
+        were off then, and came when the zone's lock was given back. `start`: the interrupt's first
+        event; `zone`: number of the last block taken from the free lists + 1.
         """
+        if (
+            event.kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED
+            or event.kind == KIND_MM_PAGE_FREE_BATCHED
+        ):
+            return 2 <= event.preempt <= start.preempt
+        if event.kind != KIND_MM_PAGE_ALLOC or zone <= self.first or burst != zone + 1:
+            return False
+        taken = self._event(zone - 1)
+        if taken.extra & 1 == 0:
+            return False
+        # Without CONFIG_PREEMPT_COUNT no lock shows in the count.
+        return start.preempt > event.preempt or taken.preempt == event.preempt
+
+    def _mark_locked(self, first, last):
+        """Notes at each event of an interrupt that its CPU held the lock of its page lists."""
         for number in range(first, last):
             self._event(number).extra |= EXTRA_PCP_LOCKED
 

@@ -14,7 +14,7 @@ from mmtwin.kernel.slub_resync cimport make_cpu_slab, object_state, put_back, sl
 from mmtwin.kernel.slub_slab cimport rcu_free_slab
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u32, u64, virt_t
 from mmtwin.recordings.event cimport (
-    KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
+    EXTRA_PCP_LOCKED, KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
     KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE,
     KIND_MM_PAGE_FREE_BATCHED, KIND_MM_PAGE_PCPU_DRAIN,
     ROLE_DEMAND, ROLE_SILENT, ROLE_SLAB, as_events, event_at, event_t,
@@ -26,6 +26,9 @@ from mmtwin.replay.resync cimport (
 )
 
 ctypedef event_t *event_p
+
+cdef enum:
+    INTERRUPT = 0x18              # event.flags: hard or soft interrupt
 
 @cython.final
 cdef class Follower:
@@ -47,7 +50,7 @@ cdef class Follower:
     cdef void _take(self, event_t *event) noexcept nogil
     @cython.locals(cache=s32, pfn=pfn_t)
     cdef void _page_alloc(self, event_t *event) noexcept nogil
-    @cython.locals(pfn=pfn_t)
+    @cython.locals(pfn=pfn_t, locked=s32)
     cdef void _page_free(self, event_t *event, s32 order) noexcept nogil
     @cython.locals(migratetype=s32, page=page_p)
     cdef void _put_on_pcp(

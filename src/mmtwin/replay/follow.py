@@ -6,9 +6,12 @@ which pages are free, and in blocks of what order, follows from the events all t
 that leaves or joins the free lists is named by one. The twin's merging and splitting do the rest.
 """
 
+from importlib.resources import files
+
 import cython
 import numpy as np
 
+from mmtwin.kernel.constants import parse_constants
 from mmtwin.replay.counts import COUNTS
 
 if not cython.compiled:
@@ -44,6 +47,7 @@ if not cython.compiled:
 
     globals().update(COUNTS)
     globals().update(EVENT_CONSTANTS)
+    INTERRUPT = parse_constants(files(__package__).joinpath("follow.pxd").read_text())["INTERRUPT"]
 
 
 class Follower:
@@ -154,7 +158,8 @@ class Follower:
             vacate(self.mm, pfn, order)
         if not free_pages_prepare(self.mm, pfn, order):
             return
-        if pcp_allowed_order(self.mm, order):
+        locked = event.flags & INTERRUPT and event.extra & EXTRA_PCP_LOCKED
+        if pcp_allowed_order(self.mm, order) and not (locked and self.mm.has.buddy_after_pcp):
             self._put_on_pcp(event, order, get_pfnblock_migratetype(self.mm, pfn), False)
         else:
             free_one_page(self.mm, pfn, order, 0)
