@@ -102,6 +102,7 @@ def state_at(
             progress(min(block.first + block.ready, moment.index), moment.index)
         if moment.index <= block.first + block.ready:
             break
+    job.state.contents = 1
     return job.state, base_of(recording, job.snapshot)
 
 

@@ -68,6 +68,7 @@ class Replay:
         self.start, self.snapshot = choose_start(recording, start)
         self.annotated = Annotated(recording)
         self.mm = self._machine()
+        self.mm.contents = 0  # no event tells what is in an object
         self.first = self._first_event()
         # From the first event on, the order of no list is known: nothing to predict by.
         self.predicting = mode == "predict" and self.start != "empty"
@@ -148,7 +149,9 @@ class Replay:
         """
         if self.start == "truth" and self.mode == "predict":
             return None
-        return Follower(self._machine(), self._cache_numbers(), twin_gfp_of(self.recording))
+        mm = self._machine()
+        mm.contents = 0
+        return Follower(mm, self._cache_numbers(), twin_gfp_of(self.recording))
 
     @property
     def state(self) -> MM:
