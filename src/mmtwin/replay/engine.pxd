@@ -21,7 +21,7 @@ from mmtwin.recordings.event cimport (
     EXTRA_PCP_LOCKED, KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
     KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE, KIND_MM_PAGE_FREE_BATCHED,
     KIND_MM_PAGE_PCPU_DRAIN, ROLE_DEMAND, ROLE_LARGE_KMALLOC, ROLE_NONE, ROLE_SILENT, ROLE_SLAB, as_events, event_at,
-    event_t,
+    event_t, wrap64,
 )
 from mmtwin.replay.counts cimport *
 from mmtwin.recordings.sites cimport as_s32
@@ -31,8 +31,8 @@ from mmtwin.replay.queues cimport (
     queue_at, queue_t,
 )
 from mmtwin.replay.resync cimport (
-    adopt_slab, drain_page, exchange_blocks, is_block, is_inside, move_large, move_slab,
-    page_is_free, vacate,
+    adopt_slab, bring_slab, drain_page, exchange_blocks, give_back_slab, is_block, is_inside,
+    move_large, move_slab, page_is_free, slab_is_unused, vacate,
 )
 
 ctypedef event_t *event_p
@@ -73,7 +73,6 @@ cdef class Engine:
     cdef s64 nr_names
     cdef s64 seen                 # steps of the twin that were compared
     cdef pfn_t last_page
-    cdef s32 slab_order           # of the page the kernel took for the object asked for
     cdef readonly u64 large
     cdef bint same_bits
     cdef bint silent              # the pages being taken are of no event
@@ -93,8 +92,9 @@ cdef class Engine:
     cdef bint _awaits(self, event_t *event, s64 number, s32 kind) noexcept nogil
     @cython.locals(gfp=gfp_t, bit=s32, place=u32)
     cdef gfp_t _gfp(self, gfp_t recorded) noexcept nogil
-    @cython.locals(demand=event_p, predicted=pfn_t)
     cdef void _page_alloc_event(self, event_t *event, s64 number) noexcept nogil
+    @cython.locals(demand=event_p)
+    cdef void _slab_page(self, event_t *event, s64 number) noexcept nogil
     cdef void _compare_page(self, pfn_t pfn, pfn_t predicted) noexcept nogil
     @cython.locals(predicted=pfn_t)
     cdef void _page_alloc(self, event_t *event) noexcept nogil
@@ -108,19 +108,24 @@ cdef class Engine:
     cdef void _free_ahead(self, event_t *event, s64 number) noexcept nogil
     @cython.locals(predicted=pfn_t)
     cdef void _drain_event(self, event_t *event) noexcept nogil
-    @cython.locals(gfp=gfp_t, cache=s32, predicted=virt_t)
-    cdef void _object_alloc(self, event_t *event, pfn_t page) noexcept nogil
+    @cython.locals(gfp=gfp_t, cache=s32, predicted=virt_t, right=bint)
+    cdef void _object_alloc(self, event_t *event, s64 number) noexcept nogil
     @cython.locals(named=s32)
     cdef s32 _cache_of(self, event_t *event, gfp_t gfp) noexcept nogil
     @cython.locals(s=cache_p, offset=u64, place=s64)
     cdef void _expect_start(self, s32 cache, event_t *event, pfn_t page) noexcept nogil
-    cdef void _compare_object(self, event_t *event, s32 cache, virt_t predicted, pfn_t page) noexcept nogil
+    cdef bint _compare_object(self, event_t *event, s32 cache, virt_t predicted) noexcept nogil
+    @cython.locals(event=event_p, target=s64, i=s64, mine=pfn_t)
+    cdef virt_t _place_slabs(self, s64 number, s32 cache, virt_t predicted) noexcept nogil
+    @cython.locals(size=u64, offset=u64)
+    cdef virt_t _place_slab(
+        self, event_t *event, s32 cache, pfn_t mine, virt_t predicted) noexcept nogil
+    @cython.locals(queue=queue_p, mine=pfn_t, order=s32)
+    cdef void _undo_slabs(self, s32 cpu) noexcept nogil
     @cython.locals(pfn=pfn_t)
     cdef pfn_t _head_pfn(self, virt_t address) noexcept nogil
     @cython.locals(pfn=pfn_t)
-    cdef void _set_object_right(self, event_t *event, s32 cache, virt_t predicted, pfn_t page) noexcept nogil
-    @cython.locals(offset=u64, mine=pfn_t)
-    cdef bint _move_new_slab(self, event_t *event, s32 cache, virt_t predicted, pfn_t page) noexcept nogil
+    cdef void _set_object_right(self, event_t *event, s32 cache, virt_t predicted) noexcept nogil
     @cython.locals(page=page_p)
     cdef bint _is_slab_of(self, pfn_t pfn, s32 cache) noexcept nogil
     @cython.locals(demand=event_p, cache=s32)

@@ -33,18 +33,21 @@ if not cython.compiled:
     from mmtwin.kernel.slub_resync import make_cpu_slab, next_object, object_state, put_back, take_object
     from mmtwin.kernel.slub_slab import rcu_free_slab
     from mmtwin.recordings.event import CONSTANTS as EVENT_CONSTANTS
-    from mmtwin.recordings.event import as_events, event_at
+    from mmtwin.recordings.event import as_events, event_at, wrap64
     from mmtwin.recordings.sites import as_s32
     from mmtwin.replay.queues import QUEUES, as_queues, empty, get, put, queue_at
     from mmtwin.replay.resync import (
         adopt_slab,
+        bring_slab,
         drain_page,
         exchange_blocks,
+        give_back_slab,
         is_block,
         is_inside,
         move_large,
         move_slab,
         page_is_free,
+        slab_is_unused,
         vacate,
     )
 
@@ -117,7 +120,6 @@ class Engine:
         self.resync = resync
         self.seen = mm.next_step
         self.last_page = -1
-        self.slab_order = 0
         for name in COMPARED_STEPS:
             mm.step_mask |= 1 << STEPS[name]
 
@@ -307,14 +309,16 @@ class Engine:
         elif event.role == ROLE_SILENT:
             self._silent_slab(event)
         else:
-            if self._awaits(event, number, KIND_KMALLOC):
-                demand = event_at(self.events, number + event.ahead)
-                demand.role |= DONE
-                self.slab_order = event.order
-                self._object_alloc(demand, event.address)
-            # A demand for several slabs (a sheaf) meets the page of the first of them in the queue first.
-            predicted = get(self._queue(event.cpu, QUEUE_TWIN_SLAB))
-            self._compare_page(event.address, predicted)
+            self._slab_page(event, number)
+
+    def _slab_page(self, event, number):
+        """SLUB took a page: the object that it needed a slab for is asked for now."""
+        if self._awaits(event, number, KIND_KMALLOC):
+            demand = event_at(self.events, number + event.ahead)
+            demand.role |= DONE
+            self._object_alloc(demand, number)
+        else:
+            self._compare_page(event.address, get(self._queue(event.cpu, QUEUE_TWIN_SLAB)))
 
     def _compare_page(self, pfn, predicted):
         """Counts a page given out; whoever gave it out, the per-CPU lists or the zone."""
@@ -420,9 +424,9 @@ class Engine:
 
     # ---- objects
 
-    def _object_alloc(self, event, page):
-        """An object is asked for; `page`: the first page of the slab the kernel took for it, -1 if
-        none.
+    def _object_alloc(self, event, number):
+        """An object is asked for; `number`: of the event that took the page of a slab for it, -1 if
+        none did.
         """
         self._set_cpu(event)
         if event.address == 0:
@@ -439,11 +443,17 @@ class Engine:
         self.count[COUNT_BYTES_PREDICTED] += 1
         if cache_at(self.mm, cache).size == event.bytes_alloc:
             self.count[COUNT_BYTES_EXACT] += 1
-        self._expect_start(cache, event, page)
+        if number >= 0:
+            self._expect_start(cache, event, event_at(self.events, number).address)
         predicted = kmem_cache_alloc_node(self.mm, cache, gfp, -1)
         self.mm.next_freelist_start = -1
         self._collect(event.cpu)
-        self._compare_object(event, cache, predicted, page)
+        right = self._compare_object(event, cache, predicted)
+        if number >= 0:
+            predicted = self._place_slabs(number, cache, predicted)
+        if self.resync and not right and predicted != event.address:
+            self._set_object_right(event, cache, predicted)
+        self._undo_slabs(event.cpu)
         if event.kind == KIND_KMALLOC and event.bytes_req >= 16 and self.mm.has.vmalloc_bulk:
             self._vmalloc_pages(event)
 
@@ -495,47 +505,72 @@ class Engine:
                 self.mm.next_freelist_start = place
                 return
 
-    def _compare_object(self, event, cache, predicted, page):
+    def _compare_object(self, event, cache, predicted):
+        """Counts an object given out; whether the twin gave the kernel's."""
         self.count[COUNT_OBJECTS_PREDICTED] += 1
         self._watch_alloc(event, event.address if self.resync else predicted)
         if predicted == event.address:
             self.count[COUNT_OBJECTS_EXACT] += 1
             self.count[COUNT_OBJECTS_SAME_SLAB] += 1
-            return
+            return True
         self.misses[cache] += 1
         if predicted == 0:
             self.count[UNEXPLAINED_FAILED_ALLOC] += 1
         elif virt_to_head_pfn(self.mm, predicted) == self._head_pfn(event.address):
             self.count[COUNT_OBJECTS_SAME_SLAB] += 1
-        if self.resync and not self._move_new_slab(event, cache, predicted, page):
-            self._set_object_right(event, cache, predicted, page)
+        return False
 
-    def _move_new_slab(self, event, cache, predicted, page):
-        """Both made a new slab for the object, at different pages: the twin's is moved; whether it
-        was.
+    def _place_slabs(self, number, cache, predicted):
+        """The slabs that the kernel made for one object, from event `number` on (several for a
+        sheaf): the twin's are moved to their pages. Where the predicted object is then.
         """
-        if page < 0 or predicted == 0:
-            return False
-        offset = event.address - page_address(self.mm, page)
-        mine = virt_to_pfn(self.mm, predicted - offset)
-        if mine != page and page_address(self.mm, mine) + offset == predicted:
-            self.objects.doubt()
-            move_slab(self.mm, mine, page)
-            self.seen = self.mm.next_step
-        return self._is_slab_of(page, cache) and object_state(self.mm, cache, event.address) == 1
+        target = number + event_at(self.events, number).ahead
+        for i in range(number, target):
+            event = event_at(self.events, i)
+            if event.kind != KIND_MM_PAGE_ALLOC or event.role & ~DONE != ROLE_SLAB:
+                continue
+            if i + event.ahead != target or not is_inside(self.mm, event.address, event.order):
+                continue
+            event.role |= DONE
+            mine = get(self._queue(event.cpu, QUEUE_TWIN_SLAB))
+            self._compare_page(event.address, mine)
+            if self.resync and mine != event.address:
+                predicted = self._place_slab(event, cache, mine, predicted)
+        return predicted
+
+    def _place_slab(self, event, cache, mine, predicted):
+        """One slab of the twin's, -1 for none, comes to the kernel's page for it."""
+        self.objects.doubt()
+        if mine < 0:
+            adopt_slab(self.mm, cache, event.address, event.order, self._gfp(event.gfp))
+        else:
+            size = 1 << (self.mm.page_shift + pfn_to_page(self.mm, mine).order)
+            offset = wrap64(predicted - page_address(self.mm, mine))
+            if bring_slab(self.mm, mine, event.address) and offset < size:
+                predicted = page_address(self.mm, event.address) + offset
+        self.seen = self.mm.next_step
+        return predicted
+
+    def _undo_slabs(self, cpu):
+        """Slabs that the twin made and the kernel did not: what is not used goes back."""
+        queue = self._queue(cpu, QUEUE_TWIN_SLAB)
+        while not empty(queue):
+            mine = get(queue)
+            if self.resync and slab_is_unused(self.mm, mine):
+                order = pfn_to_page(self.mm, mine).order
+                give_back_slab(self.mm, mine)
+                free_pages(self.mm, mine, order)
+                self.seen = self.mm.next_step
 
     def _head_pfn(self, address):
         pfn = virt_to_pfn(self.mm, address)
         return virt_to_head_pfn(self.mm, address) if 0 <= pfn < self.mm.max_pfn else -1
 
-    def _set_object_right(self, event, cache, predicted, page):
+    def _set_object_right(self, event, cache, predicted):
         """The kernel gave out another object: the twin takes that one and puts its own back."""
         if predicted != 0:
             put_back(self.mm, cache, predicted)
         pfn = self._head_pfn(event.address)
-        if pfn >= 0 and page >= 0 and not self._is_slab_of(pfn, cache):
-            self.objects.doubt()
-            adopt_slab(self.mm, cache, page, self.slab_order, self._gfp(event.gfp))
         if not self._is_slab_of(pfn, cache):
             self.objects.doubt()
             self.count[UNEXPLAINED_UNREACHABLE] += 1

@@ -44,6 +44,10 @@ cdef bint give_back_slab(MM mm, pfn_t pfn) noexcept nogil
 @cython.locals(page=page_p, other=page_p, c=cache_cpu_p, s=cache_p, cpu=s32, cache=s32,
                order=s32, distance=u64)
 cdef bint move_slab(MM mm, pfn_t pfn, pfn_t wanted) noexcept nogil
+@cython.locals(order=s32)
+cdef bint bring_slab(MM mm, pfn_t pfn, pfn_t wanted) noexcept nogil
+@cython.locals(page=page_p, used=s64, s=cache_p, cpu=s32, c=cache_cpu_p, entry=virt_t)
+cdef bint slab_is_unused(MM mm, pfn_t pfn) noexcept nogil
 @cython.locals(page=page_p, c=cache_cpu_p, cpu=s32, entry=pfn_t)
 cdef void move_links(MM mm, s32 cache, pfn_t pfn, pfn_t wanted) noexcept nogil
 @cython.locals(number=s64, kept=s64, place=s64, object=virt_t)

@@ -240,6 +240,37 @@ def move_slab(mm, pfn, wanted):
     return True
 
 
+def bring_slab(mm, pfn, wanted):
+    """As move_slab(), whatever the twin keeps at `wanted`."""
+    if not pfn_to_page(mm, pfn).flags & PG_slab:
+        return False
+    if move_slab(mm, pfn, wanted):
+        return True
+    order = pfn_to_page(mm, pfn).order
+    if wanted & ((1 << order) - 1):
+        return False
+    vacate(mm, wanted, order)
+    free_pages(mm, wanted, order)
+    return move_slab(mm, pfn, wanted)
+
+
+def slab_is_unused(mm, pfn):
+    """Whether a page is the first of a slab whose objects are all free (none of them in a sheaf)."""
+    page = pfn_to_page(mm, pfn)
+    if not page.flags & PG_slab:
+        return False
+    used = page.inuse
+    s = cache_at(mm, page.cache)
+    for cpu in range(mm.nr_cpus):
+        c = cache_cpu_of(mm, page.cache, cpu)
+        if c.slab == pfn:
+            entry = c.freelist
+            while entry:
+                used -= 1
+                entry = get_freepointer(mm, s, entry)
+    return used == 0
+
+
 def move_links(mm, cache, pfn, wanted):
     """A slab's place on its node's partial list or a CPU's is another's."""
     page = pfn_to_page(mm, pfn)
