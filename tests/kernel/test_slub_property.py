@@ -15,8 +15,9 @@ from mmtwin.kernel.slub_slab import rcu_free_slabs
 from mmtwin.kernel.slub_state import live_objects
 from mmtwin.kernel.slub_validate import validate
 
-RUNS = int(os.environ.get("MMTWIN_PROPERTY_RUNS", "25"))
-STEPS = int(os.environ.get("MMTWIN_PROPERTY_STEPS", "40"))
+COMPILED = not (slub.__file__ or "").endswith(".py")
+LONG = bool(os.environ.get("MMTWIN_LONG"))
+RUNS, STEPS = (5000, 200) if LONG else (200, 50) if COMPILED else (25, 40)
 FLAGS = [0, DEFS["SLAB_TYPESAFE_BY_RCU"], DEFS["SLAB_RED_ZONE"] | DEFS["SLAB_STORE_USER"]]
 
 
