@@ -9,11 +9,6 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.xdist_group("house")  # one worker: files are parsed once
 Rule = Callable[[Path], Iterator[str]]
-# Where a rule is not kept yet: (rule, room).
-PENDING = {
-    ("sizes", "src/mmtwin/replay/"),
-    ("sizes", "tests/replay/"),
-}
 
 ARCHITECTURE = """
 | floor | room | what lives there |
@@ -67,12 +62,8 @@ BROKEN = {
 
 @pytest.mark.parametrize("rule", house.RULES, ids=lambda rule: rule.__name__)
 def test_rule_is_kept(rule: Rule) -> None:
-    rooms = tuple(room for name, room in PENDING if name == rule.__name__)
     complaints = list(rule(ROOT))
-    others = [text for text in complaints if not text.startswith(rooms)] if rooms else complaints
-    assert not others, "\n".join(others)
-    if complaints:
-        pytest.xfail(f"{len(complaints)} places")
+    assert not complaints, "\n".join(complaints)
 
 
 @pytest.mark.parametrize("rule", house.RULES, ids=lambda rule: rule.__name__)

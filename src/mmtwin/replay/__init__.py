@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mmtwin.replay.run import ReplayError, replay
     from mmtwin.replay.result import ReplayResult
+    from mmtwin.replay.run import ReplayError, replay
 
 __all__ = ["ReplayError", "ReplayResult", "replay"]
 

@@ -14,7 +14,8 @@ from mmtwin.kernel.slub_resync cimport make_cpu_slab, object_state, put_back, sl
 from mmtwin.kernel.slub_slab cimport rcu_free_slab
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u32, u64, virt_t
 from mmtwin.recordings.event cimport (
-    EXTRA_PCP_LOCKED, KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
+    EXTRA_PCP_LOCKED, KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE,
+    KIND_MM_PAGE_ALLOC,
     KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE,
     KIND_MM_PAGE_FREE_BATCHED, KIND_MM_PAGE_PCPU_DRAIN,
     ROLE_DEMAND, ROLE_SILENT, ROLE_SLAB, as_events, event_at, event_t,

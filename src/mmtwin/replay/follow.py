@@ -26,7 +26,6 @@ if not cython.compiled:
     from mmtwin.kernel.ram import pfn_to_page, virt_to_head_pfn, virt_to_pfn
     from mmtwin.kernel.slub_resync import (
         make_cpu_slab,
-        object_state,
         put_back,
         slab_of,
         take_object,

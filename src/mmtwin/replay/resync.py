@@ -28,8 +28,8 @@ if not cython.compiled:
         page_address,
         pfn_to_page,
     )
-    from mmtwin.kernel.slub_freelist import get_freepointer, set_freepointer
     from mmtwin.kernel.slub_defs import TO_HEAD
+    from mmtwin.kernel.slub_freelist import get_freepointer, set_freepointer
     from mmtwin.kernel.slub_partial import add_partial, remove_partial
     from mmtwin.kernel.slub_resync import leave_barn_full, leave_cpu_partial
     from mmtwin.kernel.slub_slab import dec_slabs_node, inc_slabs_node, leave_rcu_queue, new_slab
@@ -255,7 +255,7 @@ def bring_slab(mm, pfn, wanted):
 
 
 def slab_is_unused(mm, pfn):
-    """Whether a page is the first of a slab whose objects are all free (none of them in a sheaf)."""
+    """Whether a page is the first of a slab whose objects are all free (and in no sheaf)."""
     page = pfn_to_page(mm, pfn)
     if not page.flags & PG_slab:
         return False

@@ -114,7 +114,7 @@ def lists_of_cache(mm: MM, number: int, slabs: set[int]) -> dict[str, Any]:
     for cpu in range(mm.nr_cpus):
         record = mm.view("cache_cpu")[number * mm.nr_cpus + cpu]
         slab = int(record["slab"])
-        partial = []
+        partial: list[int] = []
         pfn = int(record["partial"])
         while pfn >= 0 and len(partial) <= mm.max_pfn:
             partial.append(pfn)

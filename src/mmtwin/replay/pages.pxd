@@ -1,0 +1,87 @@
+cimport cython
+
+from mmtwin.kernel.casts cimport as_s64, as_u32, as_u64
+from mmtwin.kernel.constants cimport ALLOC_FROM_ZONE, PG_large_kmalloc
+from mmtwin.kernel.mm cimport MM
+from mmtwin.kernel.page_alloc cimport alloc_pages, alloc_pages_bulk, free_pages
+from mmtwin.kernel.page_alloc_freelist cimport prep_new_page
+from mmtwin.kernel.page_alloc_state cimport recall_alloc, recall_free, recall_refill
+from mmtwin.kernel.ram cimport page_p, pfn_to_page
+from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, step_t, u32, u64
+from mmtwin.kernel.trace cimport (
+    STEP_MM_PAGE_ALLOC_ZONE_LOCKED, STEP_MM_PAGE_PCPU_DRAIN, STEP_SLUB_ALLOC_SLAB,
+    STEP_SLUB_FREE_SLAB,
+)
+from mmtwin.recordings.event cimport (
+    KIND_MM_PAGE_ALLOC, KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED,
+    KIND_MM_PAGE_FREE, as_events, event_at, event_t,
+)
+from mmtwin.replay.counts cimport *
+from mmtwin.replay.objects cimport Objects
+from mmtwin.replay.queues cimport (
+    NR_QUEUES, QUEUE_KERNEL_ZONE, QUEUE_TWIN_DRAIN, QUEUE_TWIN_SLAB, QUEUE_TWIN_SLAB_FREE,
+    QUEUE_TWIN_ZONE, as_queues, empty, get, put, queue_at, queue_t,
+)
+from mmtwin.replay.resync cimport (
+    drain_page, exchange_blocks, is_block, page_is_free, vacate,
+)
+
+ctypedef event_t *event_p
+ctypedef queue_t *queue_p
+ctypedef step_t *step_p
+
+cdef enum:
+    GFP_PLACES = 64               # a power of two
+    MOST_WRONG = 64               # blocks set right after one demand
+    GFP_VMALLOC = 0xcc2           # GFP_KERNEL | __GFP_HIGHMEM
+
+cdef inline step_t *step_at(MM mm, s64 number) noexcept nogil:
+    return &mm.step[number & (mm.ring_size - 1)]
+
+cdef class Pages:
+    cdef readonly MM mm
+    cdef readonly Objects objects
+    cdef s64 *count
+    cdef u32 *bits
+    cdef u32 *gfp_recorded        # masks translated before, by a hash of them
+    cdef u32 *gfp_twin
+    cdef queue_t *queues
+    cdef s64 *wrong               # (the twin's pfn, the kernel's, order) of each wrong block
+    cdef s64 nr_wrong
+    cdef u64 *bulk_site
+    cdef s64 nr_bulk_sites
+    cdef s32 refilled             # recall(): blocks of the refill that goes on
+    cdef pfn_t refill_pfn
+    cdef s64 seen                 # steps of the twin that were compared
+    cdef pfn_t last_page
+    cdef bint same_bits
+    cdef bint silent              # the pages being taken are of no event
+    cdef public bint resync
+    cdef dict _buffers
+
+    cdef queue_t *_queue(self, s32 cpu, s32 number) noexcept nogil
+    cdef void _set_cpu(self, event_t *event) noexcept nogil
+    @cython.locals(gfp=gfp_t, bit=s32, place=u32)
+    cdef gfp_t _gfp(self, gfp_t recorded) noexcept nogil
+    cdef void _compare_page(self, pfn_t pfn, pfn_t predicted) noexcept nogil
+    @cython.locals(predicted=pfn_t)
+    cdef void _page_alloc(self, event_t *event) noexcept nogil
+    @cython.locals(mine=pfn_t)
+    cdef void _set_page_right(self, event_t *event, pfn_t predicted) noexcept nogil
+    cdef void _page_free(self, event_t *event, s32 order) noexcept nogil
+    @cython.locals(predicted=pfn_t)
+    cdef void _drain_event(self, event_t *event) noexcept nogil
+    cpdef void recall(self, size_t address, s64 start, s64 stop)
+    @cython.locals(events=event_p, event=event_p, i=s64)
+    cdef void _recall(self, size_t address, s64 start, s64 stop) noexcept nogil
+    @cython.locals(place=s64, left=s64, taken=s64)
+    cdef void _vmalloc_pages(self, event_t *event) noexcept nogil
+    @cython.locals(first=s64, number=s64, record=step_p)
+    cdef void _collect(self, s32 cpu) noexcept nogil
+    @cython.locals(recorded=pfn_t)
+    cdef void _compare_zone(self, s32 cpu, pfn_t predicted, s64 order) noexcept nogil
+    cdef void _count_zone(self, pfn_t predicted, pfn_t recorded, s64 order) noexcept nogil
+    @cython.locals(place=s64, mine=pfn_t, wanted=pfn_t, order=s32)
+    cdef void _set_zone_right(self) noexcept nogil
+    @cython.locals(queue=queue_p)
+    cdef void _finish_zone(self, s32 cpu) noexcept nogil

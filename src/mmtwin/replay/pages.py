@@ -1,0 +1,299 @@
+"""The pages of a replay: demands for pages, and the twin's responses held against the kernel's.
+
+What the twin's tracepoints wrote after a demand is put into queues by kind, and so is what the
+recording says; whichever comes later is compared with what waits. `Engine` adds the objects.
+"""
+
+from importlib.resources import files
+
+import cython
+import numpy as np
+
+from mmtwin.kernel.constants import parse_constants
+from mmtwin.kernel.trace import STEPS
+from mmtwin.replay.counts import COUNTS
+from mmtwin.replay.objects import Objects
+from mmtwin.replay.queues import QUEUE
+
+if not cython.compiled:
+    from mmtwin.kernel.casts import as_s64, as_u32, as_u64
+    from mmtwin.kernel.constants import ALLOC_FROM_ZONE, PG_large_kmalloc
+    from mmtwin.kernel.page_alloc import alloc_pages, alloc_pages_bulk, free_pages
+    from mmtwin.kernel.page_alloc_freelist import prep_new_page
+    from mmtwin.kernel.page_alloc_state import recall_alloc, recall_free, recall_refill
+    from mmtwin.kernel.ram import pfn_to_page
+    from mmtwin.recordings.event import CONSTANTS as EVENT_CONSTANTS
+    from mmtwin.recordings.event import as_events, event_at
+    from mmtwin.replay.queues import QUEUES, as_queues, empty, get, put, queue_at
+    from mmtwin.replay.resync import (
+        drain_page,
+        exchange_blocks,
+        is_block,
+        page_is_free,
+        vacate,
+    )
+
+    globals().update(COUNTS)
+    globals().update(STEPS)
+    globals().update(EVENT_CONSTANTS)
+    globals().update(QUEUES)
+    globals().update(parse_constants(files(__package__).joinpath("pages.pxd").read_text()))
+
+    def step_at(mm, number):
+        """A record of the ring of steps."""
+        return mm.step[number & (mm.ring_size - 1)]
+
+
+# The steps that are compared.
+COMPARED_STEPS = (
+    "STEP_MM_PAGE_ALLOC_ZONE_LOCKED",
+    "STEP_MM_PAGE_PCPU_DRAIN",
+    "STEP_SLUB_ALLOC_SLAB",
+    "STEP_SLUB_FREE_SLAB",
+)
+
+
+class Pages:
+    """An MM, its counts and its queues.
+
+    `gfp_bits`: 32 ints, the twin's gfp bit of each recorded bit; `resync`: whether what the twin
+    got wrong is set right; `bulk_sites`: call sites of the kmalloc of a vmalloc's array of pages.
+    """
+
+    def __init__(self, mm, gfp_bits, resync, bulk_sites):
+        count = np.zeros(COUNTS["COUNT_PLACES"], dtype=np.int64)
+        bits = np.array(gfp_bits, dtype=np.uint32)
+        bulk_site = np.array([*bulk_sites, 0], dtype=np.uint64)
+        wrong = np.zeros(3 * MOST_WRONG, dtype=np.int64)
+        queues = np.zeros(mm.nr_cpus * NR_QUEUES, dtype=np.dtype(QUEUE))
+        gfp_known = np.zeros(2 * GFP_PLACES, dtype=np.uint32)
+        self._buffers = {
+            "count": count,
+            "bits": bits,
+            "bulk_site": bulk_site,
+            "wrong": wrong,
+            "queues": queues,
+            "gfp_known": gfp_known,
+        }
+        self.mm = mm
+        self.count = as_s64(count.ctypes.data, len(count))
+        self.bits = as_u32(bits.ctypes.data, len(bits))
+        self.gfp_recorded = as_u32(gfp_known.ctypes.data, GFP_PLACES)
+        self.gfp_twin = as_u32(gfp_known.ctypes.data + 4 * GFP_PLACES, GFP_PLACES)
+        self.same_bits = all(int(bits[bit]) == 1 << bit for bit in range(len(bits)))
+        self.queues = as_queues(queues.ctypes.data, len(queues))
+        self.bulk_site = as_u64(bulk_site.ctypes.data, len(bulk_site))
+        self.nr_bulk_sites = len(bulk_sites)
+        self.objects = Objects()
+        self.wrong = as_s64(wrong.ctypes.data, len(wrong))
+        self.nr_wrong = 0
+        self.silent = False
+        self.refilled = 0
+        self.refill_pfn = 0
+        self.resync = resync
+        self.seen = mm.next_step
+        self.last_page = -1
+        for name in COMPARED_STEPS:
+            mm.step_mask |= 1 << STEPS[name]
+
+    def counts(self):
+        """What was counted, as a numpy array by COUNT_* and UNEXPLAINED_*; it goes on changing."""
+        return self._buffers["count"]
+
+    def recall(self, address, start, stop):
+        """Events before the start's state: what they left in fields of the per-CPU lists that
+        nothing shows.
+        """
+        with cython.nogil:
+            self._recall(address, start, stop)
+
+    def _recall(self, address, start, stop):
+        events = as_events(address, stop)
+        for i in range(start, stop):
+            event = event_at(events, i)
+            self._set_cpu(event)
+            if event.address >= self.mm.max_pfn:
+                continue
+            if event.kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED:
+                if event.order == 0 and event.extra & 1:
+                    self.refilled += 1
+                    self.refill_pfn = event.address
+                continue
+            if self.refilled and event.kind != KIND_MM_PAGE_ALLOC_EXTFRAG:
+                recall_refill(self.mm, self.refill_pfn, 0, self.refilled)
+                self.refilled = 0
+            if event.kind == KIND_MM_PAGE_ALLOC:
+                recall_alloc(self.mm, event.address, event.order)
+            elif event.kind == KIND_MM_PAGE_FREE:
+                recall_free(self.mm, event.address, event.order)
+
+    def _queue(self, cpu, number):
+        return queue_at(self.queues, (cpu if cpu < self.mm.nr_cpus else 0) * NR_QUEUES + number)
+
+    def _set_cpu(self, event):
+        self.mm.cpu = event.cpu if event.cpu < self.mm.nr_cpus else 0
+
+    def _gfp(self, recorded):
+        """The twin's bits of a recorded gfp mask."""
+        if self.same_bits:
+            return recorded
+        place = (recorded ^ recorded >> 7 ^ recorded >> 14) & (GFP_PLACES - 1)
+        if self.gfp_recorded[place] == recorded:
+            return self.gfp_twin[place]
+        gfp = 0
+        for bit in range(32):
+            if recorded >> bit & 1:
+                gfp |= self.bits[bit]
+        self.gfp_recorded[place] = recorded
+        self.gfp_twin[place] = gfp
+        return gfp
+
+    def _compare_page(self, pfn, predicted):
+        """Counts a page given out; whoever gave it out, the per-CPU lists or the zone."""
+        if self.mm.last_alloc_from != ALLOC_FROM_ZONE:
+            self.count[COUNT_PCP_PREDICTED] += 1
+            if pfn == predicted:
+                self.count[COUNT_PCP_EXACT] += 1
+
+    def _page_alloc(self, event):
+        self._set_cpu(event)
+        predicted = alloc_pages(self.mm, self._gfp(event.gfp), event.order, -1)
+        self.last_page = predicted
+        self._collect(event.cpu)
+        self._compare_page(event.address, predicted)
+        if predicted < 0:
+            self.count[UNEXPLAINED_FAILED_ALLOC] += 1
+        if self.resync and event.address != self.last_page:
+            self._set_page_right(event, self.last_page)
+
+    def _set_page_right(self, event, predicted):
+        """The kernel gave out another page: the twin takes that one and puts its own back."""
+        self.objects.doubt()
+        mine = predicted
+        if mine >= 0 and page_is_free(self.mm, mine):
+            mine = -1
+        if mine >= 0 and exchange_blocks(self.mm, mine, event.address, event.order):
+            self.seen = self.mm.next_step
+            return
+        if mine >= 0 and is_block(self.mm, mine, event.order):
+            free_pages(self.mm, mine, event.order)
+        if not page_is_free(self.mm, event.address):
+            self.count[UNEXPLAINED_SILENT_PAGE_FREE] += 1
+        vacate(self.mm, event.address, event.order)
+        prep_new_page(self.mm, event.address, event.order, self._gfp(event.gfp), 0)
+        self.seen = self.mm.next_step
+
+    def _page_free(self, event, order):
+        self._set_cpu(event)
+        if not is_block(self.mm, event.address, order):
+            if page_is_free(self.mm, event.address):
+                self.count[UNEXPLAINED_SILENT_PAGE_ALLOC] += 1
+            else:
+                self.count[UNEXPLAINED_UNKNOWN_OBJECT] += 1
+            if not self.resync:
+                return
+            self.objects.doubt()
+            vacate(self.mm, event.address, order)
+            self.seen = self.mm.next_step
+        if pfn_to_page(self.mm, event.address).flags & PG_large_kmalloc:
+            self.objects.doubt()
+        free_pages(self.mm, event.address, order)
+        self._collect(event.cpu)
+
+    def _drain_event(self, event):
+        """A page left a per-CPU list: the twin's drains come just before, with the free that
+        caused them.
+        """
+        self.count[COUNT_DRAIN_PREDICTED] += 1
+        predicted = get(self._queue(event.cpu, QUEUE_TWIN_DRAIN))
+        if predicted == event.address:
+            self.count[COUNT_DRAIN_EXACT] += 1
+        elif predicted < 0:
+            self.count[UNEXPLAINED_EXTERNAL_DRAIN] += 1
+            if self.resync and event.address < self.mm.max_pfn:
+                drain_page(self.mm, event.address)
+                self.seen = self.mm.next_step
+
+    def _vmalloc_pages(self, event):
+        """The pages of a vmalloc, which no event names: its array of pages has just been
+        allocated.
+
+        __vmalloc_area_node() asks for them a hundred at a time (vm_area_alloc_pages(),
+        343ab8178f31, 5.13).
+        """
+        for place in range(self.nr_bulk_sites):
+            if self.bulk_site[place] != event.call_site:
+                continue
+            left = event.bytes_req // 8
+            self.silent = True  # nothing tells of them before their blocks do
+            while left > 0:
+                taken = alloc_pages_bulk(
+                    self.mm, GFP_VMALLOC, -1, left if left < 100 else 100
+                )
+                self._collect(event.cpu)
+                if taken < 1:
+                    break
+                self.count[COUNT_SILENT_PAGES] += taken
+                left -= taken
+            self.silent = False
+            return
+
+    def _collect(self, cpu):
+        """Takes in the steps the twin wrote since the last demand."""
+        first = self.seen
+        if self.mm.next_step - first > self.mm.ring_size:
+            first = self.mm.next_step - self.mm.ring_size
+        self.nr_wrong = 0
+        for number in range(first, self.mm.next_step):
+            record = step_at(self.mm, number)
+            if record.kind == STEP_MM_PAGE_ALLOC_ZONE_LOCKED:
+                self._compare_zone(cpu, record.args[0], record.args[1])
+            elif record.kind == STEP_MM_PAGE_PCPU_DRAIN:
+                put(self._queue(cpu, QUEUE_TWIN_DRAIN), record.args[0])
+            elif record.kind == STEP_SLUB_ALLOC_SLAB:
+                put(self._queue(cpu, QUEUE_TWIN_SLAB), record.args[1])
+            elif record.kind == STEP_SLUB_FREE_SLAB:
+                put(self._queue(cpu, QUEUE_TWIN_SLAB_FREE), record.args[1])
+        self.seen = self.mm.next_step
+        self._finish_zone(cpu)
+
+    def _compare_zone(self, cpu, predicted, order):
+        """A block the twin took from the free lists, against the kernel's next."""
+        recorded = get(self._queue(cpu, QUEUE_KERNEL_ZONE))
+        if recorded >= 0:
+            self._count_zone(predicted, recorded, order)
+        elif self.silent:
+            put(self._queue(cpu, QUEUE_TWIN_ZONE), predicted)
+        else:
+            self.count[UNEXPLAINED_ZONE_EXTRA] += 1
+
+    def _count_zone(self, predicted, recorded, order):
+        self.count[COUNT_ZONE_PREDICTED] += 1
+        if recorded == predicted:
+            self.count[COUNT_ZONE_EXACT] += 1
+        elif self.nr_wrong < MOST_WRONG and 0 <= recorded < self.mm.max_pfn:
+            self.wrong[3 * self.nr_wrong] = predicted
+            self.wrong[3 * self.nr_wrong + 1] = recorded
+            self.wrong[3 * self.nr_wrong + 2] = order
+            self.nr_wrong += 1
+
+    def _finish_zone(self, cpu):
+        """What the kernel took and the twin did not is counted; wrong blocks are exchanged."""
+        queue = self._queue(cpu, QUEUE_KERNEL_ZONE)
+        while not empty(queue):
+            get(queue)
+            self.count[COUNT_ZONE_PREDICTED] += 1
+            self.count[UNEXPLAINED_ZONE_MISSED] += 1
+        self._set_zone_right()
+
+    def _set_zone_right(self):
+        if self.resync and self.nr_wrong:
+            self.objects.doubt()
+            for place in range(self.nr_wrong):
+                mine = self.wrong[3 * place]
+                wanted = self.wrong[3 * place + 1]
+                order = self.wrong[3 * place + 2]
+                if exchange_blocks(self.mm, mine, wanted, order):
+                    if mine <= self.last_page < mine + (1 << order):
+                        self.last_page += wanted - mine  # the page just given out went with it
+            self.seen = self.mm.next_step
