@@ -231,6 +231,20 @@ def put_back(mm, cache, object):
     return True
 
 
+def skip_objects(mm, cache, object):
+    """Takes the object off this CPU's free list, and all before it: they stay allocated, unseen.
+
+    False, and nothing is done, if it is not on the list, or the cache has sheaves before it.
+    """
+    s = cache_at(mm, cache)
+    c = cache_cpu_of(mm, cache, mm.cpu)
+    if c.slab < 0 or s.sheaf_capacity or find_before(mm, s, c.freelist, object) == 1:
+        return False
+    c.freelist = get_freepointer(mm, s, object)
+    c.tid += mm.has.tid_step
+    return True
+
+
 def make_cpu_slab(mm, cache, object):
     """Makes the slab that holds this object the CPU's, as an allocation from it shows it to be.
 

@@ -9,7 +9,7 @@ from mmtwin.kernel.ram cimport (
 from mmtwin.kernel.slab_common cimport __kmalloc_node as kmalloc_node, kfree, kmalloc_slab
 from mmtwin.kernel.slub cimport kmem_cache_alloc_node, kmem_cache_free
 from mmtwin.kernel.slub_resync cimport (
-    make_cpu_slab, next_object, object_state, put_back, take_object,
+    make_cpu_slab, next_object, object_state, put_back, skip_objects, take_object,
 )
 from mmtwin.kernel.slub_slab cimport rcu_free_slab
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u64, virt_t
@@ -48,6 +48,7 @@ cdef class Engine(Pages):
     cdef s64 available
     cdef s64 nr_names
     cdef readonly u64 large
+    cdef bint ordered
 
     cpdef void run(self, size_t address, s64 start, s64 stop, s64 available)
     cpdef void observe(self, size_t address, s64 start, s64 stop, s64 available)

@@ -36,6 +36,7 @@ if not cython.compiled:
         next_object,
         object_state,
         put_back,
+        skip_objects,
         take_object,
     )
     from mmtwin.kernel.slub_slab import rcu_free_slab
@@ -66,10 +67,11 @@ class Engine(Pages):
 
     `cache_of`: int32 array, the twin's cache by number in the recording's names, -1 for none;
     `gfp_bits`: 32 ints, the twin's gfp bit of each recorded bit; `large`: KMALLOC_MAX_CACHE_SIZE
-    in bytes; `resync`, `bulk_sites`: of Pages.
+    in bytes; `resync`, `bulk_sites`: of Pages; `ordered`: whether the order of the lists that the
+    machine begins with is the kernel's.
     """
 
-    def __init__(self, mm, cache_of, gfp_bits, large, resync=True, bulk_sites=()):
+    def __init__(self, mm, cache_of, gfp_bits, large, resync=True, bulk_sites=(), ordered=True):
         Pages.__init__(self, mm, gfp_bits, resync, bulk_sites)
         cache_of = np.ascontiguousarray(cache_of, dtype=np.int32)
         misses = np.zeros(mm.max_caches, dtype=np.int64)
@@ -79,6 +81,7 @@ class Engine(Pages):
         self.cache_of = as_s32(cache_of.ctypes.data, len(cache_of))
         self.nr_names = len(cache_of)
         self.large = large
+        self.ordered = ordered
 
     def run(self, address, start, stop, available):
         """Carries out events `start` to `stop` of the `available` ones in the array of EVENT at an
@@ -379,7 +382,14 @@ class Engine(Pages):
         return virt_to_head_pfn(self.mm, address) if 0 <= pfn < self.mm.max_pfn else -1
 
     def _set_object_right(self, event, cache, predicted):
-        """The kernel gave out another object: the twin takes that one and puts its own back."""
+        """The kernel gave out another object: the twin takes that one and puts its own back.
+
+        But where it is further down a list of known order, those before it were taken unseen.
+        """
+        if self.ordered and skip_objects(self.mm, cache, event.address):
+            self.count[UNEXPLAINED_SILENT_OBJECT_ALLOC] += 1
+            self.seen = self.mm.next_step
+            return
         if predicted != 0:
             put_back(self.mm, cache, predicted)
         pfn = self._head_pfn(event.address)

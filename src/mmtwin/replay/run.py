@@ -139,7 +139,8 @@ class Replay:
         bits = twin_gfp_of(self.recording)
         large = 2 << self.mm.page_shift
         sites = vmalloc_sites(self.annotated)
-        engine = Engine(self.mm, cache_of, bits, large, not self.free_running, sites)
+        ordered = self.start == "truth"
+        engine = Engine(self.mm, cache_of, bits, large, not self.free_running, sites, ordered)
         engine.objects.reserve(1 << 16)
         return engine
 
