@@ -46,6 +46,7 @@ cdef struct features_t:
     s32 slub_delayed_freezing     # slabs on CPU partial lists are not frozen
     s32 slub_tries_node_first     # a preferred node is tried alone before any other
     s32 slub_bulk_swaps           # a bulk free swaps the freed objects out of its array
+    s32 maple_bulk                # requests for maple nodes are for the worst case, in bulk
     s32 debug_alloc_single        # debug caches: one object at a time, under the node's lock
     s32 sheaves                   # per-CPU sheaves: 1 for caches that ask for them, 2 for all
     s32 slub_present_cpus         # calculate_order() counts present CPUs, if more than one

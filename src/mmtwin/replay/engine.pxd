@@ -21,7 +21,6 @@ from mmtwin.recordings.event cimport (
 )
 from mmtwin.recordings.sites cimport as_s32
 from mmtwin.replay.counts cimport *
-from mmtwin.replay.pages cimport Pages
 from mmtwin.replay.queues cimport (
     QUEUE_KERNEL_ZONE, QUEUE_TWIN_SLAB, QUEUE_TWIN_SLAB_FREE, QUEUE_TWIN_ZONE, empty, get, put,
     queue_t,
@@ -30,6 +29,7 @@ from mmtwin.replay.resync cimport (
     adopt_slab, bring_slab, give_back_slab, is_inside, move_large, page_is_free, slab_is_unused,
     vacate,
 )
+from mmtwin.replay.unseen cimport Unseen
 
 ctypedef event_t *event_p
 ctypedef queue_t *queue_p
@@ -41,7 +41,7 @@ cdef enum:
     INTERRUPT = 0x18              # event.flags: hard or soft interrupt
 
 @cython.final
-cdef class Engine(Pages):
+cdef class Engine(Unseen):
     cdef s64 *misses
     cdef s32 *cache_of
     cdef event_t *events
@@ -85,8 +85,6 @@ cdef class Engine(Pages):
     cdef pfn_t _head_pfn(self, virt_t address) noexcept nogil
     @cython.locals(pfn=pfn_t)
     cdef void _set_object_right(self, event_t *event, s32 cache, virt_t predicted) noexcept nogil
-    @cython.locals(page=page_p)
-    cdef bint _is_slab_of(self, pfn_t pfn, s32 cache) noexcept nogil
     @cython.locals(demand=event_p, cache=s32)
     cdef void _interrupted(self, event_t *event, s64 number) noexcept nogil
     @cython.locals(page=event_p, late=queue_p)
@@ -95,9 +93,10 @@ cdef class Engine(Pages):
     cdef void _large_alloc(self, event_t *event, gfp_t gfp) noexcept nogil
     @cython.locals(pfn=pfn_t, object=virt_t)
     cdef void _object_free(self, event_t *event) noexcept nogil
+    @cython.locals(nodes=bint)
     cdef void _free_slab_object(self, event_t *event, s32 cache, virt_t object) noexcept nogil
     @cython.locals(events=event_p, event=event_p, i=s64)
     cdef void _observe(self, size_t address, s64 start, s64 stop, s64 available) noexcept nogil
     cdef void _watch_alloc(self, event_t *event, virt_t twin) noexcept nogil
     @cython.locals(cache=s32, predicted=pfn_t, _=s32)
-    cdef void _silent_slab(self, event_t *event) noexcept nogil
+    cdef void _silent_slab(self, event_t *event, s64 number) noexcept nogil

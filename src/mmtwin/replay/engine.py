@@ -15,7 +15,7 @@ import cython
 import numpy as np
 
 from mmtwin.kernel.constants import parse_constants
-from mmtwin.replay.pages import Pages
+from mmtwin.replay.unseen import Unseen
 
 if not cython.compiled:
     from mmtwin.kernel.casts import as_s64
@@ -62,17 +62,19 @@ if not cython.compiled:
     globals().update(parse_constants(files(__package__).joinpath("engine.pxd").read_text()))
 
 
-class Engine(Pages):
+class Engine(Unseen):
     """One replay: an MM, the maps from the recording's numbers to the twin's, and the counts.
 
     `cache_of`: int32 array, the twin's cache by number in the recording's names, -1 for none;
     `gfp_bits`: 32 ints, the twin's gfp bit of each recorded bit; `large`: KMALLOC_MAX_CACHE_SIZE
-    in bytes; `resync`, `bulk_sites`: of Pages; `ordered`: whether the order of the lists that the
-    machine begins with is the kernel's.
+    in bytes; `resync`, `bulk_sites`, `maple`: of Unseen; `ordered`: whether the order of the lists
+    that the machine begins with is the kernel's.
     """
 
-    def __init__(self, mm, cache_of, gfp_bits, large, resync=True, bulk_sites=(), ordered=True):
-        Pages.__init__(self, mm, gfp_bits, resync, bulk_sites)
+    def __init__(
+        self, mm, cache_of, gfp_bits, large, resync=True, bulk_sites=(), ordered=True, maple=None
+    ):
+        Unseen.__init__(self, mm, gfp_bits, resync, bulk_sites, maple)
         cache_of = np.ascontiguousarray(cache_of, dtype=np.int32)
         misses = np.zeros(mm.max_caches, dtype=np.int64)
         self._buffers["cache_of"] = cache_of
@@ -89,6 +91,7 @@ class Engine(Pages):
 
         Events behind `stop` are looked at, not carried out: pass those that `ahead` can reach.
         """
+        self.maple.look(address, start, available)
         with cython.nogil:
             self._run(address, start, stop, available)
 
@@ -127,6 +130,7 @@ class Engine(Pages):
 
     def _event(self, event, number):
         kind = event.kind
+        self.demand = number
         if event.flags & INTERRUPT:
             self.mm.pcp_locked = event.extra & EXTRA_PCP_LOCKED != 0
             if event.ahead:
@@ -193,7 +197,9 @@ class Engine(Pages):
         self._set_cpu(event)
         if cache >= 0 and next_object(self.mm, cache, self._gfp(demand.gfp), -1) == demand.address:
             demand.role |= DONE
+            self.demand = number + event.ahead
             self._object_alloc(demand, -1)
+            self.demand = number
 
     def _zone_event(self, event, number):
         """A block left the free lists; at the last one for a page, the page is asked for."""
@@ -214,7 +220,9 @@ class Engine(Pages):
         if event.role == ROLE_DEMAND or event.role == ROLE_NONE:
             self._page_alloc(event)
         elif event.role == ROLE_SILENT:
-            self._silent_slab(event)
+            self._silent_slab(event, number)
+        elif self.maple.cache >= 0 and self.maple.has_slab(event.address):
+            self._slab_of_nodes(event, number)
         else:
             self._slab_page(event, number)
 
@@ -223,6 +231,7 @@ class Engine(Pages):
         if self._awaits(event, number, KIND_KMALLOC):
             demand = event_at(self.events, number + event.ahead)
             demand.role |= DONE
+            self.demand = number + event.ahead
             self._object_alloc(demand, number)
         else:
             self._compare_page(event.address, get(self._queue(event.cpu, QUEUE_TWIN_SLAB)))
@@ -245,6 +254,8 @@ class Engine(Pages):
             self._free_ahead(event, number)
         self.count[COUNT_SLAB_FREE_PREDICTED] += 1
         predicted = get(self._queue(event.cpu, QUEUE_TWIN_SLAB_FREE))
+        if self.maple.cache >= 0:
+            self._slab_of_nodes_freed(number)
         if predicted == event.address:
             self.count[COUNT_SLAB_FREE_EXACT] += 1
         elif not page_is_free(self.mm, event.address):
@@ -260,7 +271,9 @@ class Engine(Pages):
         if self._awaits(event, number, KIND_KFREE):
             demand = event_at(self.events, number + event.ahead)
             if demand.cache == event.cache:
+                self.demand = number + event.ahead
                 self._object_free(demand)
+                self.demand = number
                 demand.role |= DONE
 
     def _object_alloc(self, event, number):
@@ -293,6 +306,8 @@ class Engine(Pages):
         if self.resync and not right and predicted != event.address:
             self._set_object_right(event, cache, predicted)
         self._undo_slabs(event.cpu)
+        if cache == self.maple.cache:
+            self._other_nodes(event, gfp)
         if event.kind == KIND_KMALLOC and event.bytes_req >= 16 and self.mm.has.vmalloc_bulk:
             self._vmalloc_pages(event)
 
@@ -405,12 +420,6 @@ class Engine(Pages):
                 self.count[UNEXPLAINED_UNREACHABLE] += 1
         self.seen = self.mm.next_step
 
-    def _is_slab_of(self, pfn, cache):
-        if pfn < 0:
-            return False
-        page = pfn_to_page(self.mm, pfn)
-        return page.flags & PG_slab != 0 and page.cache == cache
-
     def _large_alloc(self, event, gfp):
         """kmalloc_large(): pages straight from the page allocator."""
         predicted = kmalloc_node(self.mm, event.bytes_req, gfp, -1)
@@ -448,7 +457,10 @@ class Engine(Pages):
             self.count[UNEXPLAINED_UNKNOWN_OBJECT] += 1
 
     def _free_slab_object(self, event, cache, object):
-        if not self.objects.sure and object_state(self.mm, cache, object) != 1:
+        nodes = cache == self.maple.cache
+        if nodes:
+            self._free_other_nodes(event)
+        if (nodes or not self.objects.sure) and object_state(self.mm, cache, object) != 1:
             self.count[UNEXPLAINED_SILENT_OBJECT_ALLOC] += 1
             if not self.resync or not take_object(self.mm, cache, object):
                 return
@@ -456,14 +468,19 @@ class Engine(Pages):
             self.objects.doubt()  # it may be the twin's object of another address
         kmem_cache_free(self.mm, cache, object)
         self._collect(event.cpu)
+        if nodes:
+            self._after_free()
 
-    def _silent_slab(self, event):
+    def _silent_slab(self, event, number):
         """A slab was taken for objects that no event names (bulk allocation): they used up what
         there was.
         """
+        cache = self.cache_of[event.cache] if 0 <= event.cache < self.nr_names else -1
+        if cache >= 0 and cache == self.maple.cache:
+            self._slab_of_nodes(event, number)
+            return
         self._set_cpu(event)
         self.count[UNEXPLAINED_SILENT_SLAB] += 1
-        cache = self.cache_of[event.cache] if 0 <= event.cache < self.nr_names else -1
         if cache < 0:
             self._page_alloc(event)
             return

@@ -29,6 +29,8 @@ from mmtwin.recordings.stream import Events
 from mmtwin.replay.engine import Engine
 from mmtwin.replay.follow import Follower
 from mmtwin.replay.geometry import compare_geometry
+from mmtwin.replay.maple import Maple
+from mmtwin.replay.maple_ahead import CONSTANTS as MAPLE
 from mmtwin.replay.result import ReplayResult
 from mmtwin.replay.statistics import Statistics
 from mmtwin.replay.truth import Tally, compare_truth
@@ -140,9 +142,27 @@ class Replay:
         large = 2 << self.mm.page_shift
         sites = vmalloc_sites(self.annotated)
         ordered = self.start == "truth"
-        engine = Engine(self.mm, cache_of, bits, large, not self.free_running, sites, ordered)
+        engine = Engine(
+            self.mm, cache_of, bits, large, not self.free_running, sites, ordered, self._maple()
+        )
         engine.objects.reserve(1 << 16)
         return engine
+
+    def _maple(self) -> Maple | None:
+        """What infers the maple nodes that no event names, where there are such and the lists
+        are known.
+        """
+        if not self.profile.features["maple_bulk"] or self.free_running or self.start != "truth":
+            return None
+        names = [name for name in MAPLE_CACHES if name in self.annotated.names]
+        if len(names) < len(MAPLE_CACHES) or MAPLE_CACHES[0] not in self.mm.cache_names:
+            return None
+        return Maple(
+            self.mm,
+            self.mm.cache_names.index(MAPLE_CACHES[0]),
+            [self.annotated.names.index(name) for name in names],
+            maple_ranges(self.annotated),
+        )
 
     def _follower(self) -> Follower | None:
         """What rebuilds the kernel's state beside the prediction, where the start's lists have no
@@ -348,6 +368,32 @@ def vmalloc_sites(annotated: Annotated) -> list[int]:
     return sorted(
         site for site, found in names.items() if found and VMALLOC_ARRAY.fullmatch(found[0])
     )
+
+
+# The caches whose events tell of maple trees.
+MAPLE_CACHES = ("maple_node", "vm_area_struct", "mm_struct")
+# What the functions tell that ask for maple nodes or give them back (lib/maple_tree.c), and those
+# that copy areas (kernel/fork.c).
+MAPLE_FUNCTIONS = {
+    "mas_alloc_nodes": "WHAT_ALLOC",
+    "mas_destroy": "WHAT_SPARE",
+    "__mt_destroy": "WHAT_ROOT",
+    "mt_destroy_walk": "WHAT_ROOT",
+    "vm_area_dup": "WHAT_COPY",
+    "copy_process": "WHAT_MM",
+    "dup_mm": "WHAT_MM",
+}
+
+
+def maple_ranges(annotated: Annotated) -> list[tuple[int, int, int]]:
+    """[(first, last, WHAT_*)]: call sites that tell of maple trees, by the recording's symbols."""
+    symbols = annotated.recording.symbols
+    found = [
+        (first, last - 1, MAPLE[MAPLE_FUNCTIONS[name.partition(".")[0]]])
+        for first, last, name in zip(symbols.addresses, symbols.ends, symbols.names, strict=True)
+        if name.partition(".")[0] in MAPLE_FUNCTIONS
+    ]
+    return found
 
 
 def choose_start(recording: Recording, start: str) -> tuple[str, str]:

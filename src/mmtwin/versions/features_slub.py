@@ -51,6 +51,8 @@ SLUB = (
             Change("6.10", 1, "9198ffbd2b49")),
     Feature("slub_bulk_swaps", "a bulk free swaps the freed objects out of its array", 0,
             Change("6.0", 1, "b77d5b1b83e3")),
+    Feature("maple_bulk", "requests for maple nodes are for the worst case, in bulk", 0,
+            Change("6.1", 1, "54a611b60590"), Change("6.6", 0, "17983dc61783")),
     Feature("debug_alloc_single", "debug caches: one object at a time, under the node's lock", 0,
             Change("6.1", 1, "c7323a5ad078")),
     Feature("sheaves", "per-CPU sheaves: 1 for caches that ask for them, 2 for all", 0,

@@ -1,0 +1,60 @@
+cimport cython
+
+from mmtwin.kernel.ram cimport cache_cpu_of, cache_cpu_p, cache_node_of
+from mmtwin.kernel.slub cimport __kmem_cache_alloc_bulk as alloc_bulk
+from mmtwin.kernel.slub cimport __kmem_cache_free_bulk as free_bulk
+from mmtwin.kernel.slub_resync cimport object_state
+from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64
+from mmtwin.replay.maple_ahead cimport (
+    WHAT_ALLOC, WHAT_NOWAIT, WHAT_SPARE, WHAT_LATER, WHAT_ROOT, WHAT_COPY, WHAT_PAGE,
+    moment_at, moment_p,
+)
+from mmtwin.replay.maple_guess cimport (
+    GUESS_CPUS, GUESS_LEAVES, GUESS_ROUNDS, GUESS_SLOTS, NO_NODE, SLAB_ABSENT, CPU_SLAB,
+    first_free, give_cpu_slab, guess_at, leave_list, pop_free, put_free, start_slab, take_node,
+    turn_slab, guess_p, guess_t,
+)
+from mmtwin.replay.maple_nodes cimport (
+    MARGIN, SCAN, NEAR, COST_MISS, COST_SPLIT, COST_SHRINK, ROUND_PLAIN, ROUND_FORK,
+    ROUND_ALL_BUT_ONE, MAPLE_CAPACITY, MAPLE_FANOUT, nodes_at, nodes_p,
+)
+from mmtwin.replay.maple_trees cimport Trees
+
+@cython.final
+cdef class Maple(Trees):
+    @cython.locals(m=s64, g=guess_p, count=s64, i=s64)
+    cdef void allocated(self, s64 number, gfp_t gfp) noexcept nogil
+    @cython.locals(m=s64, g=guess_p, i=s64)
+    cdef void freeing(self, s64 number) noexcept nogil
+    cdef bint has_slab(self, pfn_t pfn) noexcept nogil
+    @cython.locals(m=s64)
+    cdef void page(self, s64 number) noexcept nogil
+    @cython.locals(g=guess_p, c=cache_cpu_p)
+    cdef void compare(self) noexcept nogil
+    @cython.locals(i=s32, g=guess_p, moment=moment_p)
+    cdef void _moment(self, s64 m) noexcept nogil
+    cdef void _advance(self, s32 i, s64 m) noexcept nogil
+    @cython.locals(m=s64, spare=s64, k=s32, later=s64)
+    cdef void _look_at_request(self, s64 m) noexcept nogil
+    @cython.locals(first=s32, slab=s32, rank=s64)
+    cdef void _take_first(self, guess_t *g) noexcept nogil
+    @cython.locals(g=guess_p, moment=moment_p, t=s32, height=s32, other=s32, count=s64)
+    cdef void _request(self, s32 i, s64 m) noexcept nogil
+    @cython.locals(g=guess_p, moment=moment_p, t=s32, other=s32)
+    cdef void _request_nowait(self, s32 i, s64 m) noexcept nogil
+    @cython.locals(copies=s64, m=s64, count=s64)
+    cdef s64 _nodes_of_fork(self, s64 m) noexcept nogil
+    @cython.locals(g=guess_p, round=s32, node=s32, k=s64, n=s32, mine=s32)
+    cdef s32 _take_silently(self, s32 i, s64 m, s64 count) noexcept nogil
+    @cython.locals(m=s64, slab=s32, base=s64, start=s64, number=s64)
+    cdef bint _new_slab(self, guess_t *g, bint first) noexcept nogil
+    @cython.locals(mine=s32, k=s32, n=s32, slots=nodes_p, slab=s32)
+    cdef void _expect_bottom(self, guess_t *g, s32 round) noexcept nogil
+    @cython.locals(g=guess_p, round=s32)
+    cdef void _spare(self, s32 i, s64 m) noexcept nogil
+    @cython.locals(g=guess_p, moment=moment_p)
+    cdef void _later(self, s32 i, s64 m) noexcept nogil
+    @cython.locals(g=guess_p, t=s32, k=s32, n=s32, leaves=nodes_p, found=s32)
+    cdef void _root(self, s32 i, s64 m) noexcept nogil
+    @cython.locals(g=guess_p, slab=s32)
+    cdef void _page(self, s32 i, s64 m) noexcept nogil

@@ -1,0 +1,447 @@
+"""Nodes of maple trees that no event names, inferred from those that some name.
+
+A request for several nodes (mas_alloc_nodes(), lib/maple_tree.c) takes the first with
+kmem_cache_alloc(), which an event tells, and the rest with kmem_cache_alloc_bulk(), which none
+does; what is not used goes back in mas_destroy(): all but two of it with kmem_cache_free_bulk().
+The leaves of a tree that ends go so too, before its root. How many nodes a request is for follows
+from the height of the task's tree, how many were used is open. So a few guesses are carried along,
+each with the free lists and trees that follow from it (maple_guess.py), and what the events tell
+counts for or against them: RCU frees replaced nodes in the order in which they were replaced,
+mas_destroy() and __mt_destroy() name nodes. Frees may lie ahead (maple_ahead.py); which object a
+request returned counts only after it was predicted. The twin follows the best guess, through
+SLUB's own bulk functions; where another becomes the best one, its free lists are written into the
+twin.
+"""
+
+import cython
+
+from mmtwin.replay.maple_ahead import CONSTANTS as AHEAD_CONSTANTS
+from mmtwin.replay.maple_guess import CONSTANTS as GUESS_CONSTANTS
+from mmtwin.replay.maple_nodes import CONSTANTS as NODES_CONSTANTS
+from mmtwin.replay.maple_trees import Trees
+
+if not cython.compiled:
+    from mmtwin.kernel.ram import cache_cpu_of, cache_node_of
+    from mmtwin.kernel.slub import __kmem_cache_alloc_bulk as alloc_bulk
+    from mmtwin.kernel.slub import __kmem_cache_free_bulk as free_bulk
+    from mmtwin.kernel.slub_resync import object_state
+    from mmtwin.replay.maple_ahead import moment_at
+    from mmtwin.replay.maple_guess import (
+        first_free,
+        give_cpu_slab,
+        guess_at,
+        leave_list,
+        pop_free,
+        put_free,
+        start_slab,
+        take_node,
+        turn_slab,
+    )
+    from mmtwin.replay.maple_nodes import nodes_at
+
+    globals().update(GUESS_CONSTANTS)
+    globals().update(AHEAD_CONSTANTS)
+    globals().update(NODES_CONSTANTS)
+
+
+class Maple(Trees):
+    """The silent nodes of one replay; the arguments are those of Nodes."""
+
+    def allocated(self, number, gfp):
+        """A node was given out: takes those that went with it."""
+        m = self.ahead.moment_of(number)
+        if m < 0 or self.cache < 0:
+            return
+        self._moment(m)
+        g = guess_at(self.guesses, self.current[0])
+        if not g.was_best or g.amended:
+            self.stale = True
+        if self.stale or self.cache < 0:
+            return
+        count = g.nr_taken
+        if count:
+            self.mm.next_freelist_start = g.fresh
+            if alloc_bulk(self.mm, self.cache, gfp, self.items, count) != count:
+                self.stale = True
+            self.mm.next_freelist_start = -1
+            self.taken += count
+        self.compare()
+
+    def freeing(self, number):
+        """A node is about to be freed: gives back those that go before it."""
+        m = self.ahead.moment_of(number)
+        if m < 0 or self.cache < 0:
+            return
+        self._moment(m)
+        g = guess_at(self.guesses, self.current[0])
+        if not g.was_best or g.amended:
+            self.stale = True
+        if self.stale or self.cache < 0 or not g.nr_given:
+            return
+        for i in range(g.nr_given):
+            self.items[i] = self._address(g.given[i])
+            if object_state(self.mm, self.cache, self.items[i]) != 1:
+                self.stale = True
+                return
+        self.given += g.nr_given
+        free_bulk(self.mm, self.cache, self.items, g.nr_given)
+
+    def has_slab(self, pfn):
+        """Whether the best guess has made a slab of this page."""
+        if not self.slab_at[pfn]:
+            return False
+        return guess_at(self.guesses, self.current[0]).place[self.slab_at[pfn] - 1] != SLAB_ABSENT
+
+    def page(self, number):
+        """A page was taken for a slab, or a slab given back."""
+        m = self.ahead.moment_of(number)
+        if m < 0 or self.cache < 0:
+            return
+        self._moment(m)
+        m = self._slab_number(self.ahead.moments[m].address)
+        if m >= 0:
+            self.made[m] = self._is_there(m)
+        if guess_at(self.guesses, self.current[0]).amended:
+            self.stale = True
+
+    def compare(self):
+        """Whether the twin is where the best guess says."""
+        if self.cache < 0 or self.stale:
+            return
+        g = guess_at(self.guesses, self.current[0])
+        c = cache_cpu_of(self.mm, self.cache, self.mm.cpu)
+        if cache_node_of(self.mm, self.cache, 0).nr_partial != g.nr_node:
+            self.stale = True
+        elif g.cpu_free[self.mm.cpu] == NO_NODE:
+            self.stale = c.freelist != 0
+        elif c.freelist != self._address(g.cpu_free[self.mm.cpu]):
+            self.stale = True
+        elif g.cpu_partial[self.mm.cpu] == NO_NODE:
+            self.stale = c.partial >= 0
+        else:
+            self.stale = c.partial != self.pages[g.cpu_partial[self.mm.cpu]]
+
+    def _moment(self, m):
+        """Carries every guess over one moment."""
+        moment = moment_at(self.ahead.moments, m)
+        self.cpu = moment.cpu if moment.cpu < self.nr_cpus else 0
+        self.branched = 0
+        self.nr_coming = 0
+        self.limit = MARGIN * MARGIN
+        self.nr_costs = 0
+        self.node = NO_NODE
+        self.ahead.passed(m)
+        if moment.what <= WHAT_ROOT:
+            self.node = self._node(moment.address)
+            if self.node == NO_NODE or self.cache < 0:
+                return
+            self.fate[self.node] = moment.next - 1
+            self.exit = self.ahead.exit_after(m)
+            if moment.what <= WHAT_NOWAIT:
+                self._look_at_request(m)
+        for i in range(self.nr_current):
+            g = guess_at(self.guesses, self.current[i])
+            g.was_best = i == 0
+            g.amended = 0
+            g.nr_taken = 0
+            g.nr_given = 0
+            g.fresh = -1
+            self._advance(self.current[i], m)
+        if self.node != NO_NODE and self.loose[self.node]:
+            self.loose[self.node] = 0
+            if moment.what == WHAT_LATER:
+                self.nr_loose -= 1
+        self._select()
+
+    def _advance(self, i, m):
+        what = self.ahead.moments[m].what
+        if what == WHAT_ALLOC:
+            self._request(i, m)
+        elif what == WHAT_NOWAIT:
+            self._request_nowait(i, m)
+        elif what == WHAT_SPARE:
+            self._spare(i, m)
+        elif what == WHAT_LATER:
+            self._later(i, m)
+        elif what == WHAT_ROOT:
+            self._root(i, m)
+        else:
+            if what >= WHAT_PAGE:
+                self._page(i, m)
+            self._emit(i)
+
+    def _look_at_request(self, m):
+        """What later frees tell of a request: if all its nodes were used; its first silent one."""
+        moment = moment_at(self.ahead.moments, m)
+        self.kind = ROUND_PLAIN
+        self.bottom = NO_NODE
+        self.settled = False
+        if moment.detached:
+            return
+        spare = moment.next - 1
+        if spare >= 0 and self.ahead.moments[spare].what == WHAT_SPARE:
+            self.settled = True
+            later = self.ahead.moments[spare].follows - 1
+            if later >= 0 and self.ahead.moments[later].what == WHAT_SPARE:
+                self.bottom = self._node(self.ahead.moments[later].address)
+            return
+        # Its own node was used: then the first silent one comes back alone, or none does.
+        later = moment.follows - 1
+        for k in range(SCAN):
+            if later < 0 or self.ahead.moments[later].what == WHAT_ROOT:
+                return
+            if self.ahead.moments[later].what == WHAT_SPARE:
+                self.settled = True
+                self.kind = ROUND_ALL_BUT_ONE
+                self.bottom = self._node(self.ahead.moments[later].address)
+                return
+            if self.ahead.moments[later].what != WHAT_COPY:
+                return
+            later = self.ahead.moments[later].follows - 1
+
+    def _take_first(self, g):
+        """The node that the event names is taken, whatever the guess expected."""
+        slab = self.node // self.shape.objects
+        first = first_free(self.shape, g, self.cpu)
+        if first != self.node and first != NO_NODE and turn_slab(self.shape, g, first, self.node):
+            g.amended = 1
+            first = self.node
+        if first == self.node:
+            pop_free(self.shape, g, self.cpu)
+            return
+        if g.place[slab] == SLAB_ABSENT:
+            rank = self.shape.rank[self.node - slab * self.shape.objects]
+            start_slab(self.shape, g, self.cpu, slab, rank)
+            g.open[slab] = 0
+            if first != NO_NODE:
+                g.cost += COST_MISS
+                g.amended = 1
+            take_node(self.shape, g, self.node)
+            return
+        g.cost += COST_MISS
+        g.amended = 1
+        give_cpu_slab(self.shape, g, self.cpu, slab)
+        if not take_node(self.shape, g, self.node):
+            g.cost += COST_MISS
+
+    def _request(self, i, m):
+        """mas_preallocate() or mas_expected_entries(): a request that may sleep."""
+        g = guess_at(self.guesses, i)
+        moment = moment_at(self.ahead.moments, m)
+        self._take_first(g)
+        if moment.detached:
+            self._emit(i)
+            return
+        if moment.child >= 0:
+            count = self._nodes_of_fork(m) - 1
+            t = self._take_silently(i, m, count)
+            g.round_fork[t] = ROUND_FORK + 4 * self.copies
+            g.round_pid[t] = moment.child  # the tree is the child's
+            self._emit(i)
+            return
+        if not self.settled:
+            self._new_tree(g, moment.pid, self.node)  # the first node of an empty tree
+            self._emit(i)
+            return
+        t = self._tree_of(g, moment.pid)
+        height = 2 if t >= 0 and g.tree_leaves[t] else 1
+        other = self._branch(i, COST_SPLIT // 2) if t < 0 else -1
+        self._take_silently(i, m, 3 * height)
+        self._emit(i)
+        if other >= 0:
+            self._take_silently(other, m, 6)
+            self._emit(other)
+
+    def _request_nowait(self, i, m):
+        """mas_node_count() in the midst of a store: one node, or what a split needs."""
+        g = guess_at(self.guesses, i)
+        moment = moment_at(self.ahead.moments, m)
+        self._take_first(g)
+        if moment.detached:
+            self._emit(i)
+            return
+        t = self._tree_of(g, moment.pid)
+        if self.settled and self.kind == ROUND_PLAIN:
+            self._take_silently(i, m, 4 if t >= 0 and g.tree_leaves[t] else 2)
+            self._emit(i)
+            return
+        other = -1
+        if t >= 0 and not g.tree_leaves[t]:
+            other = self._branch(i, COST_SHRINK)
+        self.used[0] = self.node
+        self._use(i, m, -1, 1, 1)
+        if other >= 0:
+            t = self._take_silently(other, m, 2)
+            g = guess_at(self.guesses, other)
+            if t < 0 or g.round_slots[t] < 2:
+                g.used = 0
+                return
+            self.used[0] = g.slot[t * GUESS_SLOTS + 1]
+            self.used[1] = self.node
+            self.used[2] = g.slot[t * GUESS_SLOTS]
+            g.round_first[t] = NO_NODE
+            self._use(other, m, -1, 3, 3)
+
+    def _nodes_of_fork(self, m):
+        """mas_expected_entries(): leaves, nodes above them, and three to work with."""
+        copies = 0
+        m = self.ahead.moments[m].follows - 1
+        while m >= 0 and self.ahead.moments[m].what == WHAT_COPY:
+            copies += 1
+            m = self.ahead.moments[m].follows - 1
+        self.copies = copies
+        count = (2 * copies + MAPLE_CAPACITY) // MAPLE_CAPACITY
+        return count + (count + MAPLE_FANOUT - 1) // MAPLE_FANOUT + 3
+
+    def _take_silently(self, i, m, count):
+        """kmem_cache_alloc_bulk(): the nodes behind a request's first. Returns its record."""
+        g = guess_at(self.guesses, i)
+        round = -1
+        for k in range(GUESS_ROUNDS):
+            if g.round_first[k] == NO_NODE:
+                round = k
+                break
+        if round < 0:
+            round = 0  # the rest of the oldest is lost
+        if round >= g.round_end:
+            g.round_end = round + 1
+        g.round_first[round] = self.node
+        g.round_pid[round] = self.ahead.moments[m].pid
+        g.round_fork[round] = self.kind
+        g.round_slots[round] = 0
+        n = 0
+        while n < count and n < GUESS_SLOTS:
+            node = pop_free(self.shape, g, self.cpu)
+            if node == NO_NODE:
+                if not self._new_slab(g, n == 0):
+                    break
+                continue
+            g.slot[round * GUESS_SLOTS + n] = node
+            n += 1
+        g.round_slots[round] = n
+        if self.bottom != NO_NODE and n:
+            self._expect_bottom(g, round)
+        for k in range(n):
+            g.taken[k] = g.slot[round * GUESS_SLOTS + k]
+        g.nr_taken = n
+        return round
+
+    def _new_slab(self, g, first):
+        """A slab for silent nodes, at the page that was taken about now; whether there is one."""
+        number = self.ahead.moments[self.ahead.now].number
+        m = self.near
+        while m < self.ahead.nr_moments:
+            if self.ahead.moments[m].number > number + NEAR:
+                return False
+            if self.ahead.moments[m].number < number - NEAR:
+                self.near = m
+            elif self.ahead.moments[m].what == WHAT_PAGE and self.ahead.moments[m].number > number:
+                slab = self._slab_number(self.ahead.moments[m].address)
+                if slab < 0:
+                    return False
+                if g.place[slab] == SLAB_ABSENT:
+                    start = 0
+                    base = slab * self.shape.objects
+                    if first and base <= self.bottom < base + self.shape.objects:
+                        start = self.shape.rank[self.bottom - base]
+                    start_slab(self.shape, g, self.cpu, slab, start)
+                    g.fresh = start
+                    return True
+            m += 1
+        return False
+
+    def _expect_bottom(self, g, round):
+        """The first silent node is the one that a free names."""
+        n = g.round_slots[round]
+        slots = nodes_at(g.slot, round * GUESS_SLOTS)
+        mine = slots[0]
+        if mine == self.bottom:
+            return
+        g.amended = 1
+        if turn_slab(self.shape, g, mine, self.bottom):
+            return
+        g.cost += COST_MISS
+        if take_node(self.shape, g, self.bottom):
+            put_free(self.shape, g, self.cpu, mine, mine, 1)
+            slots[0] = self.bottom
+            return
+        for k in range(n):
+            if slots[k] == self.bottom:
+                slots[0] = self.bottom
+                slots[k] = mine
+                return
+
+    def _spare(self, i, m):
+        """mas_destroy()"""
+        g = guess_at(self.guesses, i)
+        for round in range(g.round_end):
+            if g.round_first[round] == NO_NODE:
+                continue
+            if g.round_fork[round] == ROUND_ALL_BUT_ONE:
+                if g.round_slots[round] and g.slot[round * GUESS_SLOTS] == self.node:
+                    self._settle(i, m, round)
+                    return
+            elif g.round_first[round] == self.node:
+                if g.round_fork[round] & 3 == ROUND_FORK:
+                    self._settle_fork(i, m, round)
+                else:
+                    self._settle(i, m, round)
+                return
+        self._free(g)
+        self._emit(i)
+
+    def _later(self, i, m):
+        """RCU frees a node that was replaced."""
+        g = guess_at(self.guesses, i)
+        moment = moment_at(self.ahead.moments, m)
+        c = moment.cpu & (GUESS_CPUS - 1)
+        if g.later[c] <= moment.later:
+            if not self.loose[self.node]:
+                g.cost += COST_MISS
+            self._forget(g, self.node)
+            g.later[c] = moment.later + 1
+        self._free(g)
+        self._emit(i)
+
+    def _root(self, i, m):
+        """__mt_destroy(): the leaves of a tree, then its root."""
+        g = guess_at(self.guesses, i)
+        if not self.ahead.moments[m].detached:
+            found = -1
+            for t in range(g.tree_end):
+                if g.tree_order[t] and g.tree_root[t] == self.node:
+                    found = t
+            if found < 0:
+                found = self._tree_of(g, self.ahead.moments[m].pid)
+                if found >= 0 or not self.loose[self.node]:
+                    g.cost += COST_MISS // 2
+            elif g.tree_leaves[found]:
+                self._give(g, nodes_at(g.leaf, found * GUESS_LEAVES), g.tree_leaves[found])
+            if found >= 0:
+                g.tree_order[found] = 0
+        self._free(g)
+        self._emit(i)
+
+    def _page(self, i, m):
+        """A page was taken for silent nodes, or a slab went."""
+        g = guess_at(self.guesses, i)
+        slab = self._slab_number(self.ahead.moments[m].address)
+        if slab < 0:
+            return
+        if self.ahead.moments[m].what == WHAT_PAGE:
+            if g.place[slab] == SLAB_ABSENT:
+                g.cost += COST_MISS
+                g.amended = 1
+                start_slab(self.shape, g, self.cpu, slab, 0)
+        elif g.place[slab] != SLAB_ABSENT:
+            g.cost += COST_MISS
+            g.amended = 1
+            if g.place[slab] >= CPU_SLAB:
+                g.cpu_free[g.place[slab] - CPU_SLAB] = NO_NODE
+                g.cpu_slab[g.place[slab] - CPU_SLAB] = NO_NODE
+            else:
+                leave_list(g, slab)
+            g.place[slab] = SLAB_ABSENT
+            g.head[slab] = NO_NODE
+            g.free[slab] = 0
+            g.bits[slab] = 0

@@ -1,0 +1,116 @@
+cimport cython
+
+from mmtwin.kernel.structs cimport s32, s64, u64
+from mmtwin.recordings.event cimport (
+    KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC, KIND_MM_PAGE_FREE,
+    ROLE_SILENT, ROLE_SLAB, as_events, event_at, event_t,
+)
+from mmtwin.recordings.sites cimport as_s32
+
+ctypedef event_t *event_p
+ctypedef moment_t *moment_p
+
+# What an event tells of maple trees.
+cdef enum:
+    WHAT_NONE = 0
+    WHAT_ALLOC = 1                # mas_alloc_nodes(), may sleep: a node, others follow silently
+    WHAT_NOWAIT = 2               # mas_alloc_nodes(), may not
+    WHAT_SPARE = 3                # mas_destroy(): a node that was not used
+    WHAT_LATER = 4                # a node that was replaced, after its grace period
+    WHAT_ROOT = 5                 # __mt_destroy(): the root of a tree that ends
+    WHAT_COPY = 6                 # vm_area_dup(): an area copied, in a fork or to be split
+    WHAT_MM = 7                   # copy_process(): a struct mm_struct for a child
+    WHAT_PAGE = 8                 # a page for a slab of nodes
+    WHAT_PAGE_FREE = 9            # such a slab given back
+
+cdef enum:
+    MAPLE_RANGES = 64             # of call sites
+    BLOCKING = 0x400              # __GFP_DIRECT_RECLAIM, as recorded
+
+# One such event.
+cdef struct moment_t:
+    u64 address
+    s64 number                    # of the event in its block
+    s64 later                     # WHAT_LATER: how many its CPU had before it
+    s32 pid
+    s32 what
+    s32 cpu
+    s32 next                      # the next free of the node; numbers of moments are + 1
+    s32 follows                   # the task's next moment
+    s32 exit                      # the task's next WHAT_ROOT
+    s32 child                     # of a fork: the new task, 0 unknown, -1: no fork
+    s32 detached                  # a tree that holds areas to be unmapped: begins or ends here
+
+# Where the moments of an address or of a task begin.
+cdef struct spot_t:
+    u64 key
+    s32 moment                    # + 1
+    s32 exit                      # + 1
+
+# The call sites of a function.
+cdef struct range_t:
+    u64 first
+    u64 last
+    s64 what
+
+cdef inline moment_t *as_moments(size_t address, size_t count) noexcept nogil:
+    return <moment_t *> address
+
+cdef inline spot_t *as_spots(size_t address, size_t count) noexcept nogil:
+    return <spot_t *> address
+
+cdef inline range_t *as_ranges(size_t address, size_t count) noexcept nogil:
+    return <range_t *> address
+
+cdef inline moment_t *moment_at(moment_t *moments, s64 place) noexcept nogil:
+    return &moments[place]
+
+cdef inline u64 spread(u64 key) noexcept nogil:
+    return (key * <u64> 0x9E3779B97F4A7C15) >> 20
+
+@cython.final
+cdef class Ahead:
+    cdef s32 name                 # numbers of caches in the recording: maple_node
+    cdef s32 areas                # vm_area_struct
+    cdef s32 mms                  # mm_struct
+    cdef s32 *places              # numbers of the moments' events
+    cdef range_t *ranges
+    cdef s32 nr_ranges
+    cdef moment_t *moments
+    cdef readonly s64 nr_moments
+    cdef spot_t *nodes            # next moments by address
+    cdef spot_t *tasks            # and by task
+    cdef u64 mask
+    cdef s64 now                  # a moment near the one asked for last
+    cdef size_t block
+    cdef s64 block_size
+    cdef s64 start                # where the last events to be carried out began
+    cdef s64 done                 # number of the last event of a moment that was carried out
+    cdef s64 later[64]            # nodes that RCU freed, by CPU: while moments are numbered
+    cdef s64 freed[64]            # and until now
+    cdef readonly set seen        # tasks
+    cdef readonly dict buffers
+
+    @cython.locals(count=s64, size=s64, same=bint)
+    cpdef bint look(self, size_t address, s64 start, s64 available)
+    @cython.locals(events=event_p, event=event_p, i=s64, count=s64)
+    cdef s64 _find(self, size_t address, s64 start, s64 available) noexcept nogil
+    @cython.locals(events=event_p, event=event_p, moment=moment_p, place=s64)
+    cdef void _fill(self, size_t address, s64 available) noexcept nogil
+    @cython.locals(spot=u64, m=s64)
+    cdef void _link(self, moment_t *moment, s64 place) noexcept nogil
+    @cython.locals(moment=moment_p, m=s64, cpu=s32)
+    cdef void _forward(self) noexcept nogil
+    @cython.locals(i=s32)
+    cdef s32 what(self, event_t *event) noexcept nogil
+    @cython.locals(i=s32)
+    cdef s32 _what_at(self, u64 call_site) noexcept nogil
+    @cython.locals(place=u64)
+    cdef u64 _spot(self, spot_t *spots, u64 key) noexcept nogil
+    @cython.locals(low=s64, high=s64, middle=s64)
+    cdef s64 moment_of(self, s64 number) noexcept nogil
+    @cython.locals(place=u64)
+    cdef s64 next_free(self, u64 address) noexcept nogil
+    @cython.locals(moment=moment_p)
+    cdef void passed(self, s64 m) noexcept nogil
+    cdef s64 exit_after(self, s64 m) noexcept nogil

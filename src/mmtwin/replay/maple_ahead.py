@@ -1,0 +1,278 @@
+"""What lies ahead of maple trees: the frees of each node, the requests and the end of each task.
+
+A node's next free tells whether it was used: one that RCU frees or that goes with its tree was in
+a tree, one that mas_destroy() gives back was not. Only demands are looked at (frees, and what is
+asked for), and where slabs' pages come in; never which object an allocation returned.
+"""
+
+from importlib.resources import files
+
+import cython
+import numpy as np
+
+from mmtwin.kernel.constants import parse_constants
+from mmtwin.kernel.structs import parse_structs
+from mmtwin.recordings.event import CONSTANTS as EVENT_CONSTANTS
+
+TEXT = files(__package__).joinpath("maple_ahead.pxd").read_text()
+STRUCTS = parse_structs(TEXT)
+CONSTANTS = parse_constants(TEXT)
+
+if not cython.compiled:
+    from mmtwin.recordings.event import as_events, event_at
+    from mmtwin.recordings.sites import as_s32
+
+    globals().update(CONSTANTS)
+    globals().update(EVENT_CONSTANTS)
+
+    def as_moments(address, count):
+        """The records at an address."""
+        return (STRUCTS["moment_t"] * count).from_address(address)
+
+    def as_spots(address, count):
+        """The records at an address."""
+        return (STRUCTS["spot_t"] * count).from_address(address)
+
+    def as_ranges(address, count):
+        """The records at an address."""
+        return (STRUCTS["range_t"] * count).from_address(address)
+
+    def moment_at(moments, place):
+        """One record of an array."""
+        return moments[place]
+
+    def spread(key):
+        """A hash of a key: its high bits are good."""
+        return (key * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF) >> 20
+
+
+class Ahead:
+    """The moments of one block of events.
+
+    `names`: numbers of maple_node, vm_area_struct and mm_struct in the recording's names;
+    `ranges`: [(first, last, WHAT_*)], the call sites of functions, addresses of text.
+    """
+
+    def __init__(self, names, ranges):
+        self.buffers = {"ranges": np.zeros(MAPLE_RANGES, dtype=np.dtype(STRUCTS["range_t"]))}
+        for place, found in enumerate(ranges[:MAPLE_RANGES]):
+            self.buffers["ranges"][place] = found
+        self.name, self.areas, self.mms = names
+        self.nr_ranges = min(len(ranges), MAPLE_RANGES)
+        self.ranges = as_ranges(self.buffers["ranges"].ctypes.data, MAPLE_RANGES)
+        self.seen = set()
+        self.block = 0
+        self.block_size = 0
+        self.start = 0
+        self.nr_moments = 0
+        self.now = 0
+        self.done = -1
+        if not cython.compiled:
+            self.later = [0] * 64
+            self.freed = [0] * 64
+        for cpu in range(64):
+            self.freed[cpu] = 0
+
+    def look(self, address, start, available):
+        """Takes in events `start` to `available` of a block, once; whether they are new.
+
+        Of the same block later events follow; another one may lie where the last did, and begins
+        anew.
+        """
+        same = address == self.block and available == self.block_size and start > self.start
+        self.start = start
+        if same:
+            return False
+        self._leave_block()
+        self.block = address
+        self.block_size = available
+        places = self.buffers.get("places")
+        if places is None or len(places) < available:
+            places = self.buffers["places"] = np.zeros(available, dtype=np.int32)
+        self.places = as_s32(places.ctypes.data, available)
+        count = self._find(address, start, available)
+        size = 1024
+        while size < 2 * count:
+            size *= 2
+        if "nodes" not in self.buffers or len(self.buffers["nodes"]) < size:
+            self.buffers["nodes"] = np.zeros(size, dtype=np.dtype(STRUCTS["spot_t"]))
+            self.buffers["tasks"] = np.zeros(size, dtype=np.dtype(STRUCTS["spot_t"]))
+        nodes, tasks = self.buffers["nodes"], self.buffers["tasks"]
+        nodes.view(np.uint8)[:] = 0
+        tasks.view(np.uint8)[:] = 0
+        size = len(nodes)
+        moments = np.zeros(count + 1, dtype=np.dtype(STRUCTS["moment_t"]))
+        self.buffers["moments"] = moments
+        self.moments = as_moments(moments.ctypes.data, count + 1)
+        self.nodes = as_spots(nodes.ctypes.data, size)
+        self.tasks = as_spots(tasks.ctypes.data, size)
+        self.mask = size - 1
+        self.nr_moments = count
+        self.now = 0
+        self._fill(address, available)
+        self._forward()
+        self._name_children(moments[:count])
+        return True
+
+    def _name_children(self, moments):
+        """Which task each fork made: numbers rise, so the next new one that shows itself later."""
+        own = moments[(moments["what"] <= WHAT_ROOT) & (moments["what"] != WHAT_LATER)]
+        pids, first = np.unique(own["pid"], return_index=True)
+        began = dict(zip(pids.tolist(), own["number"][first].tolist(), strict=True))
+        new = [pid for pid in pids.tolist() if pid not in self.seen]
+        place = 0
+        for m in np.flatnonzero(moments["child"] == 0).tolist():
+            while place < len(new) and began[new[place]] < moments["number"][m]:
+                place += 1
+            if place < len(new):
+                moments["child"][m] = new[place]
+                place += 1
+
+    def _leave_block(self):
+        """Keeps what the next block has to know: the tasks that showed themselves."""
+        moments = self.buffers.get("moments")
+        if moments is not None:
+            done = moments[: self.nr_moments]
+            done = done[(done["number"] <= self.done) & (done["what"] <= WHAT_ROOT)]
+            done = done[done["what"] != WHAT_LATER]
+            self.seen.update(np.unique(done["pid"]).tolist())
+        self.done = -1
+
+    def _find(self, address, start, available):
+        """Notes which events are moments; how many."""
+        events = as_events(address, available)
+        count = 0
+        for i in range(start, available):
+            event = event_at(events, i)
+            if event.cache == self.name or event.cache == self.areas or event.cache == self.mms:
+                if self.what(event) != WHAT_NONE:
+                    self.places[count] = i
+                    count += 1
+        return count
+
+    def _fill(self, address, available):
+        """Writes the moments, last first, each with the next of its node and of its task."""
+        events = as_events(address, available)
+        place = self.nr_moments
+        while place:
+            place -= 1
+            event = event_at(events, self.places[place])
+            moment = moment_at(self.moments, place)
+            moment.address = event.address
+            moment.number = self.places[place]
+            moment.pid = event.pid
+            moment.what = self.what(event)
+            moment.cpu = event.cpu & 63
+            moment.child = -1
+            if moment.what < WHAT_PAGE:
+                self._link(moment, place)
+
+    def _link(self, moment, place):
+        """Links a moment with those behind it."""
+        if moment.what <= WHAT_ROOT:
+            spot = self._spot(self.nodes, moment.address)
+            moment.next = self.nodes[spot].moment
+            if moment.what >= WHAT_SPARE:
+                self.nodes[spot].key = moment.address
+                self.nodes[spot].moment = place + 1
+        if moment.what == WHAT_LATER:
+            return
+        spot = self._spot(self.tasks, moment.pid + 1)
+        self.tasks[spot].key = moment.pid + 1
+        moment.follows = self.tasks[spot].moment
+        moment.exit = self.tasks[spot].exit
+        self.tasks[spot].moment = place + 1
+        m = moment.follows - 1
+        if moment.what == WHAT_ROOT:
+            self.tasks[spot].exit = place + 1
+        elif moment.what == WHAT_MM and m >= 0 and self.moments[m].what == WHAT_ALLOC:
+            self.moments[m].child = 0
+        elif moment.what == WHAT_NOWAIT:
+            while m >= 0 and self.moments[m].what == WHAT_SPARE:
+                m = self.moments[m].follows - 1
+            if m >= 0 and m == moment.next - 1 and self.moments[m].what == WHAT_ROOT:
+                self.moments[m].detached = 1
+                moment.detached = 1
+
+    def _forward(self):
+        """Numbers the nodes that RCU frees, by CPU: in the order in which they were replaced."""
+        for cpu in range(64):
+            self.later[cpu] = self.freed[cpu]
+        for m in range(self.nr_moments):
+            moment = moment_at(self.moments, m)
+            if moment.what == WHAT_LATER:
+                moment.later = self.later[moment.cpu]
+                self.later[moment.cpu] += 1
+
+    def what(self, event):
+        """What an event tells of maple trees: WHAT_*."""
+        if event.kind == KIND_KMEM_CACHE_ALLOC:
+            what = self._what_at(event.call_site)
+            if event.cache == self.mms:
+                return WHAT_MM if what == WHAT_MM else WHAT_NONE
+            if event.cache == self.areas:
+                return WHAT_COPY if what == WHAT_COPY else WHAT_NONE
+            if what != WHAT_ALLOC:
+                return WHAT_NONE
+            return WHAT_ALLOC if event.gfp & BLOCKING else WHAT_NOWAIT
+        if event.cache != self.name:
+            return WHAT_NONE
+        if event.kind == KIND_KMEM_CACHE_FREE:
+            what = self._what_at(event.call_site)
+            return what if what == WHAT_SPARE or what == WHAT_ROOT else WHAT_LATER
+        if event.kind == KIND_MM_PAGE_ALLOC and ROLE_SLAB <= event.role & 0x7F <= ROLE_SILENT:
+            return WHAT_PAGE
+        if event.kind == KIND_MM_PAGE_FREE and event.role & 0x7F == ROLE_SLAB:
+            return WHAT_PAGE_FREE
+        return WHAT_NONE
+
+    def _what_at(self, call_site):
+        for i in range(self.nr_ranges):
+            if self.ranges[i].first <= call_site <= self.ranges[i].last:
+                return self.ranges[i].what
+        return WHAT_NONE
+
+    def _spot(self, spots, key):
+        place = spread(key) & self.mask
+        while spots[place].key != 0 and spots[place].key != key:
+            place = (place + 1) & self.mask
+        return place
+
+    def moment_of(self, number):
+        """The moment of an event, -1 if it has none."""
+        low = 0
+        high = self.nr_moments
+        if self.now < high and self.moments[self.now].number <= number:
+            low = self.now
+            if low + 8 < high and self.moments[low + 8].number > number:
+                high = low + 8
+        while low < high:
+            middle = (low + high) // 2
+            if self.moments[middle].number < number:
+                low = middle + 1
+            else:
+                high = middle
+        if low < self.nr_moments and self.moments[low].number == number:
+            self.now = low
+            return low
+        return -1
+
+    def next_free(self, address):
+        """The first free of a node in the block, -1 if it has none."""
+        place = self._spot(self.nodes, address)
+        return self.nodes[place].moment - 1 if self.nodes[place].key == address else -1
+
+    def passed(self, m):
+        """A moment has been carried out."""
+        moment = moment_at(self.moments, m)
+        if moment.number > self.done:
+            self.done = moment.number
+        if moment.what == WHAT_LATER and self.freed[moment.cpu] <= moment.later:
+            self.freed[moment.cpu] = moment.later + 1
+
+    def exit_after(self, m):
+        """The moment at which the mm of a moment's task ends, behind the last if it does not."""
+        m = self.moments[m].exit - 1
+        while m >= 0 and self.moments[m].detached:
+            m = self.moments[m].exit - 1
+        return m if m >= 0 else self.nr_moments

@@ -1,0 +1,464 @@
+"""A guess at which maple nodes are free, in what order, and which are in which tree.
+
+Requests for several nodes leave open how many were used, so the replay carries a few guesses along
+(maple.py), each with the free lists as SLUB would keep them: the rules are those of
+kernel/slub_alloc.py, slub_free.py and slub_partial.py for one cache, over numbers in place of
+addresses, so that a guess is small enough to be copied.
+"""
+
+from importlib.resources import files
+
+import cython
+
+from mmtwin.kernel.constants import parse_constants
+from mmtwin.kernel.structs import parse_structs
+
+TEXT = files(__package__).joinpath("maple_guess.pxd").read_text()
+STRUCTS = parse_structs(TEXT)
+CONSTANTS = parse_constants(TEXT)
+
+if not cython.compiled:
+    globals().update(CONSTANTS)
+
+    def as_guesses(address, count):
+        """The records at an address."""
+        return (STRUCTS["guess_t"] * count).from_address(address)
+
+    def as_shape(address):
+        """The record at an address."""
+        return STRUCTS["shape_t"].from_address(address)
+
+    def guess_at(guesses, place):
+        """One record of an array."""
+        return guesses[place]
+
+    def mix(hash, value):
+        """One step of a hash."""
+        return hash * 0x9E3779B97F4A7C15 + value & 0xFFFFFFFFFFFFFFFF
+
+    def bit_of(place):
+        """A bit of 64."""
+        return 1 << place
+
+
+def copy_guess(shape, g, source):
+    """Copies a guess: as much of it as is in use."""
+    g.cost = source.cost
+    g.used = 1
+    g.was_best = source.was_best
+    g.amended = source.amended
+    g.nr_trees = source.nr_trees
+    g.nr_node = source.nr_node
+    g.fresh = source.fresh
+    g.nr_taken = source.nr_taken
+    g.nr_given = source.nr_given
+    g.node_first = source.node_first
+    g.tree_end = source.tree_end
+    g.round_end = source.round_end
+    nodes = shape.nr_slabs * shape.objects
+    for k in range(nodes):
+        g.next[k] = source.next[k]
+    for k in range(shape.nr_slabs):
+        g.head[k] = source.head[k]
+        g.free[k] = source.free[k]
+        g.place[k] = source.place[k]
+        g.link[k] = source.link[k]
+        g.open[k] = source.open[k]
+        g.bits[k] = source.bits[k]
+    for k in range(GUESS_CPUS):
+        g.later[k] = source.later[k]
+        g.cpu_slab[k] = source.cpu_slab[k]
+        g.cpu_free[k] = source.cpu_free[k]
+        g.cpu_partial[k] = source.cpu_partial[k]
+        g.round_first[k] = source.round_first[k]
+    for k in range(source.nr_taken):
+        g.taken[k] = source.taken[k]
+    for k in range(source.nr_given):
+        g.given[k] = source.given[k]
+    for k in range(source.tree_end):
+        g.tree_pid[k] = source.tree_pid[k]
+        g.tree_order[k] = source.tree_order[k]
+        g.tree_root[k] = source.tree_root[k]
+        g.tree_leaves[k] = source.tree_leaves[k]
+    for k in range(source.tree_end * GUESS_LEAVES):
+        g.leaf[k] = source.leaf[k]
+    for k in range(source.round_end):
+        g.round_pid[k] = source.round_pid[k]
+        g.round_fork[k] = source.round_fork[k]
+        g.round_slots[k] = source.round_slots[k]
+    for k in range(source.round_end * GUESS_SLOTS):
+        g.slot[k] = source.slot[k]
+
+
+def first_free(shape, g, cpu):
+    """The node that a CPU is given next, NO_NODE if that takes a new slab."""
+    if shape.single:
+        return g.head[g.node_first] if g.node_first != NO_NODE else NO_NODE
+    if g.cpu_free[cpu] != NO_NODE:
+        return g.cpu_free[cpu]
+    if g.cpu_slab[cpu] != NO_NODE and g.head[g.cpu_slab[cpu]] != NO_NODE:
+        return g.head[g.cpu_slab[cpu]]
+    if g.cpu_partial[cpu] != NO_NODE:
+        return g.head[g.cpu_partial[cpu]]
+    if g.node_first != NO_NODE:
+        return g.head[g.node_first]
+    return NO_NODE
+
+
+def pop_free(shape, g, cpu):
+    """Takes that node."""
+    first = first_free(shape, g, cpu)
+    if first == NO_NODE:
+        return NO_NODE
+    slab = first // shape.objects
+    g.bits[slab] ^= bit_of(first - slab * shape.objects)
+    if shape.single:
+        g.head[slab] = g.next[first]
+        g.free[slab] -= 1
+        if g.free[slab] == 0:
+            leave_node(g, slab)
+            g.place[slab] = SLAB_FULL
+        return first
+    if g.cpu_free[cpu] == NO_NODE:
+        refill(shape, g, cpu)
+    g.cpu_free[cpu] = g.next[first]
+    return first
+
+
+def refill(shape, g, cpu):
+    """___slab_alloc() of a CPU without free nodes: its slab's, its partial list, its node's."""
+    slab = g.cpu_slab[cpu]
+    if slab == NO_NODE or g.head[slab] == NO_NODE:
+        if slab != NO_NODE:
+            g.place[slab] = SLAB_FULL
+        slab = g.cpu_partial[cpu]
+        if slab != NO_NODE:
+            g.cpu_partial[cpu] = g.link[slab]
+        else:
+            slab = g.node_first
+            leave_node(g, slab)
+            taken = 0
+            half = shape.partial_slabs // 2
+            while shape.partial_slabs and g.node_first != NO_NODE and taken <= half:
+                other = g.node_first
+                leave_node(g, other)
+                g.link[other] = g.cpu_partial[cpu]
+                g.cpu_partial[cpu] = other
+                g.place[other] = CPU_PARTIAL + cpu
+                taken += 1
+        g.cpu_slab[cpu] = slab
+        g.place[slab] = CPU_SLAB + cpu
+    g.cpu_free[cpu] = g.head[slab]
+    g.head[slab] = NO_NODE
+    g.free[slab] = 0
+
+
+def leave_node(g, slab):
+    """remove_partial()"""
+    before = NO_NODE
+    entry = g.node_first
+    while entry != NO_NODE and entry != slab:
+        before = entry
+        entry = g.link[entry]
+    if entry == NO_NODE:
+        return
+    if before == NO_NODE:
+        g.node_first = g.link[slab]
+    else:
+        g.link[before] = g.link[slab]
+    g.nr_node -= 1
+
+
+def join_node(g, slab, tail):
+    """add_partial()"""
+    g.place[slab] = SLAB_ON_NODE
+    g.nr_node += 1
+    if not tail or g.node_first == NO_NODE:
+        g.link[slab] = g.node_first
+        g.node_first = slab
+        return
+    entry = g.node_first
+    while g.link[entry] != NO_NODE:
+        entry = g.link[entry]
+    g.link[entry] = slab
+    g.link[slab] = NO_NODE
+
+
+def leave_list(g, slab):
+    """Takes a slab off whichever list of partial slabs it is on; it counts as full."""
+    if g.place[slab] == SLAB_ON_NODE:
+        leave_node(g, slab)
+    elif CPU_PARTIAL <= g.place[slab] < CPU_SLAB:
+        cpu = g.place[slab] - CPU_PARTIAL
+        before = NO_NODE
+        entry = g.cpu_partial[cpu]
+        while entry != NO_NODE and entry != slab:
+            before = entry
+            entry = g.link[entry]
+        if entry != NO_NODE and before == NO_NODE:
+            g.cpu_partial[cpu] = g.link[slab]
+        elif entry != NO_NODE:
+            g.link[before] = g.link[slab]
+    g.place[slab] = SLAB_FULL
+
+
+def put_free(shape, g, cpu, head, tail, count):
+    """do_slab_free(): linked nodes of one slab, head to tail."""
+    slab = head // shape.objects
+    if g.place[slab] == SLAB_ABSENT:
+        g.place[slab] = SLAB_FULL  # the guess had lost it
+        g.head[slab] = NO_NODE
+        g.free[slab] = 0
+        g.bits[slab] = 0
+    base = slab * shape.objects
+    entry = head
+    for k in range(count):
+        g.bits[slab] |= bit_of(entry - base)
+        entry = g.next[entry]
+    if g.cpu_slab[cpu] == slab:
+        g.next[tail] = g.cpu_free[cpu]
+        g.cpu_free[cpu] = head
+        return
+    was = g.head[slab]
+    g.next[tail] = was
+    g.head[slab] = head
+    g.free[slab] += count
+    if g.place[slab] >= CPU_PARTIAL:
+        return
+    if g.free[slab] >= shape.objects and g.nr_node >= shape.min_partial:
+        if was != NO_NODE or shape.single or not shape.partial_slabs:
+            leave_list(g, slab)
+            g.place[slab] = SLAB_ABSENT
+            return
+    if was == NO_NODE:
+        if shape.partial_slabs and not shape.single:
+            put_cpu_partial(shape, g, cpu, slab)
+        else:
+            join_node(g, slab, True)
+
+
+def put_cpu_partial(shape, g, cpu, slab):
+    """put_cpu_partial(): a list that is full goes to the node first."""
+    count = 0
+    entry = g.cpu_partial[cpu]
+    while entry != NO_NODE:
+        count += 1
+        entry = g.link[entry]
+    if count >= shape.partial_slabs:
+        entry = g.cpu_partial[cpu]
+        g.cpu_partial[cpu] = NO_NODE
+        while entry != NO_NODE:
+            following = g.link[entry]
+            if g.free[entry] >= shape.objects and g.nr_node >= shape.min_partial:
+                g.place[entry] = SLAB_ABSENT
+            else:
+                join_node(g, entry, True)
+            entry = following
+    g.link[slab] = g.cpu_partial[cpu]
+    g.cpu_partial[cpu] = slab
+    g.place[slab] = CPU_PARTIAL + cpu
+
+
+def put_bulk(shape, g, cpu, nodes, count):
+    """kmem_cache_free_bulk() with build_detached_freelist(), which overwrites the array."""
+    while count:
+        count -= 1
+        node = nodes[count]
+        slab = node // shape.objects
+        head = node
+        tail = node
+        found = 1
+        lookahead = 3
+        same = count
+        while count:
+            count -= 1
+            node = nodes[count]
+            if node // shape.objects == slab:
+                g.next[tail] = node
+                tail = node
+                found += 1
+                same -= 1
+                if count != same:
+                    swapped = nodes[same]
+                    nodes[same] = node
+                    nodes[count] = swapped
+                continue
+            lookahead -= 1
+            if not lookahead:
+                break
+        put_free(shape, g, cpu, head, tail, found)
+        count = same
+
+
+def before_node(g, head, node):
+    """The node before this one on a list: NO_NODE if it is the first, -1 if it is not there."""
+    before = NO_NODE
+    entry = head
+    while entry != NO_NODE and entry != node:
+        before = entry
+        entry = g.next[entry]
+    return before if entry != NO_NODE else -1
+
+
+def node_is_free(shape, g, node):
+    """Whether a node is on a free list, or in a slab that is not there."""
+    slab = node // shape.objects
+    return g.place[slab] == SLAB_ABSENT or g.bits[slab] >> (node - slab * shape.objects) & 1 != 0
+
+
+def take_node(shape, g, node):
+    """Takes one node off wherever it is free; whether it was."""
+    slab = node // shape.objects
+    if g.place[slab] == SLAB_ABSENT or not node_is_free(shape, g, node):
+        return False
+    g.bits[slab] ^= bit_of(node - slab * shape.objects)
+    if g.place[slab] >= CPU_SLAB:
+        cpu = g.place[slab] - CPU_SLAB
+        before = before_node(g, g.cpu_free[cpu], node)
+        if before >= 0:
+            if before == NO_NODE:
+                g.cpu_free[cpu] = g.next[node]
+            else:
+                g.next[before] = g.next[node]
+            return True
+    before = before_node(g, g.head[slab], node)
+    if before < 0:
+        return False
+    if before == NO_NODE:
+        g.head[slab] = g.next[node]
+    else:
+        g.next[before] = g.next[node]
+    g.free[slab] -= 1
+    if g.free[slab] == 0 and g.place[slab] < CPU_SLAB:
+        leave_list(g, slab)
+    return True
+
+
+def give_cpu_slab(shape, g, cpu, slab):
+    """Makes a slab that is on a list a CPU's; deactivate_slab() of the one it had."""
+    if g.place[slab] >= CPU_SLAB or shape.single or g.place[slab] == SLAB_ABSENT:
+        return
+    leave_list(g, slab)
+    old = g.cpu_slab[cpu]
+    if old != NO_NODE:
+        count = 0
+        last = g.cpu_free[cpu]
+        while last != NO_NODE:
+            count += 1
+            if g.next[last] == NO_NODE:
+                break
+            last = g.next[last]
+        if last != NO_NODE:
+            g.next[last] = g.head[old]
+            g.head[old] = g.cpu_free[cpu]
+            g.free[old] += count
+        g.place[old] = SLAB_FULL
+        if g.free[old]:
+            join_node(g, old, False)
+    g.cpu_slab[cpu] = slab
+    g.place[slab] = CPU_SLAB + cpu
+    g.cpu_free[cpu] = g.head[slab]
+    g.head[slab] = NO_NODE
+    g.free[slab] = 0
+
+
+def start_slab(shape, g, cpu, slab, start):
+    """A new slab, its free list from rank `start` on: the CPU's, or the node's where CPUs have
+    none.
+    """
+    base = slab * shape.objects
+    before = NO_NODE
+    for rank in range(shape.objects):
+        node = base + shape.order[(start + rank) % shape.objects]
+        if before == NO_NODE:
+            g.head[slab] = node
+        else:
+            g.next[before] = node
+        before = node
+    g.next[before] = NO_NODE
+    g.free[slab] = shape.objects
+    g.bits[slab] = bit_of(shape.objects) - 1
+    g.open[slab] = 1
+    join_node(g, slab, False)
+    if not shape.single:
+        give_cpu_slab(shape, g, cpu, slab)
+
+
+def turned(shape, slab, node, shift):
+    """The node that stands `shift` ranks further on; nodes of other slabs stay."""
+    base = slab * shape.objects
+    if node == NO_NODE or node // shape.objects != slab:
+        return node
+    rank = shape.rank[node - base] + shift
+    return base + shape.order[rank % shape.objects]
+
+
+def turn_chain(shape, g, slab, head, shift):
+    """Writes a free list of one slab again, every node `shift` ranks further on; its first."""
+    if head == NO_NODE or head // shape.objects != slab:
+        return head
+    first = turned(shape, slab, head, shift)
+    before = NO_NODE
+    entry = head
+    # The new links are kept in `given` until the old ones have been read.
+    count = 0
+    while entry != NO_NODE and count < 48:
+        g.given[count] = turned(shape, slab, entry, shift)
+        count += 1
+        entry = g.next[entry]
+    while count:
+        count -= 1
+        g.next[g.given[count]] = before
+        before = g.given[count]
+    return first
+
+
+def turn_slab(shape, g, mine, wanted):
+    """A slab's free list began elsewhere in its shuffled order: `wanted` came where `mine` did.
+
+    Whether it could be: where it began is at random, and of a slab made silently not known before.
+    """
+    if mine == NO_NODE or mine // shape.objects != wanted // shape.objects:
+        return False
+    slab = wanted // shape.objects
+    if not g.open[slab] or shape.objects > 48:
+        return False
+    g.open[slab] = 0
+    base = slab * shape.objects
+    shift = shape.rank[wanted - base] + shape.objects - shape.rank[mine - base]
+    bits = 0
+    for i in range(shape.objects):
+        if g.bits[slab] >> i & 1:
+            bits |= bit_of(turned(shape, slab, base + i, shift) - base)
+    g.bits[slab] = bits
+    g.head[slab] = turn_chain(shape, g, slab, g.head[slab], shift)
+    if g.place[slab] >= CPU_SLAB:
+        cpu = g.place[slab] - CPU_SLAB
+        g.cpu_free[cpu] = turn_chain(shape, g, slab, g.cpu_free[cpu], shift)
+    for i in range(g.tree_end):
+        if g.tree_order[i]:
+            g.tree_root[i] = turned(shape, slab, g.tree_root[i], shift)
+    for i in range(g.tree_end * GUESS_LEAVES):
+        g.leaf[i] = turned(shape, slab, g.leaf[i], shift)
+    for i in range(g.round_end * GUESS_SLOTS):
+        g.slot[i] = turned(shape, slab, g.slot[i], shift)
+    return True
+
+
+def hash_of(shape, g, cpu):
+    """A hash of what two guesses must have in common to go on alike."""
+    hash = g.later[cpu]
+    hash = mix(hash, g.cpu_slab[cpu] | g.cpu_partial[cpu] << 16)
+    entry = g.cpu_free[cpu]
+    while entry != NO_NODE:
+        hash = mix(hash, entry)
+        entry = g.next[entry]
+    for i in range(shape.nr_slabs):
+        hash = mix(hash, g.bits[i])
+        hash = mix(hash, g.head[i] | g.link[i] << 16)
+    for i in range(g.tree_end):
+        if g.tree_order[i]:
+            hash = mix(hash, g.tree_root[i] | g.tree_leaves[i] << 16)
+            for k in range(g.tree_leaves[i]):
+                hash = mix(hash, g.leaf[i * GUESS_LEAVES + k])
+    return hash ^ hash >> 29

@@ -1,0 +1,185 @@
+"""Maple nodes that no event names: tasks that store into trees, and what a replay makes of it."""
+
+import numpy as np
+import pytest
+
+from mmtwin.kernel import lists
+from mmtwin.kernel.slub import (
+    kmem_cache_alloc,
+    kmem_cache_alloc_bulk,
+    kmem_cache_free,
+    kmem_cache_free_bulk,
+)
+from mmtwin.machine import Machine
+from mmtwin.recordings import default_recording_path, open_recording
+from mmtwin.recordings.event import CONSTANTS, EVENT
+from mmtwin.replay import replay
+from mmtwin.replay.counts import COUNTS
+from mmtwin.replay.engine import Engine
+from mmtwin.replay.maple import Maple
+from mmtwin.replay.maple_ahead import CONSTANTS as MAPLE
+
+GFP = 0xCC0
+COMPILED = not lists.__file__.endswith(".py")
+needs_speed = pytest.mark.skipif(not COMPILED, reason="minutes, uncompiled")
+SITES = {"alloc": 0x1000, "destroy": 0x2000, "tree": 0x3000, "rcu": 0x4000}
+RANGES = [
+    (SITES["alloc"], SITES["alloc"], MAPLE["WHAT_ALLOC"]),
+    (SITES["destroy"], SITES["destroy"], MAPLE["WHAT_SPARE"]),
+    (SITES["tree"], SITES["tree"], MAPLE["WHAT_ROOT"]),
+]
+NAMES = ("maple_node", "vm_area_struct", "mm_struct")
+
+
+def machine():
+    """A machine with a cache of maple nodes, some of whose slabs are there already."""
+    k = Machine.boot("x86_64-6.1", memory="64M", cpus=1, seed=3)
+    cache = k.kmem_cache_create("maple_node", 256)
+    nodes = [k.kmem_cache_alloc(cache) for _ in range(40)]
+    for node in nodes[::-1]:
+        k.kmem_cache_free(cache, node)
+    return k, k.mm.cache_names.index("maple_node")
+
+
+class Tasks:
+    """What tasks with trees of one leaf make of a machine, and the events that tell of it."""
+
+    def __init__(self):
+        self.k, self.cache = machine()
+        self.rows = []
+        self.root = {}
+        self.replaced = []
+
+    def event(self, kind, site, address, pid):
+        row = np.zeros(1, dtype=EVENT)[0]
+        row["kind"] = CONSTANTS[kind]
+        row["role"] = CONSTANTS["ROLE_DEMAND"]
+        row["call_site"] = SITES[site]
+        row["address"] = address
+        row["pid"] = pid
+        row["bytes_req"] = row["bytes_alloc"] = 256
+        row["gfp"] = GFP
+        self.rows.append(row)
+
+    def free(self, site, node, pid):
+        self.event("KIND_KMEM_CACHE_FREE", site, node, pid)
+        kmem_cache_free(self.k.mm, self.cache, node)
+
+    def first(self, pid):
+        node = kmem_cache_alloc(self.k.mm, self.cache, GFP)
+        self.event("KIND_KMEM_CACHE_ALLOC", "alloc", node, pid)
+        return node
+
+    def store(self, pid, uses):
+        """mas_preallocate() for one leaf, a store that may replace it, mas_destroy()."""
+        if pid not in self.root:
+            self.root[pid] = self.first(pid)
+            return
+        first = self.first(pid)
+        slots = kmem_cache_alloc_bulk(self.k.mm, self.cache, GFP, 3)
+        if uses:
+            self.replaced.append(self.root[pid])
+            self.root[pid] = slots.pop()
+        kmem_cache_free_bulk(self.k.mm, self.cache, slots[1:])
+        self.free("destroy", first, pid)
+        self.free("destroy", slots[0], pid)
+
+    def grace_period(self):
+        for node in self.replaced:
+            self.free("rcu", node, 0)
+        self.replaced.clear()
+
+    def exit(self, pid):
+        if pid in self.root:
+            self.free("tree", self.root.pop(pid), pid)
+
+
+def events_of(seed, steps=150):
+    """The events of some tasks' stores and exits, at random."""
+    draw = np.random.default_rng(seed)
+    tasks = Tasks()
+    for _ in range(steps):
+        choice = draw.integers(0, 12)
+        pid = int(draw.integers(1, 4))
+        if choice == 0:
+            tasks.grace_period()
+        elif choice == 1:
+            tasks.exit(pid)
+        else:
+            tasks.store(pid, choice < 8)
+    return np.array(tasks.rows, dtype=EVENT), tasks
+
+
+def replayed(events, guessing):
+    """(share of objects predicted exactly, the machine): a replay on a machine like the first."""
+    k, cache = machine()
+    maple = Maple(k.mm, cache, [0, 1, 2], RANGES) if guessing else None
+    bits = [1 << bit for bit in range(32)]
+    engine = Engine(k.mm, [cache, -1, -1], bits, 8192, True, (), True, maple)
+    events = events.copy()
+    engine.objects.reserve(len(events))
+    engine.run(events.ctypes.data, 0, len(events), len(events))
+    counts = engine.counts()
+    return counts[COUNTS["COUNT_OBJECTS_EXACT"]] / counts[COUNTS["COUNT_OBJECTS_PREDICTED"]], k
+
+
+def test_silent_nodes_are_inferred():
+    events, _ = events_of(2)
+    without, _ = replayed(events, False)
+    share, k = replayed(events, True)
+    assert share == 1 > without
+    assert k.validate() == []
+
+
+@needs_speed
+def test_silent_nodes_empty_slabs():
+    events, _ = events_of(6, 600)
+    without, _ = replayed(events, False)
+    share, k = replayed(events, True)
+    assert share > 0.95 > 0.8 > without
+    assert k.validate() == []
+
+
+@needs_speed
+def test_nodes_of_a_kernel():
+    with open_recording(default_recording_path()) as recording:
+        result = replay(recording, statistics=False)
+    assert result.misses["maple_node"] < 150
+    assert result.to_dict()["fidelity"]["pfn"]["zone"]["exact"] > 5000
+
+
+def test_last_free_lists_are_the_kernels():
+    events, tasks = events_of(5)
+    _, k = replayed(events, True)
+    ours, theirs = (machine.mm.view("cache_cpu") for machine in (k, tasks.k))
+    assert ours["slab"][tasks.cache] == theirs["slab"][tasks.cache]
+    assert ours["freelist"][tasks.cache] == theirs["freelist"][tasks.cache]
+
+
+def test_contradictions_leave_the_twin_sound():
+    draw = np.random.default_rng(11)
+    k, cache = machine()
+    many = 1200
+    events = np.zeros(many, dtype=EVENT)
+    kinds = [CONSTANTS[f"KIND_KMEM_CACHE_{name}"] for name in ("ALLOC", "FREE", "FREE")]
+    kinds.append(CONSTANTS["KIND_MM_PAGE_ALLOC"])
+    events["kind"] = draw.choice(kinds, many)
+    events["role"] = draw.choice([1, 3, 5], many)
+    events["call_site"] = draw.choice(list(SITES.values()), many)
+    events["pid"] = draw.integers(0, 5, many)
+    events["gfp"] = draw.choice([GFP, 0x2800], many)
+    events["bytes_req"] = events["bytes_alloc"] = 256
+    pages = 8192 + draw.integers(0, 40, many)
+    nodes = (pages << k.mm.page_shift) + draw.integers(0, 16, many) * 256
+    nodes = nodes.astype(np.uint64) + np.uint64(k.mm.page_offset)
+    page = events["kind"] == CONSTANTS["KIND_MM_PAGE_ALLOC"]
+    events["address"] = np.where(page, pages.astype(np.uint64), nodes)
+    wild = draw.random(many) < 0.03
+    odd = np.array([0, 1 << 63, 2**64 - 1], dtype=np.uint64)
+    events["address"][wild] = draw.choice(odd, wild.sum())
+    maple = Maple(k.mm, cache, [0, 1, 2], RANGES)
+    bits = [1 << bit for bit in range(32)]
+    engine = Engine(k.mm, [cache, -1, -1], bits, 8192, True, (), True, maple)
+    engine.objects.reserve(many)
+    engine.run(events.ctypes.data, 0, many, many)
+    assert k.validate() == []
