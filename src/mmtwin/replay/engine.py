@@ -301,6 +301,7 @@ class Engine(Unseen):
         self.mm.next_freelist_start = -1
         self._collect(event.cpu)
         right = self._compare_object(event, cache, predicted)
+        predicted = self._after_exchanges(predicted)
         if number >= 0:
             predicted = self._place_slabs(number, cache, predicted)
         if self.resync and not right and predicted != event.address:
@@ -429,7 +430,7 @@ class Engine(Unseen):
             self.count[UNEXPLAINED_FAILED_ALLOC] += 1
             return
         self._watch_alloc(event, event.address if self.resync else predicted)
-        pfn = virt_to_pfn(self.mm, predicted)
+        pfn = virt_to_pfn(self.mm, self._after_exchanges(predicted))
         if 1 << (pfn_to_page(self.mm, pfn).order + self.mm.page_shift) == event.bytes_alloc:
             self.count[COUNT_BYTES_EXACT] += 1
         recorded = virt_to_pfn(self.mm, event.address)

@@ -6,21 +6,21 @@ from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.page_alloc cimport alloc_pages, alloc_pages_bulk, free_pages
 from mmtwin.kernel.page_alloc_freelist cimport prep_new_page
 from mmtwin.kernel.page_alloc_state cimport recall_alloc, recall_free, recall_refill
-from mmtwin.kernel.ram cimport page_p, pfn_to_page
-from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, step_t, u32, u64
+from mmtwin.kernel.ram cimport page_address, page_p, pfn_to_page
+from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, step_t, u32, u64, virt_t, virt_t
 from mmtwin.kernel.trace cimport (
     STEP_MM_PAGE_ALLOC_ZONE_LOCKED, STEP_MM_PAGE_PCPU_DRAIN, STEP_SLUB_ALLOC_SLAB,
     STEP_SLUB_FREE_SLAB,
 )
 from mmtwin.recordings.event cimport (
     KIND_MM_PAGE_ALLOC, KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED,
-    KIND_MM_PAGE_FREE, as_events, event_at, event_t,
+    KIND_MM_PAGE_FREE, as_events, event_at, event_t, wrap64,
 )
 from mmtwin.replay.counts cimport *
 from mmtwin.replay.objects cimport Objects
 from mmtwin.replay.queues cimport (
     NR_QUEUES, QUEUE_KERNEL_ZONE, QUEUE_TWIN_DRAIN, QUEUE_TWIN_SLAB, QUEUE_TWIN_SLAB_FREE,
-    QUEUE_TWIN_ZONE, as_queues, empty, get, put, queue_at, queue_t,
+    QUEUE_TWIN_ZONE, as_queues, empty, get, put, queue_at, queue_t, rename,
 )
 from mmtwin.replay.resync cimport (
     drain_page, exchange_blocks, is_block, page_is_free, vacate,
@@ -81,7 +81,9 @@ cdef class Pages:
     @cython.locals(recorded=pfn_t)
     cdef void _compare_zone(self, s32 cpu, pfn_t predicted, s64 order) noexcept nogil
     cdef void _count_zone(self, pfn_t predicted, pfn_t recorded, s64 order) noexcept nogil
-    @cython.locals(place=s64, mine=pfn_t, wanted=pfn_t, order=s32)
+    @cython.locals(place=s64, mine=pfn_t, wanted=pfn_t, order=s32, cpu=s32)
     cdef void _set_zone_right(self) noexcept nogil
+    @cython.locals(place=s64, mine=pfn_t, size=u64, offset=u64)
+    cdef virt_t _after_exchanges(self, virt_t address) noexcept nogil
     @cython.locals(queue=queue_p)
     cdef void _finish_zone(self, s32 cpu) noexcept nogil

@@ -21,10 +21,10 @@ if not cython.compiled:
     from mmtwin.kernel.page_alloc import alloc_pages, alloc_pages_bulk, free_pages
     from mmtwin.kernel.page_alloc_freelist import prep_new_page
     from mmtwin.kernel.page_alloc_state import recall_alloc, recall_free, recall_refill
-    from mmtwin.kernel.ram import pfn_to_page
+    from mmtwin.kernel.ram import page_address, pfn_to_page
     from mmtwin.recordings.event import CONSTANTS as EVENT_CONSTANTS
-    from mmtwin.recordings.event import as_events, event_at
-    from mmtwin.replay.queues import QUEUES, as_queues, empty, get, put, queue_at
+    from mmtwin.recordings.event import as_events, event_at, wrap64
+    from mmtwin.replay.queues import QUEUES, as_queues, empty, get, put, queue_at, rename
     from mmtwin.replay.resync import (
         drain_page,
         exchange_blocks,
@@ -287,13 +287,33 @@ class Pages:
         self._set_zone_right()
 
     def _set_zone_right(self):
-        if self.resync and self.nr_wrong:
-            self.objects.doubt()
-            for place in range(self.nr_wrong):
-                mine = self.wrong[3 * place]
-                wanted = self.wrong[3 * place + 1]
-                order = self.wrong[3 * place + 2]
-                if exchange_blocks(self.mm, mine, wanted, order):
-                    if mine <= self.last_page < mine + (1 << order):
-                        self.last_page += wanted - mine  # the page just given out went with it
-            self.seen = self.mm.next_step
+        """Blocks that the twin took for others change places with the kernel's; what is known by
+        their pfns goes with them.
+        """
+        if not self.resync or not self.nr_wrong:
+            return
+        self.objects.doubt()
+        for place in range(self.nr_wrong):
+            mine = self.wrong[3 * place]
+            wanted = self.wrong[3 * place + 1]
+            order = self.wrong[3 * place + 2]
+            if not exchange_blocks(self.mm, mine, wanted, order):
+                self.wrong[3 * place + 1] = mine
+                continue
+            if mine <= self.last_page < mine + (1 << order):
+                self.last_page += wanted - mine  # the page just given out
+            for cpu in range(self.mm.nr_cpus):
+                rename(self._queue(cpu, QUEUE_TWIN_SLAB), mine, 1 << order, wanted - mine)
+        self.seen = self.mm.next_step
+
+    def _after_exchanges(self, address):
+        """Where an object of the twin's is after the last demand's blocks changed places."""
+        if not self.resync:
+            return address
+        for place in range(self.nr_wrong):
+            mine = self.wrong[3 * place]
+            size = 1 << (self.mm.page_shift + self.wrong[3 * place + 2])
+            offset = wrap64(address - page_address(self.mm, mine))
+            if offset < size:
+                address = page_address(self.mm, self.wrong[3 * place + 1]) + offset
+        return address

@@ -1,3 +1,5 @@
+cimport cython
+
 from mmtwin.kernel.structs cimport s32, s64
 
 cdef enum:
@@ -24,3 +26,5 @@ cdef inline queue_t *queue_at(queue_t *queues, s32 number) noexcept nogil:
 cdef void put(queue_t *queue, s64 item) noexcept nogil
 cdef s64 get(queue_t *queue) noexcept nogil
 cdef bint empty(queue_t *queue) noexcept nogil
+@cython.locals(number=s64, place=s64)
+cdef void rename(queue_t *queue, s64 first, s64 count, s64 distance) noexcept nogil

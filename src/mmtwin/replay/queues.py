@@ -40,6 +40,14 @@ def get(queue):
     return item
 
 
+def rename(queue, first, count, distance):
+    """Pfns from `first` on, `count` of them, are others now, at a distance."""
+    for number in range(queue.first, queue.last):
+        place = number & (QUEUE_PLACES - 1)
+        if first <= queue.items[place] < first + count:
+            queue.items[place] += distance
+
+
 def empty(queue):
     """Whether nothing waits."""
     return queue.first == queue.last
