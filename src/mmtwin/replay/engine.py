@@ -209,7 +209,7 @@ class Engine(Unseen):
             self._count_zone(get(late), event.address, event.order)
             self._set_zone_right()
             return
-        put(self._queue(event.cpu, QUEUE_KERNEL_ZONE), event.address)
+        put(self._queue(event.cpu, QUEUE_KERNEL_ZONE), self._zone_item(event))
         if self._awaits(event, number, KIND_MM_PAGE_ALLOC):
             page = event_at(self.events, number + event.ahead)
             if is_inside(self.mm, page.address, page.order):

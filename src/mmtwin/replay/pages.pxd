@@ -1,12 +1,16 @@
 cimport cython
 
 from mmtwin.kernel.casts cimport as_s64, as_u32, as_u64
-from mmtwin.kernel.constants cimport ALLOC_FROM_ZONE, PG_large_kmalloc
+from mmtwin.kernel.constants cimport ALLOC_FROM_ZONE, MIGRATE_PCPTYPES, PG_large_kmalloc
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.page_alloc cimport alloc_pages, alloc_pages_bulk, free_pages
+from mmtwin.kernel.page_alloc_buddy cimport pcp_allowed_order
 from mmtwin.kernel.page_alloc_freelist cimport prep_new_page
-from mmtwin.kernel.page_alloc_state cimport recall_alloc, recall_free, recall_refill
-from mmtwin.kernel.ram cimport page_address, page_p, pfn_to_page
+from mmtwin.kernel.page_alloc_pcp cimport order_to_pindex
+from mmtwin.kernel.page_alloc_state cimport (
+    add_pcp_block, recall_alloc, recall_free, recall_refill, take_free_page,
+)
+from mmtwin.kernel.ram cimport page_address, page_p, pcp_of, pcp_p, pfn_to_page
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, step_t, u32, u64, virt_t, virt_t
 from mmtwin.kernel.trace cimport (
     STEP_MM_PAGE_ALLOC_ZONE_LOCKED, STEP_MM_PAGE_PCPU_DRAIN, STEP_SLUB_ALLOC_SLAB,
@@ -23,7 +27,7 @@ from mmtwin.replay.queues cimport (
     QUEUE_TWIN_ZONE, as_queues, empty, get, put, queue_at, queue_t, rename,
 )
 from mmtwin.replay.resync cimport (
-    drain_page, exchange_blocks, is_block, page_is_free, vacate,
+    drain_page, exchange_blocks, is_block, page_is_free, take_page, vacate,
 )
 
 ctypedef event_t *event_p
@@ -34,6 +38,12 @@ cdef enum:
     GFP_PLACES = 64               # a power of two
     MOST_WRONG = 64               # blocks set right after one demand
     GFP_VMALLOC = 0xcc2           # GFP_KERNEL | __GFP_HIGHMEM
+
+cdef inline s64 as_item(u64 pfn) noexcept nogil:
+    return <s64> pfn
+
+cdef inline s64 low40(s64 value) noexcept nogil:
+    return value & ((<s64> 1 << 40) - 1)
 
 cdef inline step_t *step_at(MM mm, s64 number) noexcept nogil:
     return &mm.step[number & (mm.ring_size - 1)]
@@ -48,6 +58,9 @@ cdef class Pages:
     cdef queue_t *queues
     cdef s64 *wrong               # (the twin's pfn, the kernel's, order) of each wrong block
     cdef s64 nr_wrong
+    cdef s64 *extra               # blocks that only the twin took
+    cdef s64 nr_extra
+    cdef bint filled              # only the kernel filled a list for the last demand
     cdef u64 *bulk_site
     cdef s64 nr_bulk_sites
     cdef s32 refilled             # recall(): blocks of the refill that goes on
@@ -76,14 +89,18 @@ cdef class Pages:
     cdef void _recall(self, size_t address, s64 start, s64 stop) noexcept nogil
     @cython.locals(place=s64, left=s64, taken=s64)
     cdef void _vmalloc_pages(self, event_t *event) noexcept nogil
-    @cython.locals(first=s64, number=s64, record=step_p)
+    @cython.locals(first=s64, number=s64, record=step_p, taken=s64)
     cdef void _collect(self, s32 cpu) noexcept nogil
-    @cython.locals(recorded=pfn_t)
+    @cython.locals(migratetype=s64, refill=s64, order=s64)
+    cdef s64 _zone_item(self, event_t *event) noexcept nogil
+    @cython.locals(queue=queue_p)
     cdef void _compare_zone(self, s32 cpu, pfn_t predicted, s64 order) noexcept nogil
     cdef void _count_zone(self, pfn_t predicted, pfn_t recorded, s64 order) noexcept nogil
     @cython.locals(place=s64, mine=pfn_t, wanted=pfn_t, order=s32, cpu=s32)
     cdef void _set_zone_right(self) noexcept nogil
     @cython.locals(place=s64, mine=pfn_t, size=u64, offset=u64)
     cdef virt_t _after_exchanges(self, virt_t address) noexcept nogil
-    @cython.locals(queue=queue_p)
-    cdef void _finish_zone(self, s32 cpu) noexcept nogil
+    @cython.locals(queue=queue_p, item=s64, place=s64)
+    cdef void _finish_zone(self, s32 cpu, s64 taken) noexcept nogil
+    @cython.locals(pfn=pfn_t, order=s32, zone=s32, pindex=s32, pcp=pcp_p, head=pfn_t, left=pfn_t)
+    cdef void _fill_list(self, s32 cpu, s64 item, bint was_empty) noexcept nogil

@@ -17,11 +17,19 @@ from mmtwin.replay.queues import QUEUE
 
 if not cython.compiled:
     from mmtwin.kernel.casts import as_s64, as_u32, as_u64
-    from mmtwin.kernel.constants import ALLOC_FROM_ZONE, PG_large_kmalloc
+    from mmtwin.kernel.constants import ALLOC_FROM_ZONE, MIGRATE_PCPTYPES, PG_large_kmalloc
     from mmtwin.kernel.page_alloc import alloc_pages, alloc_pages_bulk, free_pages
+    from mmtwin.kernel.page_alloc_buddy import pcp_allowed_order
     from mmtwin.kernel.page_alloc_freelist import prep_new_page
-    from mmtwin.kernel.page_alloc_state import recall_alloc, recall_free, recall_refill
-    from mmtwin.kernel.ram import page_address, pfn_to_page
+    from mmtwin.kernel.page_alloc_pcp import order_to_pindex
+    from mmtwin.kernel.page_alloc_state import (
+        add_pcp_block,
+        recall_alloc,
+        recall_free,
+        recall_refill,
+        take_free_page,
+    )
+    from mmtwin.kernel.ram import page_address, pcp_of, pfn_to_page
     from mmtwin.recordings.event import CONSTANTS as EVENT_CONSTANTS
     from mmtwin.recordings.event import as_events, event_at, wrap64
     from mmtwin.replay.queues import QUEUES, as_queues, empty, get, put, queue_at, rename
@@ -30,6 +38,7 @@ if not cython.compiled:
         exchange_blocks,
         is_block,
         page_is_free,
+        take_page,
         vacate,
     )
 
@@ -38,6 +47,14 @@ if not cython.compiled:
     globals().update(EVENT_CONSTANTS)
     globals().update(QUEUES)
     globals().update(parse_constants(files(__package__).joinpath("pages.pxd").read_text()))
+
+    def as_item(pfn):
+        """A pfn as a signed number."""
+        return pfn
+
+    def low40(value):
+        """The pfn of an item of the kernel's queue."""
+        return value & 0xFFFFFFFFFF
 
     def step_at(mm, number):
         """A record of the ring of steps."""
@@ -67,6 +84,7 @@ class Pages:
         wrong = np.zeros(3 * MOST_WRONG, dtype=np.int64)
         queues = np.zeros(mm.nr_cpus * NR_QUEUES, dtype=np.dtype(QUEUE))
         gfp_known = np.zeros(2 * GFP_PLACES, dtype=np.uint32)
+        extra = np.zeros(MOST_WRONG, dtype=np.int64)
         self._buffers = {
             "count": count,
             "bits": bits,
@@ -74,6 +92,7 @@ class Pages:
             "wrong": wrong,
             "queues": queues,
             "gfp_known": gfp_known,
+            "extra": extra,
         }
         self.mm = mm
         self.count = as_s64(count.ctypes.data, len(count))
@@ -87,12 +106,15 @@ class Pages:
         self.objects = Objects()
         self.wrong = as_s64(wrong.ctypes.data, len(wrong))
         self.nr_wrong = 0
+        self.extra = as_s64(extra.ctypes.data, len(extra))
         self.silent = False
         self.refilled = 0
         self.refill_pfn = 0
         self.resync = resync
         self.seen = mm.next_step
         self.last_page = -1
+        self.nr_extra = 0
+        self.filled = False
         for name in COMPARED_STEPS:
             mm.step_mask |= 1 << STEPS[name]
 
@@ -167,16 +189,21 @@ class Pages:
             self._set_page_right(event, self.last_page)
 
     def _set_page_right(self, event, predicted):
-        """The kernel gave out another page: the twin takes that one and puts its own back."""
+        """The kernel gave out another page: the twin takes that one and puts its own back.
+
+        Where the kernel had to fill its list first, what the twin had left on it stays taken.
+        """
         self.objects.doubt()
         mine = predicted
-        if mine >= 0 and page_is_free(self.mm, mine):
+        if mine >= 0 and (self.filled or page_is_free(self.mm, mine)):
             mine = -1
         if mine >= 0 and exchange_blocks(self.mm, mine, event.address, event.order):
             self.seen = self.mm.next_step
             return
         if mine >= 0 and is_block(self.mm, mine, event.order):
             free_pages(self.mm, mine, event.order)
+            if self.nr_extra:
+                drain_page(self.mm, mine)
         if not page_is_free(self.mm, event.address):
             self.count[UNEXPLAINED_SILENT_PAGE_FREE] += 1
         vacate(self.mm, event.address, event.order)
@@ -244,10 +271,14 @@ class Pages:
         if self.mm.next_step - first > self.mm.ring_size:
             first = self.mm.next_step - self.mm.ring_size
         self.nr_wrong = 0
+        self.nr_extra = 0
+        self.filled = False
+        taken = 0
         for number in range(first, self.mm.next_step):
             record = step_at(self.mm, number)
             if record.kind == STEP_MM_PAGE_ALLOC_ZONE_LOCKED:
                 self._compare_zone(cpu, record.args[0], record.args[1])
+                taken += 1
             elif record.kind == STEP_MM_PAGE_PCPU_DRAIN:
                 put(self._queue(cpu, QUEUE_TWIN_DRAIN), record.args[0])
             elif record.kind == STEP_SLUB_ALLOC_SLAB:
@@ -255,17 +286,27 @@ class Pages:
             elif record.kind == STEP_SLUB_FREE_SLAB:
                 put(self._queue(cpu, QUEUE_TWIN_SLAB_FREE), record.args[1])
         self.seen = self.mm.next_step
-        self._finish_zone(cpu)
+        self._finish_zone(cpu, taken)
+
+    def _zone_item(self, event):
+        """A block that the kernel took from its free lists, and how, as one number."""
+        migratetype = event.migratetype if 0 <= event.migratetype < MIGRATE_PCPTYPES else 1
+        refill = event.extra & 1
+        order = event.order
+        return as_item(event.address) | order << 40 | refill << 47 | migratetype << 48
 
     def _compare_zone(self, cpu, predicted, order):
         """A block the twin took from the free lists, against the kernel's next."""
-        recorded = get(self._queue(cpu, QUEUE_KERNEL_ZONE))
-        if recorded >= 0:
-            self._count_zone(predicted, recorded, order)
+        queue = self._queue(cpu, QUEUE_KERNEL_ZONE)
+        if not empty(queue):
+            self._count_zone(predicted, low40(get(queue)), order)
         elif self.silent:
             put(self._queue(cpu, QUEUE_TWIN_ZONE), predicted)
         else:
             self.count[UNEXPLAINED_ZONE_EXTRA] += 1
+            if self.nr_extra < MOST_WRONG:
+                self.extra[self.nr_extra] = predicted
+                self.nr_extra += 1
 
     def _count_zone(self, predicted, recorded, order):
         self.count[COUNT_ZONE_PREDICTED] += 1
@@ -277,14 +318,45 @@ class Pages:
             self.wrong[3 * self.nr_wrong + 2] = order
             self.nr_wrong += 1
 
-    def _finish_zone(self, cpu):
-        """What the kernel took and the twin did not is counted; wrong blocks are exchanged."""
+    def _finish_zone(self, cpu, taken):
+        """What only the kernel took from its free lists, or only the twin; then wrong blocks.
+
+        `taken`: how many blocks the twin took.
+        """
         queue = self._queue(cpu, QUEUE_KERNEL_ZONE)
         while not empty(queue):
-            get(queue)
+            item = get(queue)
             self.count[COUNT_ZONE_PREDICTED] += 1
             self.count[UNEXPLAINED_ZONE_MISSED] += 1
+            if self.resync and (item >> 47) & 1 and pcp_allowed_order(self.mm, (item >> 40) & 127):
+                self._fill_list(cpu, item, taken == 0 and not self.filled)
+        if self.resync:
+            # The kernel's list was not empty: the blocks go back whence they came.
+            for place in range(self.nr_extra - 1, -1, -1):
+                drain_page(self.mm, self.extra[place])
+            self.seen = self.mm.next_step
         self._set_zone_right()
+
+    def _fill_list(self, cpu, item, was_empty):
+        """A block that the kernel put on a CPU's list; `was_empty`: it had nothing left there, so
+        what the twin has there was taken unseen.
+        """
+        pfn = low40(item)
+        order = (item >> 40) & 127
+        zone = pfn_to_page(self.mm, pfn).zone
+        pindex = order_to_pindex(self.mm, item >> 48, order)
+        cpu = cpu if cpu < self.mm.nr_cpus else 0
+        pcp = pcp_of(self.mm, zone, cpu)
+        head = pcp.lists + pindex
+        if was_empty:
+            while pfn_to_page(self.mm, head).next != head:
+                left = pfn_to_page(self.mm, head).next
+                take_free_page(self.mm, left, pfn_to_page(self.mm, left).order)
+                self.count[UNEXPLAINED_SILENT_PAGE_ALLOC] += 1
+            self.filled = True
+        if take_page(self.mm, pfn, order):
+            add_pcp_block(self.mm, zone, cpu, pindex, pfn, order, True)
+            pfn_to_page(self.mm, pfn).refcount = 0
 
     def _set_zone_right(self):
         """Blocks that the twin took for others change places with the kernel's; what is known by

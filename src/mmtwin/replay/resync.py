@@ -112,7 +112,7 @@ def exchange_blocks(mm, mine, wanted, order):
     if block.flags & PG_slab:
         return block.order == order and move_slab(mm, mine, wanted)
     if block.flags & PG_pcp:
-        if block.order != order:
+        if block.order != order or block.zone != pfn_to_page(mm, wanted).zone:
             return False
     elif not is_block(mm, mine, order):
         return False
