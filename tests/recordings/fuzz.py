@@ -64,7 +64,8 @@ def use_events(recording: Recording) -> None:
     assert all(0 <= marker.index < recording.nr_events for marker in recording.markers)
     _ = recording.lost, recording.counts, recording.names
     for name in recording.tables[:1]:
-        assert recording.table(name).height == recording.counts[name]
+        # Two formats may bear one name: only events of the one without a record are in the table.
+        assert 0 < recording.table(name).height <= recording.counts[name]
 
 
 def use(recording: Recording) -> None:

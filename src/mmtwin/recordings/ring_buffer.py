@@ -6,6 +6,8 @@ behind the data), then records. A record begins with u32 `type_len` (5 bits), `t
 bits).
 """
 
+from collections import Counter
+
 import cython
 import numpy as np
 
@@ -100,10 +102,10 @@ class PageDecoder:
 
     def counts(self):
         """{event name: events decoded}."""
-        numbers = np.flatnonzero(self._arrays["count"])
-        return {
-            self.event_name(int(number)): int(self._arrays["count"][number]) for number in numbers
-        }
+        decoded = Counter()
+        for number in np.flatnonzero(self._arrays["count"]):
+            decoded[self.event_name(int(number))] += int(self._arrays["count"][number])
+        return dict(decoded)
 
     def event_name(self, number):
         """The name of an event id."""

@@ -268,6 +268,9 @@ class Pages:
     def _collect(self, cpu):
         """Takes in the steps the twin wrote since the last demand."""
         first = self.seen
+        if first == self.mm.next_step and not self.nr_wrong and not self.nr_extra:
+            if not self.filled and empty(self._queue(cpu, QUEUE_KERNEL_ZONE)):
+                return
         if self.mm.next_step - first > self.mm.ring_size:
             first = self.mm.next_step - self.mm.ring_size
         self.nr_wrong = 0
