@@ -6,7 +6,8 @@ from mmtwin.recordings.casts cimport (
     wrap64,
 )
 from mmtwin.recordings.constants cimport (
-    EVENT_SIZE, HOW_DATA_LOC, HOW_NODE, HOW_NUMBER, HOW_REL_LOC, LAST_NODE, LAST_SHORT, PADDING,
+    EVENT_SIZE, HOW_DATA_LOC, HOW_EIGHT, HOW_FOUR, HOW_NODE, HOW_NUMBER, HOW_REL_LOC, LAST_NODE,
+    LAST_SHORT, PADDING,
     PLACE_CPU, PLACE_TIME, TIME_EXTEND,
 )
 from mmtwin.recordings.event cimport s32, u8, u16, u32, u64

@@ -30,6 +30,8 @@ if not cython.compiled:
     from mmtwin.recordings.constants import (
         EVENT_SIZE,
         HOW_DATA_LOC,
+        HOW_EIGHT,
+        HOW_FOUR,
         HOW_NODE,
         HOW_NUMBER,
         HOW_REL_LOC,
@@ -262,6 +264,12 @@ class PageDecoder:
         for base in range(6 * self.first_move[number], last, 6):
             move = start + self.move[base]
             how = self.move[base + 5]
+            if how == HOW_EIGHT:
+                put_number(out, place + self.move[base + 3], 8, get64(data, move))
+                continue
+            if how == HOW_FOUR:
+                put_number(out, place + self.move[base + 3], 4, get32(data, move))
+                continue
             if how == HOW_NUMBER:
                 value = get_number(data, move, self.move[base + 1], self.move[base + 2])
             elif how == HOW_NODE:
