@@ -29,7 +29,7 @@ from mmtwin.replay.resync cimport (
     adopt_slab, bring_slab, give_back_slab, is_inside, move_large, page_is_free, slab_is_unused,
     vacate,
 )
-from mmtwin.replay.unseen cimport Unseen
+from mmtwin.replay.unseen cimport INTERRUPT, Unseen
 
 ctypedef event_t *event_p
 ctypedef queue_t *queue_p
@@ -38,14 +38,11 @@ cdef enum:
     DONE = 0x80                   # set in event.role: the demand was carried out earlier
     MOST_SILENT_OBJECTS = 4096
     ZERO_SIZE_PTR = 16
-    INTERRUPT = 0x18              # event.flags: hard or soft interrupt
 
 @cython.final
 cdef class Engine(Unseen):
     cdef s64 *misses
     cdef s32 *cache_of
-    cdef event_t *events
-    cdef s64 available
     cdef s64 nr_names
     cdef readonly u64 large
     cdef bint ordered

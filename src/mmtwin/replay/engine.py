@@ -55,6 +55,7 @@ if not cython.compiled:
         slab_is_unused,
         vacate,
     )
+    from mmtwin.replay.unseen import INTERRUPT
 
     globals().update(COUNTS)
     globals().update(EVENT_CONSTANTS)
@@ -96,9 +97,7 @@ class Engine(Unseen):
             self._run(address, start, stop, available)
 
     def observe(self, address, start, stop, available):
-        """Only keeps account of the objects that events `start` to `stop` name: the twin stands
-        still.
-        """
+        """Only keeps account of the objects of events `start` to `stop`: the twin stands still."""
         with cython.nogil:
             self._observe(address, start, stop, available)
 
@@ -137,6 +136,8 @@ class Engine(Unseen):
                 self._interrupted(event, number)
         else:
             self.mm.pcp_locked = 0
+            if event.pid == self.waiting_pid:
+                self._go_on(event)
         if kind >= KIND_MM_PAGE_ALLOC and kind <= KIND_MM_PAGE_ALLOC_EXTFRAG:
             if is_inside(self.mm, event.address, event.order):
                 self._page_event(event, number, kind)
@@ -310,7 +311,7 @@ class Engine(Unseen):
         if cache == self.maple.cache:
             self._other_nodes(event, gfp)
         if event.kind == KIND_KMALLOC and event.bytes_req >= 16 and self.mm.has.vmalloc_bulk:
-            self._vmalloc_pages(event)
+            self._vmalloc(event)
 
     def _cache_of(self, event, gfp):
         """The cache asked: of a kmalloc by its size, unless the recording knows better (random

@@ -87,8 +87,10 @@ cdef class Pages:
     cpdef void recall(self, size_t address, s64 start, s64 stop)
     @cython.locals(events=event_p, event=event_p, i=s64)
     cdef void _recall(self, size_t address, s64 start, s64 stop) noexcept nogil
-    @cython.locals(place=s64, left=s64, taken=s64)
-    cdef void _vmalloc_pages(self, event_t *event) noexcept nogil
+    @cython.locals(place=s64)
+    cdef s64 _vmalloc_size(self, event_t *event) noexcept nogil
+    @cython.locals(taken=s64)
+    cdef void _vmalloc_pages(self, s32 cpu, s64 left) noexcept nogil
     @cython.locals(first=s64, number=s64, record=step_p, taken=s64)
     cdef void _collect(self, s32 cpu) noexcept nogil
     @cython.locals(migratetype=s64, refill=s64, order=s64)

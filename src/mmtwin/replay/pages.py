@@ -241,29 +241,27 @@ class Pages:
                 drain_page(self.mm, event.address)
                 self.seen = self.mm.next_step
 
-    def _vmalloc_pages(self, event):
-        """The pages of a vmalloc, which no event names: its array of pages has just been
-        allocated.
+    def _vmalloc_size(self, event):
+        """How many pages a vmalloc asks for whose array of pages is this kmalloc, 0 if it is none.
 
-        __vmalloc_area_node() asks for them a hundred at a time (vm_area_alloc_pages(),
-        343ab8178f31, 5.13).
+        No event names the pages (vm_area_alloc_pages(), 343ab8178f31, 5.13).
         """
         for place in range(self.nr_bulk_sites):
-            if self.bulk_site[place] != event.call_site:
-                continue
-            left = event.bytes_req // 8
-            self.silent = True  # nothing tells of them before their blocks do
-            while left > 0:
-                taken = alloc_pages_bulk(
-                    self.mm, GFP_VMALLOC, -1, left if left < 100 else 100
-                )
-                self._collect(event.cpu)
-                if taken < 1:
-                    break
-                self.count[COUNT_SILENT_PAGES] += taken
-                left -= taken
-            self.silent = False
-            return
+            if self.bulk_site[place] == event.call_site:
+                return event.bytes_req // 8
+        return 0
+
+    def _vmalloc_pages(self, cpu, left):
+        """Pages of a vmalloc: __vmalloc_area_node() asks for them a hundred at a time."""
+        self.silent = True  # nothing tells of them before their blocks do
+        while left > 0:
+            taken = alloc_pages_bulk(self.mm, GFP_VMALLOC, -1, left if left < 100 else 100)
+            self._collect(cpu)
+            if taken < 1:
+                break
+            self.count[COUNT_SILENT_PAGES] += taken
+            left -= taken
+        self.silent = False
 
     def _collect(self, cpu):
         """Takes in the steps the twin wrote since the last demand."""

@@ -6,15 +6,25 @@ from mmtwin.kernel.slub_defs cimport TO_HEAD
 from mmtwin.kernel.slub_partial cimport add_partial
 from mmtwin.kernel.slub_slab cimport inc_slabs_node, new_slab
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64
-from mmtwin.recordings.event cimport event_t
+from mmtwin.recordings.event cimport event_at, event_t
 from mmtwin.replay.counts cimport *
 from mmtwin.replay.maple cimport Maple
 from mmtwin.replay.pages cimport Pages
 from mmtwin.replay.queues cimport QUEUE_TWIN_SLAB, get
 from mmtwin.replay.resync cimport move_slab
 
+ctypedef event_t *event_p
+
+cdef enum:
+    INTERRUPT = 0x18              # event.flags: hard or soft interrupt
+    NEED_RESCHED = 0x4            # TRACE_FLAG_NEED_RESCHED
+
 cdef class Unseen(Pages):
     cdef readonly Maple maple
+    cdef event_t *events          # that run() was given, how many of them
+    cdef s64 available
+    cdef s32 waiting_pid          # the task that has not taken its vmalloc's pages yet, -1
+    cdef s64 waiting_pages
     cdef s64 demand               # number of the event of the object's demand being carried out
 
     @cython.locals(page=page_p)
@@ -26,3 +36,8 @@ cdef class Unseen(Pages):
     @cython.locals(predicted=pfn_t)
     cdef void _slab_of_nodes(self, event_t *event, s64 number) noexcept nogil
     cdef void _slab_of_nodes_freed(self, s64 number) noexcept nogil
+    @cython.locals(pages=s64)
+    cdef void _vmalloc(self, event_t *event) noexcept nogil
+    @cython.locals(following=event_p, i=s64)
+    cdef bint _gives_way(self, event_t *event) noexcept nogil
+    cdef void _go_on(self, event_t *event) noexcept nogil

@@ -1,11 +1,14 @@
-"""Objects that a replay's events do not name but its other events tell of: maple nodes.
+"""What a replay's events do not name but others tell of: maple nodes, and the pages of a vmalloc.
 
-`Engine` calls these where an event is about a node; what was taken or given back is worked out in
-maple.py.
+`Engine` calls these where an event is about a node or a vmalloc; which nodes were taken or given
+back is worked out in maple.py.
 """
+
+from importlib.resources import files
 
 import cython
 
+from mmtwin.kernel.constants import parse_constants
 from mmtwin.replay.maple import Maple
 from mmtwin.replay.pages import Pages
 
@@ -15,21 +18,26 @@ if not cython.compiled:
     from mmtwin.kernel.slub_defs import TO_HEAD
     from mmtwin.kernel.slub_partial import add_partial
     from mmtwin.kernel.slub_slab import inc_slabs_node, new_slab
+    from mmtwin.recordings.event import event_at
     from mmtwin.replay.counts import COUNTS
     from mmtwin.replay.queues import QUEUES, get
     from mmtwin.replay.resync import move_slab
 
     globals().update(COUNTS)
     globals().update(QUEUES)
+    globals().update(parse_constants(files(__package__).joinpath("unseen.pxd").read_text()))
 
 
 class Unseen(Pages):
-    """Pages, and the maple nodes: `maple` infers those that no event names, None for nothing."""
+    """Pages, and what no event names: `maple` infers the maple nodes, None for nothing."""
 
     def __init__(self, mm, gfp_bits, resync, bulk_sites, maple):
         Pages.__init__(self, mm, gfp_bits, resync, bulk_sites)
         self.maple = Maple(mm) if maple is None else maple
         self.demand = -1
+        self.available = 0
+        self.waiting_pid = -1
+        self.waiting_pages = 0
 
     def _is_slab_of(self, pfn, cache):
         if pfn < 0:
@@ -83,3 +91,30 @@ class Unseen(Pages):
         """A slab was given back, perhaps one of maple nodes."""
         self.maple.page(number)
         self._adopt_nodes()
+
+    def _vmalloc(self, event):
+        """The array of a vmalloc's pages was allocated: the pages come next, unless another task
+        runs first; then they come when this one goes on.
+        """
+        pages = self._vmalloc_size(event)
+        if not pages:
+            return
+        if event.flags & NEED_RESCHED and self._gives_way(event):
+            self.waiting_pid = event.pid
+            self.waiting_pages = pages
+        else:
+            self._vmalloc_pages(event.cpu, pages)
+
+    def _gives_way(self, event):
+        """Whether the next event of the CPU's tasks is another task's."""
+        for i in range(self.demand + 1, self.available):
+            following = event_at(self.events, i)
+            if following.cpu == event.cpu and following.flags & INTERRUPT == 0:
+                return following.pid != event.pid
+        return False
+
+    def _go_on(self, event):
+        """The task that was about to take a vmalloc's pages runs again."""
+        self.waiting_pid = -1
+        self._set_cpu(event)
+        self._vmalloc_pages(event.cpu, self.waiting_pages)
