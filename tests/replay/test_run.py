@@ -31,11 +31,14 @@ def test_predicts_the_kernel_from_its_truth(recording):
     figures = replay(recording).to_dict()
     fidelity = figures["fidelity"]
     assert share(fidelity["bytes_alloc"]) == 1
-    assert share(fidelity["pfn"]["zone"]) > 0.98
-    assert share(fidelity["pfn"]["pcp"]) > 0.997
-    assert share(fidelity["objects"]) > 0.97
+    assert share(fidelity["pfn"]["zone"]) == 1
+    assert share(fidelity["pfn"]["pcp"]) == 1
+    assert share(fidelity["objects"]) > 0.997
     assert fidelity["geometry"]["exact"] == fidelity["geometry"]["caches"] > 200
-    start = fidelity["snapshots"][0]
+    start, end = fidelity["snapshots"][0], fidelity["snapshots"][-1]
+    for lists in ("free_lists", "pcp_lists"):
+        assert end[lists]["identical"] == end[lists]["lists"]
+    assert end["slabs"]["twin"] == end["slabs"]["kernel"]
     assert start["slabinfo"]["exact"] == start["slabinfo"]["caches"]
     assert start["free_lists"]["identical"] == start["free_lists"]["lists"]
     assert figures["events"]["consumed"] + 101_335 == figures["recording"]["events"]

@@ -95,8 +95,8 @@ cdef class Annotator:
     cdef void _object_alloc(self, event_t *event, u64 number) noexcept nogil
     @cython.locals(pfn="long long", use=use_p)
     cdef void _object_free(self, event_t *event, u64 number) noexcept nogil
-    @cython.locals(task=task_p, page=event_p)
-    cdef void _slab_freed(self, event_t *event, u64 number) noexcept nogil
+    @cython.locals(task=task_p, page=event_p, freed=u64, pfn="long long")
+    cdef bint _slab_freed(self, event_t *event, u64 number) noexcept nogil
     @cython.locals(taken=event_p, demand=event_p)
     cdef void _page_is(self, use_t *use, u8 role, s32 cache) noexcept nogil
     @cython.locals(place=s32, page=waiting_p, use=use_p)

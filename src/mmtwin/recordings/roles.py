@@ -285,7 +285,8 @@ class Annotator:
 
     def _object_free(self, event, number):
         event.role = ROLE_DEMAND
-        self._slab_freed(event, number)
+        if self._slab_freed(event, number):
+            return
         pfn = self.sites._page_of(event.address)
         if pfn < 0:
             return
@@ -296,16 +297,25 @@ class Annotator:
             event.cache = use.cache
 
     def _slab_freed(self, event, number):
-        """In 5.10 kmem_cache_free() tells of itself last: the slabs it gave back come before it.
+        """In 5.10 kmem_cache_free() tells of itself last: slabs that it gave back come before it.
+        Whether its object's own was among them: that page is no slab any more.
         """
         if event.cpu >= self.nr_cpus:
-            return
+            return False
         task = task_at(self.tasks, event.cpu, event.flags)
-        if task.slab_free > self.first and number + 1 - task.slab_free <= WINDOW:
-            page = self._event(task.slab_free - 1)
-            if event.kind == KIND_KMEM_CACHE_FREE and page.pid == event.pid:
-                page.ahead = number + 1 - task.slab_free
+        freed = task.slab_free
         task.slab_free = 0
+        if freed <= self.first or number + 1 - freed > WINDOW:
+            return False
+        page = self._event(freed - 1)
+        if event.kind != KIND_KMEM_CACHE_FREE or page.pid != event.pid:
+            return False
+        page.ahead = number + 1 - freed
+        pfn = self.sites._page_of(event.address)
+        if pfn < 0 or pfn >> (page.order & 15) != page.address >> (page.order & 15):
+            return False
+        event.cache = page.cache
+        return True
 
     def _page_is(self, use, role, cache):
         """What a page is turns out: its own event and the one it was taken for learn it."""

@@ -291,9 +291,13 @@ class Replay:
             self.differing[f"{name} {kind}"] = tally.differing
 
     def _compare_slabinfo(self, name: str) -> None:
-        text = self.recording.snapshots[name].text("slabinfo")
-        found = compare_slabinfo(slabinfo.parse(text), slabinfo.show(self.state))
-        self._keep_better(name, "slabinfo", "caches", found)
+        kernel = slabinfo.parse(self.recording.snapshots[name].text("slabinfo"))
+        twin = slabinfo.show(self.state)
+        self._keep_better(name, "slabinfo", "caches", compare_slabinfo(kernel, twin))
+        self._snapshot(name)["slabs"] = {
+            "kernel": sum(row.num_slabs for row in kernel),
+            "twin": sum(row.num_slabs for row in twin),
+        }
 
     def _compare_buddyinfo(self, name: str) -> None:
         text = self.recording.snapshots[name].text("buddyinfo")
