@@ -36,8 +36,8 @@ def test_predicts_the_kernel_from_its_truth(recording):
     assert share(fidelity["objects"]) > 0.997
     assert fidelity["geometry"]["exact"] == fidelity["geometry"]["caches"] > 200
     start, end = fidelity["snapshots"][0], fidelity["snapshots"][-1]
-    for lists in ("free_lists", "pcp_lists"):
-        assert end[lists]["identical"] == end[lists]["lists"]
+    for kind in ("free_lists", "pcp_lists"):
+        assert end[kind]["identical"] == end[kind]["lists"]
     assert end["slabs"]["twin"] == end["slabs"]["kernel"]
     assert start["slabinfo"]["exact"] == start["slabinfo"]["caches"]
     assert start["free_lists"]["identical"] == start["free_lists"]["lists"]
