@@ -119,6 +119,12 @@ def test_report_without_statistics() -> None:
     assert "Caches" not in printed(figures, 80)
 
 
+def test_report_says_when_no_order_was_known() -> None:
+    followed = {**FIGURES, "replay": {**FIGURES["replay"], "snapshots": "followed"}}
+    assert "order of no list" in printed(followed, 120)
+    assert "order of no list" not in printed(FIGURES, 120)
+
+
 def test_units_do_not_flatter() -> None:
     assert share_text(99999, 100000) == "99.99 %"
     assert share_text(100000, 100000) == "100 %"

@@ -73,7 +73,11 @@ def _machine(result: Figures) -> RenderableType:
 
 def _way(way: Figures) -> str:
     text = f"{way['mode']} as {way['profile']}, from {way['start']}"
-    return text + (", without resynchronising" if way["free_running"] else "")
+    if way["free_running"]:
+        text += ", without resynchronising"
+    if way.get("snapshots") == "followed" and way["mode"] == "predict":
+        text += " (which tell the order of no list: addresses can only be guessed)"
+    return text
 
 
 def _fidelity(result: Figures) -> FigureTable:
