@@ -121,15 +121,8 @@ class Replay:
         if self.start == "empty":
             return 0
         if self.start == "truth":
-            return self._truth_index(self.snapshot)
+            return self.recording.marker(f"DUMP {self.snapshot}").index
         return self._pages_index(self.snapshot)
-
-    def _truth_index(self, name: str) -> int:
-        """Where in the events a truth is: at DUMP, or at DUMPED where what was freed between is
-        free in it.
-        """
-        begin = self.recording.marker(f"DUMP {name}").index
-        return begin
 
     def _cache_numbers(self) -> list[int]:
         """The twin's cache by number in the recording's names, -1 for none."""
