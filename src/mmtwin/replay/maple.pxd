@@ -44,6 +44,7 @@ cdef class Maple(Trees):
     cdef void _request_nowait(self, s32 i, s64 m) noexcept nogil
     @cython.locals(copies=s64, m=s64, count=s64)
     cdef s64 _nodes_of_fork(self, s64 m) noexcept nogil
+    cdef bint _in_a_tree(self, s32 i, s64 m) noexcept nogil
     @cython.locals(g=guess_p, round=s32, node=s32, k=s64, n=s32, mine=s32)
     cdef s32 _take_silently(self, s32 i, s64 m, s64 count) noexcept nogil
     @cython.locals(m=s64, slab=s32, base=s64, start=s64, number=s64)

@@ -224,13 +224,19 @@ class Maple(Trees):
         if not take_node(self.shape, g, self.node):
             g.cost += COST_MISS
 
+    def _in_a_tree(self, i, m):
+        """Takes the first node of a request; whether it is for a task's tree, else all is done."""
+        self._take_first(guess_at(self.guesses, i))
+        if not moment_at(self.ahead.moments, m).detached:
+            return True
+        self._emit(i)
+        return False
+
     def _request(self, i, m):
         """mas_preallocate() or mas_expected_entries(): a request that may sleep."""
         g = guess_at(self.guesses, i)
         moment = moment_at(self.ahead.moments, m)
-        self._take_first(g)
-        if moment.detached:
-            self._emit(i)
+        if not self._in_a_tree(i, m):
             return
         if moment.child >= 0:
             count = self._nodes_of_fork(m) - 1
@@ -256,9 +262,7 @@ class Maple(Trees):
         """mas_node_count() in the midst of a store: one node, or what a split needs."""
         g = guess_at(self.guesses, i)
         moment = moment_at(self.ahead.moments, m)
-        self._take_first(g)
-        if moment.detached:
-            self._emit(i)
+        if not self._in_a_tree(i, m):
             return
         t = self._tree_of(g, moment.pid)
         if self.settled and self.kind == ROUND_PLAIN:
