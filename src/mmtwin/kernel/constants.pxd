@@ -84,6 +84,11 @@ cdef enum:
     COMPLAINT_BAD_ORDER = 33          # a block is freed whose pfn its order does not divide
     COMPLAINT_PAGE_ALLOC = 34         # "page allocation failure: order:%u"
 
+cdef enum:
+    # mm.checkers
+    CHECK_KASAN = 1
+    CHECK_KMEMLEAK = 2
+
 # alloc_flags of the page allocator (mm/internal.h): the low bits choose a watermark.
 cdef enum:
     ALLOC_WMARK_MIN = 0x0

@@ -91,6 +91,11 @@ cdef class MM:
     cdef public dict cache_aliases      # names of merged caches by cache number
     cdef public list complaints         # what the kernel would have printed: dicts, see complain()
     cdef public dict policy             # swapped policies: slot -> Python callable
+    # functions that the running task is in, outermost first: symbols as a report prints them
+    cdef public list frames
+    cdef public s32 checkers            # CHECK_*: which checkers are on
+    cdef public object kasan            # the checkers that are on, else None
+    cdef public object kmemleak
     cdef dict _buffers
     cdef dict _counts
     cdef dict _views
@@ -98,3 +103,4 @@ cdef class MM:
     cpdef object view(self, str name)
 
 cdef void complain(MM mm, s32 kind, u64 address, s64 detail) noexcept with gil
+cpdef void report(MM mm, s32 kind, u64 address, str text)

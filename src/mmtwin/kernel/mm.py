@@ -99,6 +99,10 @@ class MM:
         self.cache_aliases = {}
         self.complaints = []
         self.policy = {}
+        self.frames = []
+        self.checkers = 0
+        self.kasan = None
+        self.kmemleak = None
         self._buffers = {}
         self._counts = {}
         self._views = {}
@@ -181,3 +185,8 @@ def complain(mm, kind, address, detail):
     constants.pxd.
     """
     mm.complaints.append({"kind": kind, "address": address, "detail": detail})
+
+
+def report(mm, kind, address, text):
+    """Keeps a report of several lines, `text` as the kernel prints it: kind is COMPLAINT_*."""
+    mm.complaints.append({"kind": kind, "address": address, "detail": 0, "text": text})

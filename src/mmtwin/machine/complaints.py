@@ -1,6 +1,7 @@
 """What the kernel would have said: complaints of the twin as errors with the kernel's words."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from mmtwin.kernel.constants import load_constants
 
@@ -27,10 +28,15 @@ NAMES = {value: name.removeprefix("COMPLAINT_") for name, value in KINDS.items()
 
 
 class Complaint(ValueError):
-    """The kernel would have printed an error: `name`, `address`, and the words it uses."""
+    """The kernel would have printed an error: `name`, `address`, and the words it uses.
 
-    def __init__(self, complaint: Mapping[str, int]) -> None:
+    `report`: the whole of a report of several lines, else empty.
+    """
+
+    def __init__(self, complaint: Mapping[str, Any]) -> None:
         self.name = NAMES.get(complaint["kind"], str(complaint["kind"]))
-        self.address = complaint["address"]
-        self.detail = complaint["detail"]
-        super().__init__(f"{WORDS.get(self.name, self.name)}: {self.address:#x}")
+        self.address: int = complaint["address"]
+        self.detail: int = complaint["detail"]
+        self.report: str = complaint.get("text", "")
+        words = f"{WORDS.get(self.name, self.name)}: {self.address:#x}"
+        super().__init__(self.report or words)

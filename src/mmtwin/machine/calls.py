@@ -1,0 +1,69 @@
+"""What every group of a Machine's calls stands on: the state, gfp texts, the caller's frames."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mmtwin.kernel.mm import MM
+from mmtwin.machine.complaints import Complaint
+from mmtwin.versions.gfp import encode_gfp, to_twin_gfp, translate_gfp
+from mmtwin.versions.profiles import Profile
+
+MASK64 = (1 << 64) - 1
+
+
+class GfpTexts(dict[str | int, int]):
+    """The twin's bits of gfp texts (`"GFP_KERNEL|__GFP_ZERO"`); numbers stand for themselves."""
+
+    def __init__(self, facts: Profile | None) -> None:
+        super().__init__()
+        self._facts = facts
+
+    def __missing__(self, text: str | int) -> int:
+        if isinstance(text, int):
+            return text
+        if self._facts is None:
+            raise ValueError("a machine without a profile knows no gfp names: give a number")
+        version, config = self._facts.version, self._facts.config
+        value = translate_gfp(encode_gfp(text, version, config), to_twin_gfp(version, config))
+        self[text] = value
+        return value
+
+
+class Calls:
+    """The state of a machine, `mm`, and how a call checks what it is given."""
+
+    def __init__(self, mm: MM) -> None:
+        self.mm = mm
+        self.profile: Profile | None = mm.profile
+        self._gfp = GfpTexts(mm.profile)
+
+    @property
+    def cpu(self) -> int:
+        """The CPU that runs."""
+        return int(self.mm.cpu)
+
+    @cpu.setter
+    def cpu(self, number: int) -> None:
+        if not 0 <= number < self.mm.nr_cpus:
+            raise ValueError(f"CPU {number}: the machine has {self.mm.nr_cpus}")
+        self.mm.cpu = number
+
+    @contextmanager
+    def frame(self, function: str) -> Iterator[None]:
+        """What is called inside is called by `function`, a symbol as reports print it
+        (`"driver_probe"`, `"driver_probe+0x1f/0x90"`).
+        """
+        self.mm.frames.append(function)
+        try:
+            yield
+        finally:
+            self.mm.frames.pop()
+
+    def _address(self, address: int) -> int:
+        if not 0 <= address <= MASK64:
+            raise ValueError(f"address {address}: not an unsigned 64-bit number")
+        return address
+
+    def _raise_new(self, before: int) -> None:
+        if len(self.mm.complaints) > before:
+            raise Complaint(self.mm.complaints[before])

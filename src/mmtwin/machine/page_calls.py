@@ -1,0 +1,77 @@
+"""A Machine's page allocator, and the bytes of its RAM."""
+
+from mmtwin.kernel import page_alloc
+from mmtwin.kernel.constants import PG_head, PG_hole
+from mmtwin.machine.calls import MASK64, Calls
+from mmtwin.machine.views import Page
+
+
+class PageCalls(Calls):
+    """alloc_pages() and its like; reads and writes of simulated RAM."""
+
+    def alloc_pages(
+        self, order: int = 0, gfp: str | int = "GFP_KERNEL", node: int = -1
+    ) -> Page | None:
+        """A block of 2^order pages, its first page; None if there is none. alloc_pages()."""
+        if order < 0:
+            raise ValueError(f"order {order}")
+        pfn = page_alloc.alloc_pages(self.mm, self._gfp[gfp], order, node)
+        return None if pfn < 0 else Page(self.mm, pfn, order)
+
+    def free_pages(self, page: Page | int, order: int | None = None) -> None:
+        """Frees a block: __free_pages(). Unless given, its order is that of the Page which
+        alloc_pages() gave, of a compound page its own, else 0.
+
+        Raises Complaint for pages that are free already, ValueError for a pfn out of the machine.
+        """
+        pfn = self.page(page).pfn
+        if order is None and isinstance(page, Page):
+            order = page.block_order
+        if order is None:
+            compound = self.mm.view("page")["flags"][pfn] & PG_head
+            order = int(self.mm.view("page")["order"][pfn]) if compound else 0
+        before = len(self.mm.complaints)
+        page_alloc.free_pages(self.mm, pfn, order)
+        self._raise_new(before)
+
+    def page(self, pfn: Page | int) -> Page:
+        """The page of a pfn. Raises ValueError if the machine has none there."""
+        number = int(pfn)
+        if not self.mm.min_pfn <= number < self.mm.max_pfn:
+            raise ValueError(f"pfn {number:#x}: the machine has no such page")
+        return Page(self.mm, number)
+
+    def virt_to_pfn(self, address: int) -> int:
+        """The pfn of an address of the direct map. Raises ValueError for another address."""
+        place = (address - self.mm.page_offset) & MASK64
+        pfn = place >> int(self.mm.page_shift)
+        if not self.mm.min_pfn <= pfn < self.mm.max_pfn:
+            raise ValueError(f"address {address:#x} is not in the direct map of this machine")
+        return int(pfn)
+
+    def page_address(self, pfn: Page | int) -> int:
+        """The address of a page's first byte (page_to_virt())."""
+        return self.page(pfn).address
+
+    # ---- RAM
+
+    def read(self, address: int, size: int) -> bytes:
+        """`size` bytes of simulated RAM. Raises ValueError outside RAM."""
+        start = self._span(address, size)
+        ram = self.mm.view("ram").view("u1")
+        return bytes(ram[start : start + size])
+
+    def write(self, address: int, data: bytes) -> None:
+        """Writes bytes into simulated RAM. Raises ValueError outside RAM."""
+        start = self._span(address, len(data))
+        ram = self.mm.view("ram").view("u1")
+        ram[start : start + len(data)] = bytearray(data)
+
+    def _span(self, address: int, size: int) -> int:
+        if size < 0:
+            raise ValueError(f"{size} bytes")
+        first = self.virt_to_pfn(address)
+        last = self.virt_to_pfn(address + max(size, 1) - 1)
+        if (self.mm.view("page")["flags"][first : last + 1] & PG_hole).any():
+            raise ValueError(f"no RAM at {address:#x} to {address + size:#x}")
+        return int((address - self.mm.page_offset) & MASK64)
