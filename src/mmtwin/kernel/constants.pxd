@@ -85,6 +85,10 @@ cdef enum:
     COMPLAINT_PAGE_ALLOC = 34         # "page allocation failure: order:%u"
 
 cdef enum:
+    COMPLAINT_STACK_OVERFLOW = 64     # a task ran over the end of its kernel stack
+    COMPLAINT_STACK_END = 65          # "corrupted stack end detected inside scheduler"
+
+cdef enum:
     # mm.checkers
     CHECK_KASAN = 1
     CHECK_KMEMLEAK = 2

@@ -78,3 +78,19 @@ cdef struct features_t:
     s32 kmalloc_no_objext         # a set of kmalloc caches without object extensions
     s32 kmalloc_divisor_align     # kmalloc aligns to the largest power of two in the size
     s32 kmalloc_odd_first         # kmalloc-96, -192 are created before the powers of two
+    # tasks and kernel stacks
+    s32 thread_size               # THREAD_SIZE in bytes
+    s32 thread_align              # THREAD_ALIGN in bytes
+    s32 vmap_stack                # stacks are mapped virtually, two freed ones kept by each CPU
+    s32 stack_freed_by_rcu        # a stack that no CPU keeps is freed after a grace period
+    s32 stack_counted_to_exit     # do_exit() takes a stack out of KernelStack, not its free
+    s32 sched_stack_end_check     # schedule() looks at the magic at a stack's end
+    s32 stack_guard_named         # x86: the overflow's message says which stack it was
+    s32 stack_top_padding         # x86: bytes above the registers
+    s32 pt_regs_bytes             # sizeof(struct pt_regs)
+    s32 delay_accounting          # every task has a struct task_delay_info
+    s32 kthread_in_fork           # copy_process() allocates struct kthread, not the new thread
+    s32 kthread_bytes             # sizeof(struct kthread)
+    s32 lsm_cred_bytes            # what security modules keep for each struct cred
+    s32 lsm_task_bytes            # what security modules keep for each task
+    s32 pgd_order                 # order of a process's top page table

@@ -100,6 +100,7 @@ class MM:
         self.complaints = []
         self.policy = {}
         self.frames = []
+        self.tasks = None
         self.checkers = 0
         self.kasan = None
         self.kmemleak = None

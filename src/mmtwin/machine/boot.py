@@ -30,6 +30,7 @@ from mmtwin.kernel.mmzone_init import (
 from mmtwin.kernel.slab_kmalloc import kmem_cache_init
 from mmtwin.kernel.slub_cache import draw_random_seq, kmem_cache_create, lay_out
 from mmtwin.kernel.slub_defs import DEFS as SLUB_DEFS
+from mmtwin.kernel.thread_stack import thread_stack_cache_init
 from mmtwin.machine.boot_caches import BootCache, boot_caches
 from mmtwin.machine.chains import link_list
 from mmtwin.machine.layouts import layout_of
@@ -79,6 +80,7 @@ def boot_mm(
     if profile.on("TRANSPARENT_HUGEPAGE") and managed >= LEAST_FOR_HUGE_PAGES:
         set_recommended_min_free_kbytes(mm)
     create_boot_caches(mm, profile)
+    thread_stack_cache_init(mm)
     return mm
 
 

@@ -47,6 +47,8 @@ class Calls:
         if not 0 <= number < self.mm.nr_cpus:
             raise ValueError(f"CPU {number}: the machine has {self.mm.nr_cpus}")
         self.mm.cpu = number
+        if self.mm.tasks is not None:
+            self.mm.frames = self.mm.tasks.current[number].names
 
     @contextmanager
     def frame(self, function: str) -> Iterator[None]:

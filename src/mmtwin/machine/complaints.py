@@ -22,6 +22,8 @@ WORDS = {
     "BAD_PAGE": "Bad page state: freed while it is free",
     "BAD_ORDER": "a block whose pfn its order does not divide",
     "PAGE_ALLOC": "page allocation failure",
+    "STACK_OVERFLOW": "kernel stack overflow",
+    "STACK_END": "corrupted stack end detected inside scheduler",
 }
 NAMES = {value: name.removeprefix("COMPLAINT_") for name, value in KINDS.items()
          if name.startswith("COMPLAINT_")}

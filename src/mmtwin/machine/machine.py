@@ -17,11 +17,13 @@ from mmtwin.kernel.mm import MM
 from mmtwin.kernel.page_alloc_check import validate as validate_pages
 from mmtwin.kernel.slub_validate import Invariant
 from mmtwin.kernel.slub_validate import validate as validate_slabs
+from mmtwin.kernel.task_check import validate as validate_tasks
 from mmtwin.machine.boot import boot_mm
 from mmtwin.machine.complaints import Complaint
 from mmtwin.machine.memory_map import MemoryMap, make_map, parse_memory
 from mmtwin.machine.page_calls import PageCalls
 from mmtwin.machine.slab_calls import SlabCalls
+from mmtwin.machine.task_calls import TaskCalls
 from mmtwin.machine.views import Proc, Trace
 from mmtwin.versions.profiles import DEFAULT, Profile, profile
 
@@ -32,7 +34,7 @@ MOMENTS = "mmtwin.replay.moments"
 SLICE = 1 << 24
 
 
-class Machine(SlabCalls, PageCalls):
+class Machine(TaskCalls, SlabCalls, PageCalls):
     """One machine: its memory management as a kernel of its profile would run it.
 
     Make it with `boot`, `at`, `from_truth` or `from_snapshots`. `mm` is the state itself, arrays
@@ -143,7 +145,7 @@ class Machine(SlabCalls, PageCalls):
 
     def validate(self) -> list[str]:
         """What is wrong with the machine's state, as sentences; [] if every invariant holds."""
-        return [*validate_pages(self.mm), *_slab_problems(self.mm)]
+        return [*validate_pages(self.mm), *_slab_problems(self.mm), *validate_tasks(self.mm)]
 
     def checksum(self) -> str:
         """A hash (SHA-256, hex) of the whole state, RAM included: the same in compiled and

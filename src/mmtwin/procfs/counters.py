@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmtwin.kernel.constants import USE_STACK, USE_VMALLOC, PG_table, PG_tail
+from mmtwin.kernel.constants import USE_VMALLOC, PG_table, PG_tail
 from mmtwin.kernel.slub_defs import DEFS as SLUB
+from mmtwin.kernel.thread_stack import kernel_stack_kb
 from mmtwin.procfs.state import free_blocks, slab_pages
 
 if TYPE_CHECKING:
@@ -46,16 +47,15 @@ def node_counters(mm: MM, node: int) -> dict[str, int]:
 
 
 def marked_counters(mm: MM, node: int) -> dict[str, int]:
-    """A node's counters of pages whose allocator said what they are for: pages, stacks in KiB."""
+    """A node's counters of what its allocators said: pages, stacks of living tasks in KiB."""
     page = mm.view("page")[: mm.max_pfn]
     here = mm.view("zone")["node"][page["zone"]] == node
     heads = here & (page["flags"] & PG_tail == 0)
-    stacks = int(np.count_nonzero(heads & (page["users"] == USE_STACK)))
     vmalloc = int(np.count_nonzero(heads & (page["users"] == USE_VMALLOC)))
     return {
         "nr_page_table_pages": int(np.count_nonzero(here & (page["flags"] & PG_table != 0))),
-        "nr_kernel_stack": stacks << (mm.page_shift - 10),
-        "nr_vmalloc": stacks + vmalloc,
+        "nr_kernel_stack": kernel_stack_kb(mm, node),
+        "nr_vmalloc": vmalloc,
     }
 
 

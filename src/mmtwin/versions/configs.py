@@ -16,12 +16,14 @@ COMMON = {
         "COMPACTION", "TRANSPARENT_HUGEPAGE", "HUGETLB_PAGE", "PAGE_POISONING", "VMAP_STACK",
         "SPARSEMEM_VMEMMAP", "PAGE_EXTENSION", "SWAP", "MEMORY_FAILURE", "KSM",
         "ZSMALLOC", "ZSWAP", "IOMMU_SUPPORT", "MIGRATION", "MEMORY_BALLOON", "BALLOON",
+        "SCHED_STACK_END_CHECK", "TASK_DELAY_ACCT",
     )
 } | {"CONFIG_HZ": "250"}
 
 # By architecture.
 BY_ARCH = {
-    "x86_64": {"CONFIG_ZONE_DEVICE": "y", "CONFIG_NODES_SHIFT": "10", "CONFIG_NR_CPUS": "8192"},
+    "x86_64": {"CONFIG_ZONE_DEVICE": "y", "CONFIG_NODES_SHIFT": "10", "CONFIG_NR_CPUS": "8192",
+               "CONFIG_PAGE_TABLE_ISOLATION": "y"},
     "arm64": {"CONFIG_CMA": "y", "CONFIG_CMA_SIZE_MBYTES": "64", "CONFIG_NODES_SHIFT": "4"},
 }
 
@@ -33,7 +35,8 @@ CHANGES: tuple[tuple[str, str, dict[str, str | None]], ...] = (
     ("6.1", "arm64", {"CONFIG_FORCE_MAX_ZONEORDER": None, "CONFIG_ARCH_FORCE_MAX_ORDER": "11"}),
     ("6.12", "", {"CONFIG_MEMCG_KMEM": None, "CONFIG_SLAB_OBJ_EXT": "y",
                   "CONFIG_SLAB_BUCKETS": "y", "CONFIG_KFENCE": "y", "CONFIG_PAGE_IDLE_FLAG": "y"}),
-    ("6.12", "x86_64", {"CONFIG_UNACCEPTED_MEMORY": "y"}),
+    ("6.12", "x86_64", {"CONFIG_UNACCEPTED_MEMORY": "y", "CONFIG_PAGE_TABLE_ISOLATION": None,
+                        "CONFIG_MITIGATION_PAGE_TABLE_ISOLATION": "y"}),
     ("6.12", "arm64", {"CONFIG_ZONE_DEVICE": "y", "CONFIG_NR_CPUS": "512",
                        "CONFIG_ARCH_FORCE_MAX_ORDER": "10",
                        "CONFIG_DMA_BOUNCE_UNALIGNED_KMALLOC": "y"}),

@@ -16,9 +16,10 @@ from collections.abc import Iterator, Mapping
 from mmtwin.versions.facts import Facts, Feature
 from mmtwin.versions.features_page_alloc import PAGE_ALLOC
 from mmtwin.versions.features_slub import SLUB
+from mmtwin.versions.features_tasks import TASKS
 
 # The sections of features.pxd, in its order.
-SECTIONS = (PAGE_ALLOC, SLUB)
+SECTIONS = (PAGE_ALLOC, SLUB, TASKS)
 
 
 def all_features() -> Iterator[Feature]:

@@ -1,0 +1,366 @@
+"""Tasks: what copy_process() allocates for one, its kernel stack above all (kernel/fork.c).
+
+A task's memory is real: its task_struct and the other structures are objects of their caches, its
+stack is bytes of RAM. What the scheduler and the rest of a kernel know of a task is in `Task`.
+`mm.tasks` holds them all; exit.py gives the memory back, task_stack.py pushes frames.
+
+A process gets its mm_struct and top page table, not the areas and page tables of its parent: see
+copy_process().
+"""
+
+from mmtwin.kernel.constants import USE_KERNEL
+from mmtwin.kernel.page_alloc import alloc_pages, free_pages
+from mmtwin.kernel.slab_common import __kmalloc_node as kmalloc_node
+from mmtwin.kernel.slab_common import kfree
+from mmtwin.kernel.slub import kmem_cache_alloc_node, kmem_cache_free
+from mmtwin.kernel.thread_stack import (
+    GFP_KERNEL,
+    GFP_KERNEL_ZERO,
+    NR_CACHED_STACKS,
+    THREADINFO_GFP,
+    alloc_thread_stack_node,
+    find_cache,
+    free_thread_stack,
+    write_stack,
+)
+
+# include/uapi/linux/sched.h
+CLONE_VM = 0x100
+CLONE_FS = 0x200
+CLONE_FILES = 0x400
+CLONE_SIGHAND = 0x800
+CLONE_THREAD = 0x10000
+CLONE_OF_THREAD = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD
+CLONE_OF_KTHREAD = CLONE_VM | CLONE_FS | CLONE_FILES
+
+STACK_END_MAGIC = 0x57AC6E9D  # include/uapi/linux/magic.h
+MIN_THREADS = 20
+FUTEX_TID_MASK = 0x3FFFFFFF
+PID_MAX_DEFAULT = 0x8000  # include/linux/threads.h
+PIDS_PER_CPU_DEFAULT = 1024
+# The cache of credentials got the name of its structure in 6.8.
+CRED_CACHES = ("cred_jar", "cred")
+
+
+class Shared:
+    """An object that tasks have in common: `users` of them hold it. `address` 0: not modelled,
+    because it stands in the kernel's image.
+    """
+
+    def __init__(self, cache, address):
+        self.cache = cache
+        self.address = address
+        self.users = 1
+        self.security = 0  # struct cred: what security modules keep
+        self.pgd = -1  # struct mm_struct: pfn of its top page table
+
+
+class Task:
+    """struct task_struct. `address`: of its object, 0 for the idle tasks, which lie in the image.
+
+    `state`: running, sleeping, zombie (dead, not waited for), dead (released); `names`: functions
+    that it is in, outermost first; `frames`: their frames on its stack.
+    """
+
+    def __init__(self, pid, comm, parent, flags, kernel):
+        self.pid = pid
+        self.tgid = pid
+        self.comm = comm
+        self.parent = parent
+        self.flags = flags
+        self.kernel = kernel
+        self.state = "sleeping"
+        self.address = 0
+        self.stack = None
+        self.accounted = False
+        self.rcu_users = 2
+        self.cred = self.files = self.fs = self.sighand = self.signal = self.mm = None
+        self.security = self.delays = self.kthread = self.pid_struct = 0
+        self.names = []
+        self.frames = []
+        self.sp = self.fp = self.pc = 0
+        self.overflow = None  # bytes beyond the stack's end that a frame took: (low, high)
+
+
+class Tasks:
+    """All tasks of a machine: `tasks` by address, `taken` numbers, `current` and `idle` by CPU.
+
+    `cached_stacks`: by CPU, two places each; `rcu`: callbacks that wait for a grace period;
+    `text`: addresses of functions by name; `panic`: why the kernel stopped, else empty.
+    `max_threads`, `pid_max`: as in /proc/sys/kernel; `error`: why the last fork failed.
+    """
+
+    def __init__(self, mm):
+        self.tasks = {}
+        self.taken = set()
+        self.idle = [idle_task(cpu) for cpu in range(mm.nr_cpus)]
+        self.current = list(self.idle)
+        self.cached_stacks = [[None] * NR_CACHED_STACKS for _ in range(mm.nr_cpus)]
+        self.rcu = []
+        self.text = {}
+        self.panic = ""
+        self.last_pid = 0
+        self.nr_threads = 0
+        self.error = ""
+        self.caches = {}
+        self.pid_max = max(PID_MAX_DEFAULT, PIDS_PER_CPU_DEFAULT * mm.nr_cpus)
+        self.max_threads = set_max_threads(mm)
+        self.current[mm.cpu].names = mm.frames
+
+
+def idle_task(cpu):
+    """init_task and its like: the task of a CPU that has nothing to do."""
+    task = Task(0, f"swapper/{cpu}", None, 0, True)
+    task.state = "running"
+    task.cred, task.files, task.fs = Shared(-1, 0), Shared(-1, 0), Shared(-1, 0)
+    task.sighand, task.signal = Shared(-1, 0), Shared(-1, 0)
+    return task
+
+
+def tasks_of(mm):
+    """The machine's tasks, made when they are first asked for: fork_init()."""
+    if mm.tasks is None:
+        mm.tasks = Tasks(mm)
+    return mm.tasks
+
+
+def current_task(mm):
+    """`current` of the CPU that runs."""
+    return tasks_of(mm).current[mm.cpu]
+
+
+def set_max_threads(mm):
+    """How many threads may be: their stacks take an eighth of the memory at most."""
+    memory = int(mm.view("zone")["managed_pages"].sum()) << mm.page_shift
+    threads = memory // (8 * mm.view("has")[0].thread_size)
+    return min(max(threads, MIN_THREADS), FUTEX_TID_MASK)
+
+
+def alloc_object(mm, gfp, *names):
+    """An object of a cache as Shared, or None."""
+    cache = find_cache(mm, *names)
+    address = kmem_cache_alloc_node(mm, cache, gfp, -1)
+    return Shared(cache, address) if address else None
+
+
+def copy_process(mm, comm, flags=0, kernel=False):
+    """A new task, child of the one that runs; None if memory or numbers are lacking:
+    `mm.tasks.error` is then ENOMEM or EAGAIN.
+
+    `flags`: CLONE_*; `kernel`: a kernel thread. In the order of the kernel's own events: the
+    task_struct, its stack, credentials, what security modules keep, open files, working directory,
+    signal handlers, signals, address space, number. The radix tree node that a number may need and
+    the copies of the parent's areas and page tables (dup_mmap()) are not made.
+    """
+    tasks = tasks_of(mm)
+    parent = current_task(mm)
+    tasks.error = ""
+    has = mm.view("has")[0]
+    task = Task(0, comm, parent, flags, kernel)
+    if not dup_task_struct(mm, task):
+        tasks.error = "ENOMEM"
+        return None
+    if not copy_creds(mm, task, flags):
+        tasks.error = "ENOMEM"
+    elif tasks.nr_threads >= tasks.max_threads:
+        tasks.error = "EAGAIN"
+    elif not copy_rest(mm, task, flags, has):
+        tasks.error = "ENOMEM"
+    else:
+        alloc_pid(mm, task)
+    if tasks.error:
+        undo_copy(mm, task)
+        return None
+    task.tgid = parent.tgid if flags & CLONE_THREAD else task.pid
+    tasks.tasks[task.address] = task
+    tasks.nr_threads += 1
+    if kernel and not has.kthread_in_fork:
+        set_kthread_struct(mm, task)  # kthread(), the new thread's own first act
+    return task
+
+
+def dup_task_struct(mm, task):
+    """The task_struct and the stack, with the magic at its end; whether both are there."""
+    cache = find_cache(mm, "task_struct")
+    task.address = kmem_cache_alloc_node(mm, cache, GFP_KERNEL, -1)
+    if not task.address:
+        return False
+    if not alloc_thread_stack_node(mm, task, -1):
+        kmem_cache_free(mm, cache, task.address)
+        return False
+    if mm.contents:
+        write_stack(mm, task.stack, task.stack.low, STACK_END_MAGIC.to_bytes(8, "little"))
+    task.accounted = True
+    has = mm.view("has")[0]
+    task.sp = task.stack.low + task.stack.size - has.stack_top_padding - has.pt_regs_bytes & ~15
+    return True
+
+
+def copy_creds(mm, task, flags):
+    """Credentials: a thread has its process's (copy_creds(), prepare_creds())."""
+    has = mm.view("has")[0]
+    if flags & CLONE_THREAD:
+        task.cred = share(task.parent.cred)
+        return True
+    task.cred = alloc_object(mm, GFP_KERNEL, *CRED_CACHES)
+    if task.cred is None:
+        return False
+    task.cred.security = kmalloc_node(mm, has.lsm_cred_bytes, THREADINFO_GFP, -1)
+    return task.cred.security != 0
+
+
+def set_kthread_struct(mm, task):
+    """struct kthread of a kernel thread."""
+    task.kthread = kmalloc_node(mm, mm.view("has")[0].kthread_bytes, GFP_KERNEL_ZERO, -1)
+    return task.kthread != 0
+
+
+def copy_rest(mm, task, flags, has):
+    """What copy_process() allocates behind the credentials; whether all of it is there."""
+    parent = task.parent
+    if task.kernel and has.kthread_in_fork and not set_kthread_struct(mm, task):
+        return False
+    if has.delay_accounting:
+        task.delays = alloc_address(mm, GFP_KERNEL_ZERO, "task_delay_info")
+    task.security = kmalloc_node(mm, has.lsm_task_bytes, GFP_KERNEL_ZERO, -1)
+    if not task.security:
+        return False
+    for name, shared, cache, gfp in (
+        ("files", CLONE_FILES, "files_cache", GFP_KERNEL),
+        ("fs", CLONE_FS, "fs_cache", GFP_KERNEL),
+        ("sighand", CLONE_SIGHAND, "sighand_cache", GFP_KERNEL),
+        ("signal", CLONE_THREAD, "signal_cache", GFP_KERNEL_ZERO),
+    ):
+        there = getattr(parent, name)
+        mine = share(there) if flags & shared and there else alloc_object(mm, gfp, cache)
+        setattr(task, name, mine)
+        if mine is None:
+            return False
+    if not copy_mm(mm, task, flags, has):
+        return False
+    task.pid_struct = alloc_address(mm, GFP_KERNEL, "pid")
+    return task.pid_struct != 0
+
+
+def copy_mm(mm, task, flags, has):
+    """The address space: none for a kernel thread, the parent's for a thread, else a new one with
+    its top page table (mm_alloc_pgd()).
+    """
+    if task.kernel:
+        return True
+    if flags & CLONE_VM and task.parent.mm:
+        task.mm = share(task.parent.mm)
+        return True
+    task.mm = alloc_object(mm, GFP_KERNEL, "mm_struct")
+    if task.mm is None:
+        return False
+    pfn = alloc_pages(mm, THREADINFO_GFP, has.pgd_order, -1)
+    if pfn >= 0:
+        mm.view("page")["users"][pfn : pfn + (1 << has.pgd_order)] = USE_KERNEL
+    task.mm.pgd = pfn
+    return pfn >= 0
+
+
+def share(shared):
+    """One user more of an object."""
+    shared.users += 1
+    return shared
+
+
+def alloc_address(mm, gfp, *names):
+    """The address of a new object of a cache, 0 if there is no memory."""
+    return kmem_cache_alloc_node(mm, find_cache(mm, *names), gfp, -1)
+
+
+def alloc_pid(mm, task):
+    """The next number that is free, from the start again behind pid_max (idr_alloc_cyclic())."""
+    tasks = tasks_of(mm)
+    taken = tasks.taken
+    if len(taken) >= tasks.pid_max - 1:
+        tasks.error = "EAGAIN"
+        return
+    pid = tasks.last_pid
+    while True:
+        pid = pid + 1 if pid + 1 < tasks.pid_max else 1
+        if pid not in taken:
+            break
+    taken.add(pid)
+    tasks.last_pid = task.pid = pid
+
+
+# ---- giving back
+
+
+def put_shared(mm, shared):
+    """One user less of an object; it is freed with the last. Whether it was."""
+    shared.users -= 1
+    if shared.users or not shared.address:
+        return False
+    kmem_cache_free(mm, shared.cache, shared.address)
+    return True
+
+
+def call_rcu(mm, function, *arguments):
+    """`function(mm, *arguments)` is called after a grace period."""
+    tasks_of(mm).rcu.append((function, *arguments))
+
+
+def mmdrop(mm, task):
+    """__mmdrop(): the top page table, then the mm_struct."""
+    shared, task.mm = task.mm, None
+    if shared.users == 1 and shared.pgd >= 0:
+        free_pages(mm, shared.pgd, mm.view("has")[0].pgd_order)
+    put_shared(mm, shared)
+
+
+def put_task_stack(mm, task):
+    """release_task_stack(): counted out now unless do_exit() did (1a03d3f13ffe, 5.18)."""
+    task.accounted = False
+    stack, task.stack = task.stack, None
+    free_thread_stack(mm, stack)
+
+
+def exit_creds(mm, task):
+    """put_cred(): with the last user, after a grace period of their own."""
+    task.cred.users -= 1
+    if task.cred.users == 0 and task.cred.address:
+        call_rcu(mm, put_cred_rcu, task.cred)
+
+
+def put_cred_rcu(mm, cred):
+    """What security modules keep, then struct cred itself."""
+    kfree(mm, cred.security)
+    kmem_cache_free(mm, find_cache(mm, *CRED_CACHES), cred.address)
+
+
+def free_delays(mm, task):
+    """delayacct_tsk_free()."""
+    if task.delays:
+        kmem_cache_free(mm, find_cache(mm, "task_delay_info"), task.delays)
+
+
+def free_task(mm, task):
+    """A kernel thread's struct kthread, then the task_struct."""
+    if task.kthread:
+        kfree(mm, task.kthread)
+    kmem_cache_free(mm, find_cache(mm, "task_struct"), task.address)
+    tasks_of(mm).tasks.pop(task.address, None)
+
+
+def undo_copy(mm, task):
+    """copy_process() failed: what it had allocated goes back, the last first."""
+    if task.pid_struct:
+        kmem_cache_free(mm, find_cache(mm, "pid"), task.pid_struct)
+    if task.mm is not None:
+        mmdrop(mm, task)
+    for name in ("signal", "sighand", "fs", "files"):
+        shared = getattr(task, name)
+        if shared is not None:
+            put_shared(mm, shared)
+    if task.security:
+        kfree(mm, task.security)
+    free_delays(mm, task)
+    if task.cred is not None:
+        exit_creds(mm, task)
+    put_task_stack(mm, task)
+    call_rcu(mm, free_task, task)  # delayed_free_task(): CONFIG_MEMCG

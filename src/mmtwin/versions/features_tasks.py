@@ -1,0 +1,58 @@
+"""What tasks and kernel stacks of each kernel have: the tasks section of kernel/features.pxd.
+
+The form of a row: versions/features.py. Sizes of structures are those of Debian's kernels.
+"""
+
+from collections.abc import Callable
+
+from mmtwin.versions.facts import Change, Facts, Feature
+from mmtwin.versions.features_slub import when
+from mmtwin.versions.limits import limits_of
+
+# ea4654e08853 (6.9) gave the switch its second name. The newest kernels take the second page only
+# on a CPU that must be isolated from; the twin's is one.
+ISOLATED = when("CONFIG_PAGE_TABLE_ISOLATION", "CONFIG_MITIGATION_PAGE_TABLE_ISOLATION")
+
+
+def limit(name: str) -> Callable[[Facts], int]:
+    """A field of Limits."""
+
+    def value_of(facts: Facts) -> int:
+        limits = limits_of(facts.version, facts.arch, facts.page_size, facts.config)
+        return int(getattr(limits, name))
+
+    return value_of
+
+
+def pt_regs_bytes(facts: Facts) -> int:
+    """sizeof(struct pt_regs), which lies at the top of every stack."""
+    return 336 if facts.arch == "arm64" else 168
+
+
+TASKS = (
+    Feature("thread_size", "THREAD_SIZE in bytes", limit("thread_size")),
+    Feature("thread_align", "THREAD_ALIGN in bytes", limit("thread_align")),
+    Feature("vmap_stack", "stacks are mapped virtually, two freed ones kept by each CPU",
+            limit("vmap_stack")),
+    Feature("stack_freed_by_rcu", "a stack that no CPU keeps is freed after a grace period", 0,
+            Change("5.18", 1, "e540bf3162e8")),
+    Feature("stack_counted_to_exit", "do_exit() takes a stack out of KernelStack, not its free", 0,
+            Change("5.18", 1, "1a03d3f13ffe")),
+    Feature("sched_stack_end_check", "schedule() looks at the magic at a stack's end", 1,
+            config="CONFIG_SCHED_STACK_END_CHECK"),
+    Feature("stack_guard_named", "x86: the overflow's message says which stack it was", 0,
+            Change("5.16", 1, "44b979fa302c")),
+    Feature("stack_top_padding", "x86: bytes above the registers (TOP_OF_KERNEL_STACK_PADDING)", 0,
+            Change("6.9", 16, "65c9cc9e2c14"), config="CONFIG_X86_FRED"),
+    Feature("pt_regs_bytes", "sizeof(struct pt_regs)", pt_regs_bytes),
+    Feature("delay_accounting", "every task has a struct task_delay_info", 1,
+            Change("5.14", 0, "e4042ad49235"), config="CONFIG_TASK_DELAY_ACCT"),
+    Feature("kthread_in_fork", "copy_process() allocates struct kthread, not the new thread", 0,
+            Change("5.17", 1, "40966e316f86")),
+    Feature("kthread_bytes", "sizeof(struct kthread)", 104,
+            Change("5.17", 112, "d6986ce24fc0")),
+    Feature("lsm_cred_bytes", "what security modules keep for each struct cred", 8,
+            Change("5.13", 16, "385975dca53e")),
+    Feature("lsm_task_bytes", "what security modules keep for each task", 48),
+    Feature("pgd_order", "order of a process's top page table: two pages for isolation", ISOLATED),
+)
