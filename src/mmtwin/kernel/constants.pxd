@@ -85,6 +85,14 @@ cdef enum:
     COMPLAINT_PAGE_ALLOC = 34         # "page allocation failure: order:%u"
 
 cdef enum:
+    # "vmalloc error: ...": an allocation of address space, structures, pages or tables failed
+    COMPLAINT_VMALLOC = 48
+    COMPLAINT_VFREE = 49              # "Trying to vfree() nonexistent vm area"
+    COMPLAINT_VMALLOC_ZERO = 50       # WARN_ON_ONCE(!size) of __vmalloc_node_range()
+    COMPLAINT_VMAP = 51               # WARN_ON_ONCE() of vmap(): flags that it must not have
+    COMPLAINT_KVMALLOC = 52           # WARN_ON_ONCE() of kvmalloc(): more than INT_MAX
+
+cdef enum:
     COMPLAINT_STACK_OVERFLOW = 64     # a task ran over the end of its kernel stack
     COMPLAINT_STACK_END = 65          # "corrupted stack end detected inside scheduler"
 

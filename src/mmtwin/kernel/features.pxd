@@ -94,3 +94,22 @@ cdef struct features_t:
     s32 lsm_cred_bytes            # what security modules keep for each struct cred
     s32 lsm_task_bytes            # what security modules keep for each task
     s32 pgd_order                 # order of a process's top page table
+    # vmalloc
+    s32 vmap_lazy_merges          # freed areas that touch wait as one, in order of address
+    s32 vmap_nodes                # CPUs have vmap nodes with pools of freed areas
+    s32 vmap_purge_work           # a worker purges, not the one who frees
+    s32 vmap_exact_alignment      # searches do not allow for alignments up to a page
+    s32 vm_struct_bytes           # sizeof(struct vm_struct)
+    s32 huge_vmalloc              # CONFIG_HAVE_ARCH_HUGE_VMALLOC, for those who ask for it
+    s32 vmap_cont_pte             # huge mappings of contiguous PTEs, below a PMD
+    s32 vmalloc_large_orders      # vmalloc first tries the largest blocks that fit
+    s32 vmalloc_nonblocking       # vmalloc serves requests that must not wait
+    s32 vmalloc_says_why          # complaints say what failed ("vmalloc error: ...")
+    s32 vunmap_own_words          # vunmap of nothing is not said to be a vfree
+    s32 kvmalloc_any_gfp          # kvmalloc falls back for flags other than GFP_KERNEL
+    s32 kvmalloc_no_reclaim       # kvmalloc's kmalloc does not reclaim at all
+    s32 pgtable_arm64             # page table entries are arm64's
+    s32 pud_preallocated          # tables below the top level exist since boot
+    s32 kernel_pmd_counted        # NR_PAGETABLE counts the kernel's PMD tables
+    s32 kernel_pud_counted        # NR_PAGETABLE counts PUD tables
+    s32 kernel_pte_counted        # NR_PAGETABLE counts the kernel's PTE tables

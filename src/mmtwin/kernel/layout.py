@@ -29,4 +29,10 @@ class Layout:
     ring_size: int = 4096
     seed: int = 1
     contents: bool = True
+    # VMALLOC_START and its like, bits that page tables translate; 0 where there is no such space
+    vmalloc_start: int = 0
+    vmalloc_end: int = 0
+    modules_start: int = 0
+    modules_end: int = 0
+    va_bits: int = 48
     features: dict[str, int] = field(default_factory=dict)

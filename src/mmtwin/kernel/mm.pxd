@@ -40,6 +40,11 @@ cdef class MM:
     cdef public pfn_t next_head
     cdef readonly virt_t page_offset    # virtual address of pfn 0 (may wrap around)
     cdef readonly s32 page_shift
+    cdef readonly virt_t vmalloc_start  # VMALLOC_START and its like; 0: no such space
+    cdef readonly virt_t vmalloc_end
+    cdef readonly virt_t modules_start
+    cdef readonly virt_t modules_end
+    cdef readonly s32 va_bits           # that page tables translate
     cdef readonly s32 pageblock_order
     cdef readonly s32 nr_orders         # orders 0 .. nr_orders - 1 (11 with 4K pages)
     cdef readonly s32 nr_migratetypes
@@ -97,6 +102,7 @@ cdef class MM:
     cdef public s32 checkers            # CHECK_*: which checkers are on
     cdef public object kasan            # the checkers that are on, else None
     cdef public object kmemleak
+    cdef public object vmalloc          # the state of vmalloc.py, None until it is first used
     cdef dict _buffers
     cdef dict _counts
     cdef dict _views

@@ -57,6 +57,11 @@ class MM:
         self.next_head = self.first_head
         self.page_offset = layout.page_offset
         self.page_shift = layout.page_shift
+        self.vmalloc_start = layout.vmalloc_start
+        self.vmalloc_end = layout.vmalloc_end
+        self.modules_start = layout.modules_start
+        self.modules_end = layout.modules_end
+        self.va_bits = layout.va_bits
         self.pageblock_order = layout.pageblock_order
         self.nr_orders = layout.nr_orders
         self.nr_migratetypes = layout.nr_migratetypes
@@ -104,6 +109,7 @@ class MM:
         self.checkers = 0
         self.kasan = None
         self.kmemleak = None
+        self.vmalloc = None
         self._buffers = {}
         self._counts = {}
         self._views = {}

@@ -14,6 +14,10 @@ cdef enum:
     STEP_KFREE = 7                    # ptr
     STEP_KMEM_CACHE_ALLOC = 8         # ptr, bytes_req, bytes_alloc, gfp, node, cache
     STEP_KMEM_CACHE_FREE = 9          # ptr, cache
+    # vmalloc:*, of 6.2 and later
+    STEP_ALLOC_VMAP_AREA = 10         # addr, size, align, vstart, vend, failed
+    STEP_PURGE_VMAP_AREA_LAZY = 11    # start, end, npurged
+    STEP_FREE_VMAP_AREA_NOFLUSH = 12  # va_start, nr_lazy, nr_lazy_max
     # finer steps of SLUB: cache first
     STEP_SLUB_ALLOC_FASTPATH = 16     # cache, object, next object, tid
     STEP_SLUB_ALLOC_SLOWPATH = 17     # cache
@@ -58,4 +62,4 @@ cdef inline void step(
     if (mm.step_mask >> kind) & 1:
         put_step(mm, kind, a, b, c, d, e, f)
 
-cdef void put_step(MM mm, s32 kind, s64 a, s64 b, s64 c, s64 d, s64 e, s64 f) noexcept nogil
+cpdef void put_step(MM mm, s32 kind, s64 a, s64 b, s64 c, s64 d, s64 e, s64 f) noexcept nogil

@@ -24,6 +24,11 @@ WORDS = {
     "PAGE_ALLOC": "page allocation failure",
     "STACK_OVERFLOW": "kernel stack overflow",
     "STACK_END": "corrupted stack end detected inside scheduler",
+    "VMALLOC": "vmalloc error",
+    "VFREE": "Trying to vfree() nonexistent vm area",
+    "VMALLOC_ZERO": "vmalloc of 0 bytes",
+    "VMAP": "vmap with flags that it must not have",
+    "KVMALLOC": "kvmalloc of more than INT_MAX",
 }
 NAMES = {value: name.removeprefix("COMPLAINT_") for name, value in KINDS.items()
          if name.startswith("COMPLAINT_")}

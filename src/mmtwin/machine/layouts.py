@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mmtwin.kernel.layout import Layout
+from mmtwin.versions.address_space import address_space
 from mmtwin.versions.profiles import Profile
 
 MASK64 = (1 << 64) - 1
@@ -86,6 +87,9 @@ def layout_of(
     if page_offset is None:
         page_offset = direct_map_bases(profile, first << limits.page_shift)[0]
     names = profile.migratetypes
+    space = address_space(
+        profile.version, profile.arch, profile.page_size, profile.config, page_offset
+    )
     return Layout(
         min_pfn=first,
         max_pfn=end,
@@ -101,5 +105,6 @@ def layout_of(
         nr_cpus=cpus,
         max_caches=settings.pop("max_caches", MAX_CACHES),
         features=profile.features,
+        **vars(space),
         **settings,
     )

@@ -18,6 +18,7 @@ from mmtwin.kernel.page_alloc_check import validate as validate_pages
 from mmtwin.kernel.slub_validate import Invariant
 from mmtwin.kernel.slub_validate import validate as validate_slabs
 from mmtwin.kernel.task_check import validate as validate_tasks
+from mmtwin.kernel.vmalloc_validate import validate as validate_vmalloc
 from mmtwin.machine.boot import boot_mm
 from mmtwin.machine.complaints import Complaint
 from mmtwin.machine.memory_map import MemoryMap, make_map, parse_memory
@@ -25,6 +26,7 @@ from mmtwin.machine.page_calls import PageCalls
 from mmtwin.machine.slab_calls import SlabCalls
 from mmtwin.machine.task_calls import TaskCalls
 from mmtwin.machine.views import Proc, Trace
+from mmtwin.machine.vmalloc_calls import VmallocCalls
 from mmtwin.versions.profiles import DEFAULT, Profile, profile
 
 STATE = ("page", "zone", "pcp", "cache", "cache_cpu", "cache_node", "sheaf", "random_seq",
@@ -34,7 +36,7 @@ MOMENTS = "mmtwin.replay.moments"
 SLICE = 1 << 24
 
 
-class Machine(TaskCalls, SlabCalls, PageCalls):
+class Machine(TaskCalls, SlabCalls, PageCalls, VmallocCalls):
     """One machine: its memory management as a kernel of its profile would run it.
 
     Make it with `boot`, `at`, `from_truth` or `from_snapshots`. `mm` is the state itself, arrays
@@ -145,7 +147,10 @@ class Machine(TaskCalls, SlabCalls, PageCalls):
 
     def validate(self) -> list[str]:
         """What is wrong with the machine's state, as sentences; [] if every invariant holds."""
-        return [*validate_pages(self.mm), *_slab_problems(self.mm), *validate_tasks(self.mm)]
+        return [
+            *validate_pages(self.mm), *_slab_problems(self.mm), *validate_vmalloc(self.mm),
+            *validate_tasks(self.mm),
+        ]  # fmt: skip
 
     def checksum(self) -> str:
         """A hash (SHA-256, hex) of the whole state, RAM included: the same in compiled and
@@ -160,6 +165,8 @@ class Machine(TaskCalls, SlabCalls, PageCalls):
                 if part.any():
                     digest.update(start.to_bytes(8, "little"))
                     digest.update(part)
+        if self.mm.vmalloc is not None:
+            digest.update(self.mm.vmalloc.summary().encode())
         return digest.hexdigest()
 
     def describe(self) -> dict[str, Any]:

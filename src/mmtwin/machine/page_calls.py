@@ -2,6 +2,7 @@
 
 from mmtwin.kernel import page_alloc
 from mmtwin.kernel.constants import PG_head, PG_hole
+from mmtwin.kernel.vmalloc import vmalloc_to_pfn
 from mmtwin.machine.calls import MASK64, Calls
 from mmtwin.machine.views import Page
 
@@ -56,20 +57,44 @@ class PageCalls(Calls):
     # ---- RAM
 
     def read(self, address: int, size: int) -> bytes:
-        """`size` bytes of simulated RAM. Raises ValueError outside RAM."""
-        start = self._span(address, size)
+        """`size` bytes at a kernel address: of simulated RAM, or through the page tables of what
+        vmalloc() and vmap() mapped. Raises ValueError elsewhere.
+        """
         ram = self.mm.view("ram").view("u1")
-        return bytes(ram[start : start + size])
+        return b"".join(
+            bytes(ram[start:end]) for start, end in self._spans(self._address(address), size)
+        )
 
     def write(self, address: int, data: bytes) -> None:
-        """Writes bytes into simulated RAM. Raises ValueError outside RAM."""
-        start = self._span(address, len(data))
+        """Writes bytes, as read() finds them. Raises ValueError where nothing is mapped."""
         ram = self.mm.view("ram").view("u1")
-        ram[start : start + len(data)] = bytearray(data)
+        done = 0
+        for start, end in self._spans(self._address(address), len(data)):
+            ram[start:end] = bytearray(data[done : done + end - start])
+            done += end - start
 
-    def _span(self, address: int, size: int) -> int:
+    def _spans(self, address: int, size: int) -> list[tuple[int, int]]:
+        """Where in RAM the bytes are: (first, behind the last), one after the other."""
         if size < 0:
             raise ValueError(f"{size} bytes")
+        mm = self.mm
+        if not (mm.vmalloc_start <= address < mm.vmalloc_end
+                or mm.modules_start <= address < mm.modules_end):
+            start = self._span(address, size)
+            return [(start, start + size)]
+        spans, end = [], address + size
+        while address < end:
+            pfn = vmalloc_to_pfn(mm, address)
+            if pfn < 0:
+                raise ValueError(f"unable to handle page fault for address {address:#018x}")
+            offset = address & (1 << int(mm.page_shift)) - 1
+            length = min(end - address, (1 << int(mm.page_shift)) - offset)
+            start = (pfn << int(mm.page_shift)) + offset
+            spans.append((start, start + length))
+            address += length
+        return spans
+
+    def _span(self, address: int, size: int) -> int:
         first = self.virt_to_pfn(address)
         last = self.virt_to_pfn(address + max(size, 1) - 1)
         if (self.mm.view("page")["flags"][first : last + 1] & PG_hole).any():

@@ -17,6 +17,11 @@ PAGE_FLAGS = {name.removeprefix("PG_"): value for name, value in CONSTANTS.items
               if name.startswith("PG_")}
 USES = {value: name.removeprefix("USE_").lower() for name, value in CONSTANTS.items()
         if name.startswith("USE_")}
+# Arguments of steps that are addresses, pfns and the like.
+HEXADECIMAL = (
+    "ptr", "object", "next_object", "pfn", "slab", "gfp",
+    "addr", "vstart", "vend", "start", "end", "va_start",
+)  # fmt: skip
 # The floor of /proc lies above this one: it is looked up by name when it is first asked for.
 PROC = "mmtwin.procfs.write"
 
@@ -228,7 +233,7 @@ class Trace:
     def _argument(self, name: str, value: int) -> str:
         if name == "cache":
             return f"cache={self._mm.cache_names[value]}"
-        if name in ("ptr", "object", "next_object", "pfn", "slab", "gfp"):
+        if name in HEXADECIMAL:
             return f"{name}={value & (1 << 64) - 1:#x}"
         return f"{name}={value}"
 

@@ -111,10 +111,11 @@ def totals(mm: MM, base: dict[str, MemInfoLine] | None) -> dict[str, int]:
     known["MemAvailable"] = available(mm, known["MemFree"], cached, known["KReclaimable"])
     if base is None:
         known["PageTables"] = node["nr_page_table_pages"]
-        known["VmallocUsed"] = node["nr_vmalloc"]
+        known["VmallocUsed"] = mm.vmalloc.nr_pages if mm.vmalloc else node["nr_vmalloc"]
         known["Hugepagesize"] = 1 << profile_of(mm).limits.pmd_order
     found = {name: value << kilobytes for name, value in known.items()}
     if base is None:
+        found["VmallocTotal"] = (mm.vmalloc_end - mm.vmalloc_start) >> 10
         found["KernelStack"] = node["nr_kernel_stack"]
         # vm_commit_limit() with overcommit_ratio 50 and without swap
         found["CommitLimit"] = managed // 2 << kilobytes

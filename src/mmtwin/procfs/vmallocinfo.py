@@ -3,13 +3,26 @@
 Kernel: mm/vmalloc.c, s_show; vmalloc_info_show from 6.9 on.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
+from mmtwin.kernel.vmalloc_defs import (
+    VM_ALLOC,
+    VM_DMA_COHERENT,
+    VM_IOREMAP,
+    VM_MAP,
+    VM_SPARSE,
+    VM_UNINITIALIZED,
+    VM_USERMAP,
+)
+from mmtwin.procfs.state import mm_of
 from mmtwin.procfs.text import Lines, shortened
 
 FILE = "vmallocinfo"
 # In the order of printing; `sparse` from 6.9 on.
 FLAGS = ("ioremap", "sparse", "vmalloc", "vmap", "user", "dma-coherent", "vpages")
+BITS = (VM_IOREMAP, VM_SPARSE, VM_ALLOC, VM_MAP, VM_USERMAP, VM_DMA_COHERENT)
 # Areas without a struct vm_struct: mapped by vm_map_ram(), or freed and not yet flushed.
 BARE = ("vm_map_ram", "unpurged vm_area")
 
@@ -108,3 +121,53 @@ def parse_phys(lines: Lines, word: str) -> int:
 def format_vmallocinfo(areas: list[VmallocArea]) -> str:
     """The text of the file."""
     return "".join(str(area) for area in areas)
+
+
+def show(machine: Any) -> list[VmallocArea]:
+    """The areas of the twin's: a `Machine` or its MM. Those that are in use, then those that were
+    freed and not purged yet (s_show, show_purge_info).
+    """
+    mm = mm_of(machine)
+    state = mm.vmalloc
+    if state is None:
+        return []
+    areas = [line for line in (shown(mm, area) for area in state.busy()) if line is not None]
+    if areas or state.by_nodes:
+        areas += [bare(area, BARE[1]) for area in state.lazy()]
+    return areas
+
+
+def shown(mm: Any, area: Any) -> VmallocArea | None:
+    """A busy area, None if the kernel does not show it: from 6.9 on only those of vm_map_ram()
+    may have no vm_struct, and those that are not ready are left out.
+    """
+    vm, by_nodes = area.vm, mm.vmalloc.by_nodes
+    if vm is None:
+        return bare(area, BARE[0]) if area.ram or not by_nodes else None
+    if by_nodes and vm.flags & VM_UNINITIALIZED:
+        return None
+    flags = [name for name, bit in zip(FLAGS, BITS, strict=False) if vm.flags & bit]
+    if mm.vmalloc_start <= vm.pages < mm.vmalloc_end:
+        flags.append("vpages")
+    nodes: Counter[int] = Counter()
+    if mm.view("has")[0].numa and not vm.flags & VM_UNINITIALIZED and vm.pfns:
+        numbers = mm.view("page")["zone"][vm.pfns] // mm.nr_zone_types
+        nodes.update(numbers.tolist())
+    return VmallocArea(
+        *words(area),
+        caller=vm.caller or None,
+        pages=len(vm.pfns) or None,
+        phys=vm.phys or None,
+        flags=tuple(flags),
+        nodes=dict(sorted(nodes.items())),
+    )
+
+
+def words(area: Any) -> tuple[str, str, int]:
+    """Start, end and size as they are printed."""
+    return f"{area.start:#018x}", f"{area.end:#018x}", area.end - area.start
+
+
+def bare(area: Any, what: str) -> VmallocArea:
+    """An area of which only its addresses are shown."""
+    return VmallocArea(*words(area), bare=what)

@@ -17,6 +17,7 @@ from mmtwin.procfs import (
     slab_show,
     slabinfo,
     sys_kernel_slab,
+    vmallocinfo,
     vmstat,
     zoneinfo,
 )
@@ -60,7 +61,7 @@ class Base:
 
 FILES = (
     "slabinfo", "buddyinfo", "pagetypeinfo", "zoneinfo", "meminfo", "vmstat", "kpageflags",
-    "kpagecount", "sys_kernel_slab",
+    "kpagecount", "sys_kernel_slab", "vmallocinfo",
 )  # fmt: skip
 
 
@@ -82,6 +83,7 @@ def proc_file(machine: Any, name: str, base: Base | None = None) -> bytes:
         "zoneinfo": lambda: zoneinfo.format_zoneinfo(zoneinfo.show(mm, base.zoneinfo)),
         "meminfo": lambda: meminfo.format_meminfo(meminfo.show(mm, base.meminfo)),
         "vmstat": lambda: vmstat.format_vmstat(vmstat.show(mm, base.vmstat)),
+        "vmallocinfo": lambda: vmallocinfo.format_vmallocinfo(vmallocinfo.show(mm)),
         "sys_kernel_slab": lambda: sys_kernel_slab.format_sys_kernel_slab(
             slab_show.show(mm, base.slab)
         ),

@@ -1,0 +1,54 @@
+"""Flags of vmalloc: gfp masks in the twin's bits, VM_* of include/linux/vmalloc.h."""
+
+from mmtwin.kernel.constants import (
+    __GFP_ATOMIC,
+    __GFP_DIRECT_RECLAIM,
+    __GFP_DMA,
+    __GFP_DMA32,
+    __GFP_FS,
+    __GFP_HIGH,
+    __GFP_HIGHMEM,
+    __GFP_IO,
+    __GFP_KSWAPD_RECLAIM,
+    __GFP_MEMALLOC,
+    __GFP_NOFAIL,
+    __GFP_NOMEMALLOC,
+    __GFP_NORETRY,
+    __GFP_NOWARN,
+    __GFP_RETRY_MAYFAIL,
+    __GFP_ZERO,
+)
+
+# The names without underscores: inside classes the others would be mangled.
+GFP_ZERO = __GFP_ZERO
+GFP_NOWARN = __GFP_NOWARN
+GFP_NOFAIL = __GFP_NOFAIL
+GFP_NORETRY = __GFP_NORETRY
+GFP_RETRY_MAYFAIL = __GFP_RETRY_MAYFAIL
+GFP_DIRECT_RECLAIM = __GFP_DIRECT_RECLAIM
+GFP_HIGHMEM = __GFP_HIGHMEM
+GFP_ZONES = __GFP_DMA | __GFP_DMA32
+GFP_KERNEL = __GFP_DIRECT_RECLAIM | __GFP_KSWAPD_RECLAIM | __GFP_IO | __GFP_FS
+GFP_NOWAIT = __GFP_KSWAPD_RECLAIM
+# What a nested allocation takes over (GFP_RECLAIM_MASK of mm/internal.h).
+GFP_RECLAIM_MASK = (
+    __GFP_DIRECT_RECLAIM | __GFP_KSWAPD_RECLAIM | __GFP_HIGH | __GFP_IO | __GFP_FS
+    | __GFP_NOWARN | __GFP_RETRY_MAYFAIL | __GFP_NOFAIL | __GFP_NORETRY | __GFP_MEMALLOC
+    | __GFP_NOMEMALLOC | __GFP_ATOMIC
+)  # fmt: skip
+
+VM_IOREMAP = 0x1
+VM_ALLOC = 0x2
+VM_MAP = 0x4
+VM_USERMAP = 0x8
+VM_DMA_COHERENT = 0x10
+VM_UNINITIALIZED = 0x20
+VM_NO_GUARD = 0x40
+VM_FLUSH_RESET_PERMS = 0x100
+VM_MAP_PUT_PAGES = 0x200
+VM_ALLOW_HUGE_VMAP = 0x400
+VM_SPARSE = 0x1000
+
+NUMA_NO_NODE = -1
+INT_MAX = (1 << 31) - 1
+POINTER = 8  # bytes

@@ -1,0 +1,82 @@
+"""Where a kernel keeps vmalloc space and modules, and how many address bits its tables have.
+
+x86-64: arch/x86/include/asm/pgtable_64_types.h. arm64: asm/pgtable.h, asm/memory.h.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mmtwin.versions.releases import has_since
+
+MASK64 = (1 << 64) - 1
+KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
+X86_FIVE_LEVELS = 0xFF11000000000000  # __PAGE_OFFSET_BASE_L5: the direct map with five levels
+STRUCT_PAGE_SHIFT = 6
+# MODULES_VSIZE of arm64 went from 128 MiB to 2 GiB.
+MODULES_2G_SINCE = "6.5"  # 3e35d303ab7d
+# Before, a region for BPF programs of 128 MiB lay below the modules.
+NO_BPF_REGION_SINCE = "5.17"  # b89ddf4cca43
+# The top of arm64's addresses: vmemmap came first, then was moved below what ends at -1 GiB.
+VMEMMAP_BY_BITS_SINCE = "5.11"  # 8c96400d6a39, 9ad7c6d5e75b
+VMEMMAP_BELOW_1G_SINCE = "6.9"  # 32697ff38287, b730b0f2b1fc, 031e011d8b22
+
+
+@dataclass(frozen=True)
+class AddressSpace:
+    """Kernel addresses: `vmalloc_end` as the kernel defines it (on x86-64 the last byte);
+    `modules_end` behind the last byte; `va_bits`: bits that the page tables translate.
+    """
+
+    vmalloc_start: int
+    vmalloc_end: int
+    modules_start: int
+    modules_end: int
+    va_bits: int
+
+
+def address_space(
+    version: str, arch: str, page_size: int, config: Mapping[str, str], page_offset: int = 0
+) -> AddressSpace:
+    """The regions of one kernel without KASLR.
+
+    `page_offset`: the address of pfn 0, which on x86-64 tells whether page tables have five
+    levels. `page_size` in bytes.
+    """
+    if arch == "x86_64":
+        return x86_space(page_offset)
+    return arm64_space(version, page_size, int(config.get("CONFIG_ARM64_VA_BITS", 48)))
+
+
+def x86_space(page_offset: int) -> AddressSpace:
+    """__VMALLOC_BASE_L4 and VMALLOC_SIZE_TB_L4, or those of five levels."""
+    five = page_offset >> 56 == X86_FIVE_LEVELS >> 56 and page_offset < 0xFFFF << 48
+    start, size = (0xFFA0000000000000, 12800 * TIB) if five else (0xFFFFC90000000000, 32 * TIB)
+    return AddressSpace(
+        start, start + size - 1, 0xFFFFFFFFC0000000, 0xFFFFFFFFFF000000, 57 if five else 48
+    )
+
+
+def arm64_space(version: str, page_size: int, built: int) -> AddressSpace:
+    """`built`: CONFIG_ARM64_VA_BITS. A kernel for 52 bits runs on machines with fewer: with 47
+    (16 KiB pages) or 48 (VA_BITS_MIN), which the twin's machines have.
+    """
+    actual = built if built < 52 else 47 if page_size == 16 * KIB else 48
+    page_shift = page_size.bit_length() - 1
+    page_end = -(1 << (actual - 1))  # _PAGE_END(VA_BITS_MIN)
+    modules = page_end
+    if not has_since(version, NO_BPF_REGION_SINCE):
+        modules += 128 * MIB
+    start = modules + (2 * GIB if has_since(version, MODULES_2G_SINCE) else 128 * MIB)
+    vmemmap_shift = page_shift - STRUCT_PAGE_SHIFT
+    # struct pages of the direct map that this machine can have
+    vmemmap = (1 << (actual - 1)) >> vmemmap_shift
+    if has_since(version, VMEMMAP_BELOW_1G_SINCE):
+        end = -GIB - vmemmap - 8 * MIB
+    elif has_since(version, VMEMMAP_BY_BITS_SINCE):
+        end = -(1 << (built - vmemmap_shift)) - 256 * MIB
+    else:
+        pud_size = 1 << (page_shift + 2 * (page_shift - 3))
+        end = -pud_size - vmemmap - 64 * KIB
+    return AddressSpace(
+        start & MASK64, end & MASK64, modules & MASK64, start & MASK64, actual
+    )

@@ -1,0 +1,40 @@
+"""vmalloc's rows of the feature table; an empty commit: the release is known."""
+
+from mmtwin.versions.facts import Change, Feature
+
+VMALLOC = (
+    Feature("vmap_lazy_merges", "freed areas that touch wait as one, in order of address", 0,
+            Change("5.11", 1, "96e2db456135"), Change("6.9", 0, "282631cb2447")),
+    Feature("vmap_nodes", "CPUs have vmap nodes with pools of freed areas", 0,
+            Change("6.9", 1, "72210662c5a2")),
+    Feature("vmap_purge_work", "a worker purges, not the one who frees", 0,
+            Change("5.18", 1, "690467c81b1a")),
+    # 5.10 does not have it, 6.1 does: the release between them was not looked up
+    Feature("vmap_exact_alignment", "searches do not allow for alignments up to a page", 0,
+            Change("5.18", 1, "")),
+    Feature("vm_struct_bytes", "sizeof(struct vm_struct)", 64,
+            Change("6.15", 72, "a0309faf1cb0", ("6.12.107",)), Change("7.3", 80, "")),
+    Feature("huge_vmalloc", "CONFIG_HAVE_ARCH_HUGE_VMALLOC, for those who ask for it", 0,
+            Change("5.18", 1, "559089e0a93d")),
+    Feature("vmap_cont_pte", "huge mappings of contiguous PTEs, below a PMD", 0,
+            Change("6.16", 1, "06fc959fcff7"), arch="arm64"),
+    Feature("vmalloc_large_orders", "vmalloc first tries the largest blocks that fit", 0,
+            Change("7.0", 1, "a06157804399")),
+    Feature("vmalloc_nonblocking", "vmalloc serves requests that must not wait", 0,
+            Change("6.19", 1, "")),
+    Feature("vmalloc_says_why", "complaints say what failed ('vmalloc error: ...')", 0,
+            Change("5.13", 1, "f4bdfeaf18a4")),
+    Feature("vunmap_own_words", "vunmap of nothing is not said to be a vfree", 0,
+            Change("6.3", 1, "79311c1fe021")),
+    Feature("kvmalloc_any_gfp", "kvmalloc falls back for flags other than GFP_KERNEL", 0,
+            Change("5.18", 1, "a421ef303008")),
+    Feature("kvmalloc_no_reclaim", "kvmalloc's kmalloc does not reclaim at all", 0,
+            Change("6.15", 1, "46459154f997")),
+    Feature("pgtable_arm64", "page table entries are arm64's", 1, arch="arm64"),
+    Feature("pud_preallocated", "tables below the top level exist since boot", 1, arch="x86_64"),
+    Feature("kernel_pmd_counted", "NR_PAGETABLE counts the kernel's PMD tables", 1),
+    Feature("kernel_pud_counted", "NR_PAGETABLE counts PUD tables", 0,
+            Change("6.7", 1, "55d2a0bd5ead")),
+    Feature("kernel_pte_counted", "NR_PAGETABLE counts the kernel's PTE tables", 0,
+            Change("6.16", 1, "d82d3bf41122")),
+)
