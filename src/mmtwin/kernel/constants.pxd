@@ -97,6 +97,9 @@ cdef enum:
     COMPLAINT_STACK_END = 65          # "corrupted stack end detected inside scheduler"
 
 cdef enum:
+    COMPLAINT_KMEMLEAK = 80           # kmemleak_warn()
+
+cdef enum:
     # mm.checkers
     CHECK_KASAN = 1
     CHECK_KMEMLEAK = 2

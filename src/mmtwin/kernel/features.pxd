@@ -113,3 +113,13 @@ cdef struct features_t:
     s32 kernel_pmd_counted        # NR_PAGETABLE counts the kernel's PMD tables
     s32 kernel_pud_counted        # NR_PAGETABLE counts PUD tables
     s32 kernel_pte_counted        # NR_PAGETABLE counts the kernel's PTE tables
+    # kmemleak
+    s32 kmemleak_object_bytes     # sizeof(struct kmemleak_object)
+    s32 kmemleak_phys             # physical addresses have a tree of their own
+    s32 kmemleak_age              # a report says how old an object is
+    s32 kmemleak_crc              # a report says the object's checksum
+    s32 kmemleak_pointers         # a report has hashed pointers before the symbols
+    s32 kmemleak_types            # texts name the kind of object; dump= looks inside objects
+    s32 kmemleak_first_crc        # a new object's checksum is none: it counts as modified
+    s32 kmemleak_confirms         # a scan that finds leaks is done twice
+    s32 kmemleak_color_warns      # colouring an unknown object is complained of

@@ -103,6 +103,7 @@ cdef class MM:
     cdef public object kasan            # the checkers that are on, else None
     cdef public object kmemleak
     cdef public object vmalloc          # the state of vmalloc.py, None until it is first used
+    cdef public u64 jiffies             # the machine's clock: it goes on when it is told to
     cdef dict _buffers
     cdef dict _counts
     cdef dict _views

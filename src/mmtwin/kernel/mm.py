@@ -110,6 +110,7 @@ class MM:
         self.kasan = None
         self.kmemleak = None
         self.vmalloc = None
+        self.jiffies = 0
         self._buffers = {}
         self._counts = {}
         self._views = {}

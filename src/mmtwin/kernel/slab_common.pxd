@@ -2,10 +2,12 @@
 cimport cython
 
 from mmtwin.kernel.constants cimport (
+    CHECK_KMEMLEAK,
     COMPLAINT_BAD_GFP, COMPLAINT_INVALID_OBJECT, PG_large_kmalloc, PG_slab, USE_LARGE_KMALLOC,
     __GFP_COMP,
     __GFP_ZERO,
 )
+from mmtwin.kernel.kmemleak_hook cimport kmemleak_alloc
 from mmtwin.kernel.mm cimport MM, complain
 from mmtwin.kernel.page_alloc cimport alloc_pages
 from mmtwin.kernel.ram cimport (

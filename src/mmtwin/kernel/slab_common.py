@@ -11,12 +11,14 @@ if not cython.compiled:
     from mmtwin.kernel.constants import (
         __GFP_COMP,
         __GFP_ZERO,
+        CHECK_KMEMLEAK,
         COMPLAINT_BAD_GFP,
         COMPLAINT_INVALID_OBJECT,
         USE_LARGE_KMALLOC,
         PG_large_kmalloc,
         PG_slab,
     )
+    from mmtwin.kernel.kmemleak_hook import kmemleak_alloc
     from mmtwin.kernel.mm import complain
     from mmtwin.kernel.page_alloc import alloc_pages
     from mmtwin.kernel.ram import cache_at, page_address, pfn_to_page
@@ -66,6 +68,8 @@ def kmalloc_large(mm, size, gfp, node):
             address = page_address(mm, pfn)
             if mm.contents and (gfp & __GFP_ZERO or mm.has.init_on_alloc):
                 fill_bytes(mm, address, 0, 1 << (order + mm.page_shift))
+            if mm.checkers & CHECK_KMEMLEAK:
+                kmemleak_alloc(mm, address, size, 1, gfp)
     step(mm, STEP_KMALLOC, address, size, 1 << (order + mm.page_shift), gfp, node, -1)
     return address
 

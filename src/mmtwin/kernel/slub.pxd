@@ -3,10 +3,12 @@ cimport cython
 
 from mmtwin.kernel.slub_defs cimport NUMA_NO_NODE, SLAB_CONSISTENCY_CHECKS
 from mmtwin.kernel.constants cimport (
+    CHECK_KMEMLEAK,
     COMPLAINT_BAD_ADDRESS, COMPLAINT_INVALID_OBJECT, COMPLAINT_NOT_SLAB, COMPLAINT_WRONG_CACHE,
     PG_slab,
 )
 from mmtwin.kernel.casts cimport as_u64
+from mmtwin.kernel.kmemleak_hook cimport kmemleak_alloc_recursive, kmemleak_free_recursive
 from mmtwin.kernel.mm cimport MM, complain
 from mmtwin.kernel.ram cimport (
     cache_at, cache_cpu_of, cache_p, page_p, pfn_to_page, virt_to_head_pfn, virt_to_pfn,
@@ -21,7 +23,7 @@ from mmtwin.kernel.slub_sheaf cimport (
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u32, u64, virt_t
 from mmtwin.kernel.trace cimport STEP_KMEM_CACHE_ALLOC, STEP_KMEM_CACHE_FREE, step
 
-@cython.locals(object=virt_t)
+@cython.locals(object=virt_t, s=cache_p)
 cdef virt_t slab_alloc_node(MM mm, s32 cache, gfp_t gfp, s32 node) noexcept nogil
 cdef void slab_free(MM mm, s32 cache, pfn_t pfn, virt_t object) noexcept nogil
 @cython.locals(pfn=pfn_t)
@@ -33,9 +35,9 @@ cpdef virt_t kmem_cache_alloc(MM mm, s32 cache, gfp_t gfp) noexcept nogil
 cdef s32 cache_from_obj(MM mm, s32 cache, virt_t object) noexcept nogil
 @cython.locals(pfn=pfn_t)
 cpdef void kmem_cache_free(MM mm, s32 cache, virt_t object) noexcept nogil
-@cython.locals(done=s64, index=s64)
+@cython.locals(done=s64, index=s64, s=cache_p)
 cdef s64 __kmem_cache_alloc_bulk(
     MM mm, s32 cache, gfp_t gfp, u64 *objects, s64 count
 ) noexcept nogil
-@cython.locals(index=s64, pfn=pfn_t)
+@cython.locals(index=s64, pfn=pfn_t, s=cache_p)
 cdef void __kmem_cache_free_bulk(MM mm, s32 cache, u64 *objects, s64 count) noexcept nogil

@@ -10,12 +10,14 @@ import numpy as np
 if not cython.compiled:
     from mmtwin.kernel.casts import as_u64
     from mmtwin.kernel.constants import (
+        CHECK_KMEMLEAK,
         COMPLAINT_BAD_ADDRESS,
         COMPLAINT_INVALID_OBJECT,
         COMPLAINT_NOT_SLAB,
         COMPLAINT_WRONG_CACHE,
         PG_slab,
     )
+    from mmtwin.kernel.kmemleak_hook import kmemleak_alloc_recursive, kmemleak_free_recursive
     from mmtwin.kernel.mm import complain
     from mmtwin.kernel.ram import (
         cache_at,
@@ -46,11 +48,16 @@ def slab_alloc_node(mm, cache, gfp, node):
     object = alloc_object(mm, cache, gfp, node, True)
     if object and mm.contents:
         wipe_on_alloc(mm, cache, object, gfp)
+    if object and mm.checkers & CHECK_KMEMLEAK:
+        s = cache_at(mm, cache)
+        kmemleak_alloc_recursive(mm, object, s.object_size, 1, s.flags, gfp)
     return object
 
 
 def slab_free(mm, cache, pfn, object):
     """slab_free(): an object of the slab at `pfn`."""
+    if mm.checkers & CHECK_KMEMLEAK:
+        kmemleak_free_recursive(mm, object, cache_at(mm, cache).flags)
     if mm.contents and mm.has.init_on_free:
         wipe_on_free(mm, cache, object)
     free_object(mm, cache, pfn, object)
@@ -133,6 +140,10 @@ def __kmem_cache_alloc_bulk(mm, cache, gfp, objects, count):
     if mm.contents:
         for index in range(count):
             wipe_on_alloc(mm, cache, objects[index], gfp)
+    if mm.checkers & CHECK_KMEMLEAK:
+        s = cache_at(mm, cache)
+        for index in range(count):
+            kmemleak_alloc_recursive(mm, objects[index], s.object_size, 1, s.flags, gfp)
     return done
 
 
@@ -161,6 +172,12 @@ def __kmem_cache_free_bulk(mm, cache, objects, count):
     """kmem_cache_free_bulk() of a C array of u64, which it overwrites; kfree_bulk() with cache
     -1.
     """
+    if mm.checkers & CHECK_KMEMLEAK:
+        for index in range(count):
+            pfn = virt_to_head_pfn(mm, objects[index])
+            if pfn_to_page(mm, pfn).flags & PG_slab:
+                s = cache_at(mm, pfn_to_page(mm, pfn).cache)
+                kmemleak_free_recursive(mm, objects[index], s.flags)
     if mm.contents and mm.has.init_on_free:
         for index in range(count):
             pfn = virt_to_head_pfn(mm, objects[index])

@@ -7,6 +7,7 @@ import cython
 
 if not cython.compiled:
     from mmtwin.kernel.constants import (
+        CHECK_KMEMLEAK,
         COMPLAINT_DOUBLE_FREE,
         COMPLAINT_NOT_SLAB,
         COMPLAINT_OBJECT_FREE,
@@ -16,6 +17,7 @@ if not cython.compiled:
         PG_partial,
         PG_slab,
     )
+    from mmtwin.kernel.kmemleak_hook import kmemleak_free
     from mmtwin.kernel.mm import complain
     from mmtwin.kernel.page_alloc import free_pages
     from mmtwin.kernel.ram import (
@@ -93,6 +95,8 @@ def free_large_kmalloc(mm, pfn, object):
     if not page.flags & (PG_head | PG_large_kmalloc) or object != page_address(mm, pfn):
         complain(mm, COMPLAINT_NOT_SLAB, object, pfn)
         return
+    if mm.checkers & CHECK_KMEMLEAK:
+        kmemleak_free(mm, object)
     page.flags &= ~PG_large_kmalloc
     page.users = USE_UNKNOWN
     free_pages(mm, pfn, page.order)

@@ -1,7 +1,8 @@
 # The life of sheaves: kfree_rcu(), flushing, prefilled sheaves.
 cimport cython
 
-from mmtwin.kernel.constants cimport __GFP_NOMEMALLOC, __GFP_NOWARN
+from mmtwin.kernel.constants cimport CHECK_KMEMLEAK, __GFP_NOMEMALLOC, __GFP_NOWARN
+from mmtwin.kernel.kmemleak_hook cimport kmemleak_alloc_recursive, kmemleak_free_recursive
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.ram cimport (
     cache_at, cache_cpu_of, cache_cpu_p, cache_node_of, cache_node_p, cache_p,
@@ -23,7 +24,9 @@ from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u32, u64, virt_t
 @cython.locals(c=cache_cpu_p, s=cache_p, sheaf=sheaf_p, empty=s64)
 cpdef bint kfree_rcu_sheaf(MM mm, s32 cache, virt_t object) noexcept nogil
 cdef void queue_rcu_sheaf(MM mm, s64 number) noexcept nogil
-@cython.locals(sheaf=sheaf_p, number=s64, n=cache_node_p, freed=s64, cache=s32)
+@cython.locals(
+    sheaf=sheaf_p, number=s64, n=cache_node_p, freed=s64, cache=s32, index=u32, flags=u32
+)
 cpdef s64 rcu_free_sheaves(MM mm, s64 count) noexcept nogil
 @cython.locals(c=cache_cpu_p)
 cpdef void flush_sheaves(MM mm, s32 cache) noexcept nogil
@@ -37,5 +40,5 @@ cpdef void destroy_sheaves(MM mm, s32 cache) noexcept nogil
 cpdef s64 kmem_cache_prefill_sheaf(MM mm, s32 cache, gfp_t gfp, u32 size) noexcept nogil
 @cython.locals(c=cache_cpu_p, s=cache_p, sheaf=sheaf_p, n=cache_node_p)
 cpdef void kmem_cache_return_sheaf(MM mm, s32 cache, gfp_t gfp, s64 number) noexcept nogil
-@cython.locals(sheaf=sheaf_p)
+@cython.locals(sheaf=sheaf_p, s=cache_p, object=virt_t)
 cpdef virt_t alloc_from_sheaf(MM mm, s64 number) noexcept nogil

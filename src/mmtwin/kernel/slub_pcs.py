@@ -8,7 +8,8 @@ kmem_cache_alloc_from_sheaf().
 import cython
 
 if not cython.compiled:
-    from mmtwin.kernel.constants import __GFP_NOMEMALLOC, __GFP_NOWARN
+    from mmtwin.kernel.constants import __GFP_NOMEMALLOC, __GFP_NOWARN, CHECK_KMEMLEAK
+    from mmtwin.kernel.kmemleak_hook import kmemleak_alloc_recursive, kmemleak_free_recursive
     from mmtwin.kernel.ram import cache_at, cache_cpu_of, cache_node_of
     from mmtwin.kernel.slub_defs import (
         GFP_KERNEL,
@@ -105,6 +106,10 @@ def rcu_free_sheaves(mm, count):
             mm.rcu_sheaf_last = -1
         freed += 1
         cache = sheaf.cache
+        if mm.checkers & CHECK_KMEMLEAK:
+            for index in range(sheaf.size):
+                flags = cache_at(mm, cache).flags
+                kmemleak_free_recursive(mm, sheaf.objects[index], flags)
         n = cache_node_of(mm, cache, sheaf.node)
         if n.nr_full < MAX_FULL_SHEAVES:
             stat(mm, cache, STAT_BARN_PUT)
@@ -247,4 +252,8 @@ def alloc_from_sheaf(mm, number):
     if not sheaf.size:
         return 0
     sheaf.size -= 1
+    if mm.checkers & CHECK_KMEMLEAK:
+        s = cache_at(mm, sheaf.cache)
+        object = sheaf.objects[sheaf.size]
+        kmemleak_alloc_recursive(mm, object, s.object_size, 1, s.flags, GFP_KERNEL)
     return sheaf.objects[sheaf.size]

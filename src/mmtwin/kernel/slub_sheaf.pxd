@@ -2,9 +2,10 @@
 cimport cython
 
 from mmtwin.kernel.constants cimport (
-    PG_pfmemalloc, __GFP_ACCOUNT, __GFP_DMA, __GFP_DIRECT_RECLAIM, __GFP_NOMEMALLOC, __GFP_NOWARN,
-    __GFP_RECLAIMABLE, __GFP_ZERO,
+    CHECK_KMEMLEAK, PG_pfmemalloc, __GFP_ACCOUNT, __GFP_DMA, __GFP_DIRECT_RECLAIM,
+    __GFP_NOMEMALLOC, __GFP_NOWARN, __GFP_RECLAIMABLE, __GFP_ZERO,
 )
+from mmtwin.kernel.kmemleak_hook cimport kmemleak_alloc, kmemleak_free
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.ram cimport (
     cache_at, cache_cpu_of, cache_cpu_p, cache_node_of, cache_node_p, cache_p, page_p, pfn_to_page,
@@ -21,7 +22,7 @@ from mmtwin.kernel.slub_defs cimport (
     STAT_SHEAF_REFILL, STAT_SHEAF_RETURN_FAST, STAT_SHEAF_RETURN_SLOW,
 )
 from mmtwin.kernel.slub_free cimport free_bulk_to_slab, free_to_slab
-from mmtwin.kernel.slub_freelist cimport stat, stat_add
+from mmtwin.kernel.slub_freelist cimport fill_bytes, stat, stat_add
 from mmtwin.kernel.slub_refill cimport refill_objects
 from mmtwin.kernel.slub_slab cimport numa_node_id, page_node
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, sheaf_t, u32, u64, virt_t

@@ -18,8 +18,10 @@ if not cython.compiled:
         __GFP_NOWARN,
         __GFP_RECLAIMABLE,
         __GFP_ZERO,
+        CHECK_KMEMLEAK,
         PG_pfmemalloc,
     )
+    from mmtwin.kernel.kmemleak_hook import kmemleak_alloc, kmemleak_free
     from mmtwin.kernel.ram import (
         cache_at,
         cache_cpu_of,
@@ -49,7 +51,7 @@ if not cython.compiled:
         STAT_SHEAF_REFILL,
     )
     from mmtwin.kernel.slub_free import free_bulk_to_slab, free_to_slab
-    from mmtwin.kernel.slub_freelist import stat, stat_add
+    from mmtwin.kernel.slub_freelist import fill_bytes, stat, stat_add
     from mmtwin.kernel.slub_refill import refill_objects
     from mmtwin.kernel.slub_slab import numa_node_id, page_node
     from mmtwin.kernel.trace import (
@@ -110,6 +112,10 @@ def alloc_empty_sheaf(mm, cache, gfp, capacity):
     address = alloc_object(mm, kmalloc, gfp | __GFP_ZERO, -1, not s.flags & SLAB_KMALLOC)
     if not address:
         return -1
+    if mm.contents:
+        fill_bytes(mm, address, 0, size)
+    if mm.checkers & CHECK_KMEMLEAK:
+        kmemleak_alloc(mm, address, cache_at(mm, kmalloc).object_size, 1, gfp)
     step(
         mm, STEP_KMALLOC, address, size, cache_at(mm, kmalloc).size, gfp | __GFP_ZERO, -1, kmalloc
     )
@@ -123,6 +129,8 @@ def free_empty_sheaf(mm, cache, number):
     if sheaf.address:
         pfn = virt_to_head_pfn(mm, sheaf.address)
         step(mm, STEP_KFREE, sheaf.address)
+        if mm.checkers & CHECK_KMEMLEAK:
+            kmemleak_free(mm, sheaf.address)
         free_object(mm, pfn_to_page(mm, pfn).cache, pfn, sheaf.address)
     sheaf.address = 0
     sheaf.cache = -1

@@ -17,6 +17,8 @@ from mmtwin.kernel.constants import (
     PG_hole,
     PG_reserved,
 )
+from mmtwin.kernel.kmemleak import Kmemleak
+from mmtwin.kernel.kmemleak_object import KMEMLEAK_GREY
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.mmzone_init import (
     build_zonelists,
@@ -43,7 +45,9 @@ MOST_CPUS, MOST_NODES = 512, 64
 LEAST_FOR_HUGE_PAGES = 512 * MIB
 DEBUG_FLAGS = SLUB_DEFS["SLAB_DEBUG_FLAGS"]
 GOLDEN = 0x9E3779B97F4A7C15
+GFP_ATOMIC = SLUB_DEFS["GFP_ATOMIC"]
 MASK64 = (1 << 64) - 1
+U32_MAX = (1 << 32) - 1
 
 
 def mix(seed: int) -> int:
@@ -72,8 +76,11 @@ def boot_mm(
     layout = layout_of(profile, memory_map.ram, cpus, nodes, seed=mix(seed), **settings)
     mm = MM(layout, profile)
     mm.view("cpu_node")[:] = [cpu * nodes // cpus for cpu in range(cpus)]
+    mm.jiffies = -300 * hz_of(profile) & U32_MAX  # INITIAL_JIFFIES
     init_memory(mm, memory_map)
     kmem_cache_init(mm)
+    if profile.on("DEBUG_KMEMLEAK"):
+        kmemleak_init(mm, profile, memory_map)
     setup_per_cpu_pageset(mm)
     init_per_zone_wmark_min(mm)
     managed = int(mm.view("zone")["managed_pages"].sum()) << mm.page_shift
@@ -81,7 +88,56 @@ def boot_mm(
         set_recommended_min_free_kbytes(mm)
     create_boot_caches(mm, profile)
     thread_stack_cache_init(mm)
+    if mm.kmemleak is not None:
+        mm.kmemleak.late_init()
     return mm
+
+
+def hz_of(profile: Profile) -> int:
+    """CONFIG_HZ: jiffies in a second."""
+    return int(profile.config.get("CONFIG_HZ", 250))
+
+
+def kmemleak_init(mm: MM, profile: Profile, memory_map: MemoryMap) -> None:
+    """kmemleak_boot_config() and kmemleak_init(): on unless the configuration or the command line
+    say otherwise. The data section is a root.
+
+    Raises ValueError if the machine keeps no bytes of objects, without which there is no scanning.
+    """
+    if not mm.contents:
+        raise ValueError("kmemleak needs the bytes of objects: Layout.contents")
+    pool = int(profile.config.get("CONFIG_DEBUG_KMEMLEAK_MEM_POOL_SIZE", 16000))
+    kmemleak = Kmemleak(mm, hz_of(profile), pool, profile.on("DEBUG_KMEMLEAK_AUTO_SCAN"))
+    mm.kmemleak = kmemleak
+    kmemleak.verbose = profile.on("DEBUG_KMEMLEAK_VERBOSE")
+    option = profile.cmdline.get("kmemleak")
+    off = profile.on("DEBUG_KMEMLEAK_DEFAULT_OFF") and option != "on"
+    if off or option == "off":
+        kmemleak.disable()
+        return
+    kmemleak.init()
+    start, end = data_section(mm, memory_map)
+    kmemleak.create_object(start, end - start, KMEMLEAK_GREY, GFP_ATOMIC)
+    kmemleak.percpu_sections = [
+        (page_address(mm, part.start), page_address(mm, part.end))
+        for part in memory_map.reserved if part.what.startswith("per-CPU area")
+    ]
+
+
+def data_section(mm: MM, memory_map: MemoryMap) -> Range:
+    """Where the kernel's global variables lie: (first address, address behind the last).
+
+    The last MiB of the image, by its address of the direct map. The real section's place inside
+    the image differs between builds.
+    """
+    image = next(part for part in memory_map.reserved if part.what == "kernel image")
+    end = page_address(mm, image.end)
+    return max(page_address(mm, image.start), end - MIB), end
+
+
+def page_address(mm: MM, pfn: int) -> int:
+    """page_to_virt()"""
+    return int(mm.page_offset + (pfn << mm.page_shift)) & MASK64
 
 
 def init_memory(mm: MM, memory_map: MemoryMap) -> None:

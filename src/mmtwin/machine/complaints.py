@@ -29,6 +29,7 @@ WORDS = {
     "VMALLOC_ZERO": "vmalloc of 0 bytes",
     "VMAP": "vmap with flags that it must not have",
     "KVMALLOC": "kvmalloc of more than INT_MAX",
+    "KMEMLEAK": "kmemleak",
 }
 NAMES = {value: name.removeprefix("COMPLAINT_") for name, value in KINDS.items()
          if name.startswith("COMPLAINT_")}

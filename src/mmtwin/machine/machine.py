@@ -20,8 +20,9 @@ from mmtwin.kernel.slub_validate import validate as validate_slabs
 from mmtwin.kernel.task_check import validate as validate_tasks
 from mmtwin.kernel.vmalloc_validate import validate as validate_vmalloc
 from mmtwin.machine.boot import boot_mm
+from mmtwin.machine.checker_calls import CheckerCalls
 from mmtwin.machine.complaints import Complaint
-from mmtwin.machine.memory_map import MemoryMap, make_map, parse_memory
+from mmtwin.machine.memory_map import make_map, parse_memory
 from mmtwin.machine.page_calls import PageCalls
 from mmtwin.machine.slab_calls import SlabCalls
 from mmtwin.machine.task_calls import TaskCalls
@@ -36,7 +37,7 @@ MOMENTS = "mmtwin.replay.moments"
 SLICE = 1 << 24
 
 
-class Machine(TaskCalls, SlabCalls, PageCalls, VmallocCalls):
+class Machine(TaskCalls, SlabCalls, PageCalls, VmallocCalls, CheckerCalls):
     """One machine: its memory management as a kernel of its profile would run it.
 
     Make it with `boot`, `at`, `from_truth` or `from_snapshots`. `mm` is the state itself, arrays
@@ -49,7 +50,6 @@ class Machine(TaskCalls, SlabCalls, PageCalls, VmallocCalls):
     def __init__(self, mm: MM) -> None:
         super().__init__(mm)
         self.trace = Trace(mm)
-        self.memory_map: MemoryMap | None = None
 
     # ---- making one
 

@@ -21,6 +21,10 @@ from mmtwin.versions.releases import RELEASES, has_since
 from mmtwin.versions.zones import migratetypes_of, zones_of
 
 DEFAULT = "arm64-5.13"
+# What Kconfig sets by default beside a switch that Debian's kernels have not.
+SELECTED = {
+    "DEBUG_KMEMLEAK": {"CONFIG_DEBUG_KMEMLEAK_AUTO_SCAN": "y"},
+}
 # First words of a profile's name.
 MACHINES = {
     "x86_64": ("x86_64", 4096),
@@ -80,6 +84,9 @@ class Profile:
         name that is not in capitals, as every configuration switch is.
         """
         config = dict(self.config)
+        for name in switches:
+            for symbol, setting in SELECTED.get(name.removeprefix("CONFIG_"), {}).items():
+                config.setdefault(symbol, setting)
         for name, value in switches.items():
             symbol = name if name.startswith("CONFIG_") else f"CONFIG_{name}"
             if symbol != symbol.upper():

@@ -1,0 +1,312 @@
+"""The scan: which objects does a chain of pointers reach from memory that counts?
+
+mm/kmemleak.c: kmemleak_scan(), scan_block(), scan_object(), scan_gray_list(), update_refs(),
+update_checksum(). Memory is scanned in waves, many objects at a time, as arrays of words; what is
+grey after each wave is what the kernel's list holds, in the same order.
+"""
+
+import zlib
+
+import numpy as np
+
+from mmtwin.kernel.constants import PG_hole
+from mmtwin.kernel.kmemleak_object import (
+    KMEMLEAK_BLACK,
+    OBJECT_ALLOCATED,
+    OBJECT_FULL_SCAN,
+    OBJECT_NO_SCAN,
+    OBJECT_PHYS,
+    OBJECT_REPORTED,
+    OBJECT_SUSPECT,
+)
+
+MASK64 = (1 << 64) - 1
+MAX_SCAN_SIZE = 4096
+MOST_WORDS = 1 << 20  # gathered at a time
+SLICE_WORDS = 4096    # blocks from here on are not gathered but sliced
+NOBODY = -1
+
+
+def spans(mm, start, end):
+    """The parts of [start, end) that lie in RAM, as (byte offset in RAM, bytes)."""
+    offset = (start - mm.page_offset) & MASK64
+    size = min(end - start, (mm.max_pfn << mm.page_shift) - offset)
+    if size > 0:
+        yield offset, size
+
+
+def read_bytes(mm, address, size):
+    """`size` bytes of memory; zeros where the machine has none."""
+    ram = mm.view("ram").view("u1")
+    data = b"".join(
+        ram[place : place + count].tobytes() for place, count in spans(mm, address, address + size)
+    )
+    return data.ljust(size, b"\0")
+
+
+def block_words(mm, start, end):
+    """scan_block(): the aligned words of [start, end), as (index in mm.ram, words).
+
+    A word that only begins inside is left out; at each MAX_SCAN_SIZE of an object that is not
+    aligned itself one is lost, as in the kernel.
+    """
+    if start & 7:
+        chunks = [
+            (each, min(each + MAX_SCAN_SIZE, end)) for each in range(start, end, MAX_SCAN_SIZE)
+        ]
+    else:
+        chunks = [(start, end)]
+    for first, last in chunks:
+        first = (first + 7) & ~7
+        if first + 8 <= last:
+            for offset, size in spans(mm, first, last):
+                yield offset >> 3, size >> 3
+
+
+class Scan:
+    """One pass over the memory: the objects as arrays, by their place in `objects`."""
+
+    def __init__(self, k):
+        self.k = k
+        self.ram = k.mm.view("ram")
+        self.objects = list(k.object_list)
+        objects = self.objects
+        count = len(objects)
+        self.min_count = np.fromiter((o.min_count for o in objects), np.int64, count)
+        self.count = np.zeros(count, np.int64)
+        self.has_excess = np.fromiter((o.excess_ref != 0 for o in objects), bool, count)
+        self.place_of = {}
+        if self.has_excess.any():
+            self.place_of = {object: place for place, object in enumerate(objects)}
+        virtual = np.fromiter((not o.flags & OBJECT_PHYS for o in objects), bool, count)
+        first = np.fromiter((o.pointer for o in objects), np.uint64, count)
+        size = np.fromiter((o.size for o in objects), np.uint64, count)
+        known = virtual.nonzero()[0]
+        order = known[np.argsort(first[known], kind="stable")]
+        self.sorted = order
+        self.first = first[order]
+        self.size = size[order]
+        self.gray = [int(place) for place in (self.min_count == 0).nonzero()[0]]
+
+    def is_white(self):
+        """color_white() of all."""
+        return self.count < self.min_count
+
+    # ---- words
+
+    def found(self, words, scanner):
+        """The objects that words point into, in their order; `scanner`: who holds each word."""
+        k = self.k
+        near = (words >= np.uint64(k.min_addr)) & (words < np.uint64(k.max_addr))
+        places = near.nonzero()[0]
+        if not len(places):
+            return places, places
+        words = words[places]
+        above = np.searchsorted(self.first, words, side="right") - 1
+        inside = above >= 0
+        inside[inside] = (
+            words[inside] - self.first[above[inside]] < self.size[above[inside]]
+        )
+        hits = self.sorted[above[inside]]
+        holder = scanner[places[inside]] if len(scanner) > 1 else np.full(len(hits), scanner[0])
+        other = hits != holder  # a reference to itself is none
+        return hits[other], holder[other]
+
+    def update(self, hits, holders):
+        """update_refs() for references, in their order: what becomes grey joins the list."""
+        surplus = self.has_excess[hits]
+        if surplus.any():
+            for hit, holder in zip(
+                hits[surplus].tolist(), holders[surplus].tolist(), strict=True
+            ):
+                self.update_excess(hit, holder)
+            hits = hits[~surplus]
+        hits = hits[self.count[hits] < self.min_count[hits]]
+        if not len(hits):
+            return
+        different, first, times = np.unique(hits, return_index=True, return_counts=True)
+        needed = self.min_count[different]
+        self.count[different] = np.minimum(self.count[different] + times, needed)
+        gray = self.count[different] >= needed
+        self.gray.extend(different[gray][np.argsort(first[gray])].tolist())
+
+    def update_excess(self, hit, holder):
+        """A reference to an object that passes what it does not need itself to another."""
+        if self.min_count[hit] != KMEMLEAK_BLACK and self.count[hit] >= self.min_count[hit]:
+            target = self.k.tree.at.get(self.objects[hit].excess_ref)
+            if target is None:
+                return
+            hit = self.place_of[target]
+            if hit == holder:
+                return
+        if self.count[hit] < self.min_count[hit]:
+            self.count[hit] += 1
+            if self.count[hit] >= self.min_count[hit]:
+                self.gray.append(hit)
+
+    def scan_words(self, words, scanner=NOBODY):
+        """Scans an array of words that one holder has."""
+        for start in range(0, len(words), MOST_WORDS):
+            self.update(*self.found(words[start : start + MOST_WORDS], np.array([scanner])))
+
+    def scan_range(self, start, end):
+        """scan_large_block(): memory that belongs to no object."""
+        for first, count in block_words(self.k.mm, start, end):
+            self.scan_words(self.ram[first : first + count])
+
+    # ---- objects
+
+    def blocks(self, place):
+        """scan_object(): what is scanned of an object, as (index in mm.ram, words)."""
+        k, object = self.k, self.objects[place]
+        if object.flags & OBJECT_NO_SCAN or not object.flags & OBJECT_ALLOCATED:
+            return
+        if object.flags & OBJECT_PHYS:
+            start = k.mm.page_offset + object.pointer & MASK64
+            yield from block_words(k.mm, start, start + object.size)
+        elif not object.areas or object.flags & OBJECT_FULL_SCAN:
+            yield from block_words(k.mm, object.pointer, object.pointer + object.size)
+        else:
+            for start, size, _area in object.areas:
+                yield from block_words(k.mm, start, start + size)
+
+    def scan_gray_list(self):
+        """scan_gray_list(): objects that are referenced, and those they refer to."""
+        while self.gray:
+            wave, self.gray = self.gray, []
+            firsts, counts, owners, total = [], [], [], 0
+            for place in wave:
+                for first, count in self.blocks(place):
+                    if count >= SLICE_WORDS or total + count > MOST_WORDS:
+                        self.gather(firsts, counts, owners)
+                        firsts, counts, owners, total = [], [], [], 0
+                    if count >= SLICE_WORDS:
+                        self.scan_words(self.ram[first : first + count], place)
+                        continue
+                    firsts.append(first)
+                    counts.append(count)
+                    owners.append(place)
+                    total += count
+            self.gather(firsts, counts, owners)
+
+    def gather(self, firsts, counts, owners):
+        """Scans many short blocks at once."""
+        if not firsts:
+            return
+        counts = np.array(counts)
+        ends = np.cumsum(counts)
+        index = np.arange(ends[-1]) + np.repeat(np.array(firsts) - (ends - counts), counts)
+        owner = np.repeat(np.array(owners), counts)
+        if len(owner) == 1:
+            owner = owner[:1]
+        self.update(*self.found(self.ram[index], owner))
+
+    # ---- memory that is no object
+
+    def scan_roots(self):
+        """Per-CPU sections, struct pages in use, and what the twin keeps in records of its own
+        where the kernel has it in memory that leads to no leak: sheaves.
+        """
+        mm = self.k.mm
+        for start, end in self.k.percpu_sections:
+            self.scan_range(start, end)
+        pages = mm.view("page")[mm.min_pfn : mm.max_pfn]
+        used = (pages["refcount"] > 0) & (pages["flags"] & PG_hole == 0)
+        self.scan_words(pages["freelist"][used])
+        sheaves = mm.view("sheaf")[: mm.next_sheaf]
+        sheaves = sheaves[sheaves["address"] != 0]
+        if len(sheaves):
+            self.scan_words(sheaves["address"].copy())
+            slots = sheaves["objects"]
+            room = np.arange(slots.shape[1]) < sheaves["capacity"][:, None]
+            self.scan_words(slots[room])
+
+    def scan_modified(self):
+        """Objects that changed since the scan before are grey for this one: a pointer to them may
+        have been moved meanwhile.
+        """
+        for place in self.is_white().nonzero()[0].tolist():
+            object = self.objects[place]
+            if update_checksum(self.k, object):
+                self.count[place] = self.min_count[place]
+                self.gray.append(place)
+            else:
+                object.count = int(self.count[place])
+                if self.k.is_unreferenced(object) and not object.flags & OBJECT_REPORTED:
+                    object.flags |= OBJECT_SUSPECT
+        self.scan_gray_list()
+
+    def keep(self):
+        """Writes the counts back to the objects."""
+        for object, count in zip(self.objects, self.count.tolist(), strict=True):
+            object.count = count
+
+
+def crc32(seed, data):
+    """crc32(): of include/linux/crc32.h, which inverts neither its seed nor its result."""
+    return zlib.crc32(data, seed ^ 0xFFFFFFFF) ^ 0xFFFFFFFF
+
+
+def update_checksum(k, object):
+    """update_checksum(): whether an object was modified since it was last looked at."""
+    if object.flags & OBJECT_PHYS:
+        return False
+    old = object.checksum
+    object.checksum = crc32(0, read_bytes(k.mm, object.pointer, object.size))
+    return object.checksum != old
+
+
+def prepare(k, full):
+    """The start of __kmemleak_scan(): each object forgets its references."""
+    mm = k.mm
+    k.jiffies_last_scan = mm.jiffies
+    for object in k.object_list:
+        if object.flags & OBJECT_PHYS and not object.flags & OBJECT_NO_SCAN:
+            last = (object.pointer + object.size) >> mm.page_shift
+            if object.pointer >> mm.page_shift < mm.min_pfn or last > mm.max_pfn:
+                object.paint(KMEMLEAK_BLACK)
+        if not object.is_white():
+            object.unref_scans = 0
+        object.count = 0
+        if full:
+            object.flags &= ~OBJECT_SUSPECT
+
+
+def scan_once(k, full):
+    """__kmemleak_scan(): one pass. A second one, `full` False, only confirms the suspects."""
+    prepare(k, full)
+    scan = Scan(k)
+    scan.scan_roots()
+    scan.scan_gray_list()
+    if full:
+        scan.scan_modified()
+    scan.keep()
+    for object in k.object_list:
+        if not object.is_white():
+            object.flags &= ~OBJECT_SUSPECT
+    return any(object.flags & OBJECT_SUSPECT for object in k.object_list)
+
+
+def kmemleak_scan(k):
+    """kmemleak_scan(): flags the objects that no pointer leads to; how many are newly so.
+
+    `k`: the Kmemleak. Where kernels scan twice (7.3), an object must be found by both.
+    """
+    suspects = scan_once(k, True)
+    if k.has.kmemleak_confirms:
+        if not suspects:
+            return 0
+        scan_once(k, False)
+    leaks = 0
+    for object in k.object_list:
+        if not k.is_unreferenced(object) or object.flags & OBJECT_REPORTED:
+            continue
+        if k.has.kmemleak_confirms:
+            if not object.flags & OBJECT_SUSPECT:
+                continue
+            object.unref_scans += 1
+            if object.unref_scans < k.min_unref_scans:
+                continue
+        object.flags |= OBJECT_REPORTED
+        leaks += 1
+    return leaks

@@ -1,0 +1,179 @@
+"""A Machine's checkers: kmemleak, and the clock by which it goes."""
+
+from typing import Any
+
+from mmtwin.kernel.kmemleak_object import KmemleakObject
+from mmtwin.kernel.kmemleak_show import kmemleak_write
+from mmtwin.kernel.mm import MM
+from mmtwin.kernel.slub_defs import DEFS as SLUB_DEFS
+from mmtwin.machine.boot import data_section, hz_of
+from mmtwin.machine.calls import Calls
+from mmtwin.machine.memory_map import MemoryMap
+
+WORD = 8
+GFP_KERNEL = SLUB_DEFS["GFP_KERNEL"]
+
+
+class KmemleakCalls:
+    """kmemleak of a machine, as its users call it. Addresses are kernel virtual addresses."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._kmemleak: Any = calls.mm.kmemleak
+
+    # ---- /sys/kernel/debug/kmemleak
+
+    def scan(self) -> int:
+        """Scans memory for leaks; how many new ones it found. `echo scan > kmemleak`."""
+        leaks: int = self._kmemleak.scan()
+        return leaks
+
+    def report(self) -> str:
+        """/sys/kernel/debug/kmemleak as it reads now."""
+        text: str = self._kmemleak.show()
+        return text
+
+    def write(self, command: str) -> int:
+        """Writes a command into /sys/kernel/debug/kmemleak: off, stack=on, stack=off, scan=on,
+        scan=off, scan=SECONDS, scan, clear, dump=ADDRESS.
+
+        Returns the bytes taken, or what the kernel returns: -22 (EINVAL) for another command, -1
+        (EPERM) when kmemleak is off.
+        """
+        result: int = kmemleak_write(self._kmemleak, command)
+        return result
+
+    def clear(self) -> None:
+        """Forgets what was reported: `echo clear > kmemleak`."""
+        self.write("clear")
+
+    @property
+    def log(self) -> list[str]:
+        """What kmemleak printed to the kernel's log so far, line by line."""
+        return list(self._kmemleak.log)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether objects are tracked: not after `off`, nor after an error."""
+        return bool(self._kmemleak.enabled)
+
+    # ---- the objects
+
+    @property
+    def objects(self) -> list[KmemleakObject]:
+        """Every tracked object, oldest first."""
+        return list(self._kmemleak.object_list)
+
+    def find(self, address: int) -> KmemleakObject | None:
+        """The tracked object that holds an address, None if none does."""
+        found: KmemleakObject | None = self._kmemleak.tree.find(self._calls._address(address))
+        return found
+
+    def alloc(self, address: int, size: int, min_count: int = 1) -> None:
+        """Tracks memory that no allocator reported, such as pages. kmemleak_alloc().
+
+        `min_count`: so many references make it no leak, 0: it never is one, -1: nor is it scanned.
+        """
+        self._check(self._kmemleak.alloc, address, self._size(size), min_count, GFP_KERNEL)
+
+    def alloc_phys(self, address: int, size: int) -> None:
+        """Tracks memory by its physical address. kmemleak_alloc_phys()."""
+        self._check(self._kmemleak.alloc_phys, address, self._size(size), GFP_KERNEL)
+
+    def free(self, address: int) -> None:
+        """Tracks an object no longer. kmemleak_free()."""
+        self._check(self._kmemleak.free, address)
+
+    def free_part(self, address: int, size: int) -> None:
+        """Tracks a part of an object no longer. kmemleak_free_part()."""
+        self._check(self._kmemleak.free_part, address, self._size(size))
+
+    def not_leak(self, address: int) -> None:
+        """The object is no leak, and what it points to is none. kmemleak_not_leak()."""
+        self._check(self._kmemleak.not_leak, address)
+
+    def transient_leak(self, address: int) -> None:
+        """The next scan takes the object for a modified one. kmemleak_transient_leak()."""
+        self._check(self._kmemleak.transient_leak, address)
+
+    def ignore(self, address: int) -> None:
+        """The object is no leak, and is not scanned. kmemleak_ignore()."""
+        self._check(self._kmemleak.ignore, address)
+
+    def no_scan(self, address: int) -> None:
+        """The object is not scanned. kmemleak_no_scan()."""
+        self._check(self._kmemleak.no_scan, address)
+
+    def scan_area(self, address: int, size: int) -> None:
+        """Of the object that holds `address` only such areas are scanned. kmemleak_scan_area()."""
+        self._check(self._kmemleak.scan_area, address, self._size(size), GFP_KERNEL)
+
+    def update_trace(self, address: int) -> None:
+        """Reports say that the object was allocated here. kmemleak_update_trace()."""
+        self._check(self._kmemleak.update_trace, address)
+
+    def erase(self, place: int) -> None:
+        """Clears a pointer variable at an address of the direct map. kmemleak_erase()."""
+        self._kmemleak.erase(self._calls._address(place))
+
+    def add_root(self, address: int, size: int) -> None:
+        """Memory whose pointers count, as those of the data section do: a grey object."""
+        self._check(self._kmemleak.alloc, address, self._size(size), 0, GFP_KERNEL)
+
+    def _check(self, work: Any, address: int, *arguments: int) -> None:
+        before = len(self._calls.mm.complaints)
+        work(self._calls._address(address), *arguments)
+        self._calls._raise_new(before)
+
+    def _size(self, size: int) -> int:
+        if not 0 <= size < 1 << 64:
+            raise ValueError(f"{size} bytes")
+        return size
+
+
+class CheckerCalls(Calls):
+    """Leak detection, time, and global variables for what shall not leak."""
+
+    def __init__(self, mm: MM) -> None:
+        super().__init__(mm)
+        self.memory_map: MemoryMap | None = None
+        self._globals: dict[str, tuple[int, int]] = {}
+
+    @property
+    def kmemleak(self) -> KmemleakCalls:
+        """kmemleak. Raises ValueError if the kernel was not built with it."""
+        if self.mm.kmemleak is None:
+            raise ValueError("no kmemleak in this kernel: boot it with DEBUG_KMEMLEAK=True")
+        return KmemleakCalls(self)
+
+    @property
+    def jiffies(self) -> int:
+        """The kernel's clock: ticks, CONFIG_HZ a second. It stands still but for `sleep`."""
+        return int(self.mm.jiffies)
+
+    def sleep(self, seconds: float) -> None:
+        """Lets time pass; kmemleak's thread scans when its time has come (a minute after boot,
+        then every ten). Raises ValueError for less than nothing.
+        """
+        if not 0 <= seconds < 1 << 32:
+            raise ValueError(f"{seconds} seconds")
+        hz = hz_of(self.profile) if self.profile else 250
+        end = self.jiffies + round(seconds * hz)
+        if self.mm.kmemleak is not None:
+            self.mm.kmemleak.run_until(end)
+        self.mm.jiffies = end
+
+    def global_variable(self, name: str, size: int = WORD) -> int:
+        """The address of a variable of the kernel's data section, zero at first, the same for the
+        same name. Raises ValueError if the machine was not booted, or has no room for it.
+        """
+        if self.memory_map is None:
+            raise ValueError("only a booted machine knows where its data section lies")
+        start, end = data_section(self.mm, self.memory_map)
+        taken = self._globals
+        if name not in taken:
+            place = max((first + length for first, length in taken.values()), default=start)
+            if size < 1 or place + size > end:
+                raise ValueError(f"no room for {size} bytes in the data section")
+            taken[name] = place, -(-size // WORD) * WORD
+        return taken[name][0]
