@@ -128,6 +128,30 @@ def test_pages_can_be_tracked_by_hand() -> None:
     assert not k.kmemleak.enabled
 
 
+def test_tasks_are_no_leaks_and_their_stacks_are_scanned() -> None:
+    k = leaky(VMAP_STACK=False)
+    task = k.fork("insmod")
+    assert task
+    k.fork("thread", thread=True)
+    k.run(task)
+    with task.frame("load_module+0x1f/0x90", {"mod": 8}) as frame:
+        module = k.kzalloc(64)
+        put(k, frame["mod"], module)
+        k.sleep(10)
+        k.kmemleak.scan()
+        assert k.kmemleak.scan() == 0
+        k.kmemleak.write("stack=off")
+        assert k.kmemleak.scan() == 1
+        report = k.kmemleak.report()
+    assert f'comm "insmod", pid {task.pid}, ' in report
+    assert "load_module+0x1f/0x90" in report
+    k.kmemleak.clear()
+    k.exit(task)
+    assert k.kmemleak.scan() == 0
+    k.synchronize_rcu()
+    assert k.kmemleak.scan() == 0
+
+
 def test_global_variables_lie_in_the_kernels_image() -> None:
     k = leaky()
     one, table = k.global_variable("one"), k.global_variable("table", 100)

@@ -340,7 +340,11 @@ class Kmemleak:
         return object
 
     def _task(self):
-        return f"swapper/{self.mm.cpu}", 0
+        tasks = self.mm.tasks
+        if tasks is None:
+            return f"swapper/{self.mm.cpu}", 0
+        task = tasks.current[self.mm.cpu]
+        return task.comm, task.pid
 
     def _trace(self):
         return tuple(reversed(self.mm.frames[-MAX_TRACE:]))

@@ -204,8 +204,8 @@ class Scan:
     # ---- memory that is no object
 
     def scan_roots(self):
-        """Per-CPU sections, struct pages in use, and what the twin keeps in records of its own
-        where the kernel has it in memory that leads to no leak: sheaves.
+        """Per-CPU sections, struct pages in use, task stacks, and what the twin keeps in records
+        of its own where the kernel has it in memory: sheaves and tasks.
         """
         mm = self.k.mm
         for start, end in self.k.percpu_sections:
@@ -220,6 +220,24 @@ class Scan:
             slots = sheaves["objects"]
             room = np.arange(slots.shape[1]) < sheaves["capacity"][:, None]
             self.scan_words(slots[room])
+        if mm.tasks is not None:
+            self.scan_words(np.array(task_addresses(mm.tasks), dtype=np.uint64))
+            if self.k.stack_scan:
+                self.scan_stacks()
+
+    def scan_stacks(self):
+        """Every task's kernel stack, all THREAD_SIZE bytes of it. kmemleak_scan_task_stacks()"""
+        mm = self.k.mm
+        for task in mm.tasks.tasks.values():
+            stack = task.stack
+            if stack is None:
+                continue
+            if not stack.area:
+                self.scan_range(stack.low, stack.low + stack.size)
+                continue
+            for pfn in stack.pages:
+                page = mm.page_offset + (pfn << mm.page_shift) & MASK64
+                self.scan_range(page, page + (1 << mm.page_shift))
 
     def scan_modified(self):
         """Objects that changed since the scan before are grey for this one: a pointer to them may
@@ -240,6 +258,22 @@ class Scan:
         """Writes the counts back to the objects."""
         for object, count in zip(self.objects, self.count.tolist(), strict=True):
             object.count = count
+
+
+def task_addresses(tasks):
+    """What tasks refer to, and what waits for a grace period: the kernel has these pointers in
+    task_structs, all of which are on one list, and in RCU's.
+    """
+    found = []
+    for _function, *waiting in tasks.rcu:
+        for each in waiting:
+            found += [getattr(each, "address", 0), getattr(each, "security", 0)]
+    for task in tasks.tasks.values():
+        found += [task.address, task.security, task.delays, task.kthread, task.pid_struct]
+        for shared in (task.cred, task.files, task.fs, task.sighand, task.signal, task.mm):
+            if shared is not None:
+                found += [shared.address, shared.security]
+    return found
 
 
 def crc32(seed, data):
