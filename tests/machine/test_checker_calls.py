@@ -81,6 +81,41 @@ def test_the_thread_scans_while_time_passes() -> None:
         k.sleep(-1)
 
 
+def test_a_verbose_kernel_prints_each_leak_into_its_log() -> None:
+    k = leaky(DEBUG_KMEMLEAK_VERBOSE=True)
+    address = k.kzalloc(32)
+    k.sleep(10)
+    k.kmemleak.scan()
+    assert f"kmemleak: unreferenced object 0x{address:x} (size 32):" in k.kmemleak.log
+
+
+@pytest.mark.parametrize("name", ["x86_64-5.10", "x86_64-6.1", "arm64-6.12", "x86_64-6.18"])
+def test_vmalloc_memory_is_tracked_and_followed(name: str) -> None:
+    k = leaky(name, VMAP_STACK=False)
+    place, other = k.global_variable("area"), k.global_variable("other")
+    area, lost = k.vmalloc(20_000), k.vmalloc(3_000_000)
+    held = k.kzalloc(100)
+    put(k, place, area + 4096)
+    put(k, other, lost)
+    put(k, area + 19_992, held)
+    k.sleep(10)
+    k.kmemleak.scan()
+    assert k.kmemleak.scan() == 0
+    found = k.kmemleak.find(area + 20_000)
+    assert found is not None
+    assert (found.pointer, found.size, found.min_count) == (area, 20_480, 2)
+    put(k, other, 0)
+    assert k.kmemleak.scan() + k.kmemleak.scan() == 1
+    assert [o.pointer for o in k.kmemleak.objects if o.color == "white"] == [lost]
+    k.vfree(area)
+    k.vfree(lost)
+    assert k.kmemleak.find(area) is None
+    k.kfree(held)
+    k.kmemleak.scan()
+    assert k.kmemleak.scan() == 0
+    assert k.validate() == []
+
+
 def test_objects_are_painted_and_found() -> None:
     k = leaky()
     kmemleak = k.kmemleak

@@ -357,7 +357,13 @@ class Kmemleak:
         """
         if not self.enabled:
             return 0
-        leaks = kmemleak_scan(self)
+        found = kmemleak_scan(self)
+        leaks = len(found)
+        if self.verbose:
+            for object in found:
+                self.log.extend(
+                    f"kmemleak: {line}" for line in print_unreferenced(self, object).splitlines()
+                )
         if leaks:
             self.found_leaks = True
             self.print(

@@ -19,6 +19,7 @@ from mmtwin.kernel.kmemleak_object import (
     OBJECT_REPORTED,
     OBJECT_SUSPECT,
 )
+from mmtwin.kernel.vmalloc_bytes import stack_addresses, structure_addresses
 
 MASK64 = (1 << 64) - 1
 MAX_SCAN_SIZE = 4096
@@ -29,10 +30,25 @@ NOBODY = -1
 
 def spans(mm, start, end):
     """The parts of [start, end) that lie in RAM, as (byte offset in RAM, bytes)."""
+    if mm.vmalloc is not None and mm.vmalloc_start <= start < mm.vmalloc_end:
+        yield from mapped_spans(mm, start, end)
+        return
     offset = (start - mm.page_offset) & MASK64
     size = min(end - start, (mm.max_pfn << mm.page_shift) - offset)
     if size > 0:
         yield offset, size
+
+
+def mapped_spans(mm, start, end):
+    """The same for addresses that page tables lead to, page by page."""
+    page_size = 1 << mm.page_shift
+    while start < end:
+        inside = start & (page_size - 1)
+        size = min(page_size - inside, end - start)
+        pfn = mm.vmalloc.tables.translate(start)
+        if pfn >= 0:
+            yield (pfn << mm.page_shift) + inside, size
+        start += size
 
 
 def read_bytes(mm, address, size):
@@ -205,7 +221,7 @@ class Scan:
 
     def scan_roots(self):
         """Per-CPU sections, struct pages in use, task stacks, and what the twin keeps in records
-        of its own where the kernel has it in memory: sheaves and tasks.
+        of its own where the kernel has it in memory: sheaves, vmap_areas' trees and tasks.
         """
         mm = self.k.mm
         for start, end in self.k.percpu_sections:
@@ -220,8 +236,10 @@ class Scan:
             slots = sheaves["objects"]
             room = np.arange(slots.shape[1]) < sheaves["capacity"][:, None]
             self.scan_words(slots[room])
+        if mm.vmalloc is not None:
+            self.scan_words(np.array(structure_addresses(mm), dtype=np.uint64))
         if mm.tasks is not None:
-            self.scan_words(np.array(task_addresses(mm.tasks), dtype=np.uint64))
+            self.scan_words(np.array(task_addresses(mm), dtype=np.uint64))
             if self.k.stack_scan:
                 self.scan_stacks()
 
@@ -230,14 +248,8 @@ class Scan:
         mm = self.k.mm
         for task in mm.tasks.tasks.values():
             stack = task.stack
-            if stack is None:
-                continue
-            if not stack.area:
+            if stack is not None:
                 self.scan_range(stack.low, stack.low + stack.size)
-                continue
-            for pfn in stack.pages:
-                page = mm.page_offset + (pfn << mm.page_shift) & MASK64
-                self.scan_range(page, page + (1 << mm.page_shift))
 
     def scan_modified(self):
         """Objects that changed since the scan before are grey for this one: a pointer to them may
@@ -260,14 +272,22 @@ class Scan:
             object.count = count
 
 
-def task_addresses(tasks):
-    """What tasks refer to, and what waits for a grace period: the kernel has these pointers in
-    task_structs, all of which are on one list, and in RCU's.
+def task_addresses(mm):
+    """What tasks refer to, stacks that CPUs keep, and what waits for a grace period: the kernel
+    has these pointers in task_structs, all of which are on one list, in per-CPU variables and in
+    RCU's lists.
     """
     found = []
+    tasks = mm.tasks
+    stacks = [stack for kept in tasks.cached_stacks for stack in kept]
     for _function, *waiting in tasks.rcu:
         for each in waiting:
             found += [getattr(each, "address", 0), getattr(each, "security", 0)]
+            stacks.append(each if hasattr(each, "low") else None)
+    stacks += [task.stack for task in tasks.tasks.values()]
+    for stack in stacks:
+        if stack is not None:
+            found += stack_addresses(mm, stack)
     for task in tasks.tasks.values():
         found += [task.address, task.security, task.delays, task.kthread, task.pid_struct]
         for shared in (task.cred, task.files, task.fs, task.sighand, task.signal, task.mm):
@@ -322,16 +342,16 @@ def scan_once(k, full):
 
 
 def kmemleak_scan(k):
-    """kmemleak_scan(): flags the objects that no pointer leads to; how many are newly so.
+    """kmemleak_scan(): flags the objects that no pointer leads to; those that are newly so.
 
     `k`: the Kmemleak. Where kernels scan twice (7.3), an object must be found by both.
     """
     suspects = scan_once(k, True)
     if k.has.kmemleak_confirms:
         if not suspects:
-            return 0
+            return []
         scan_once(k, False)
-    leaks = 0
+    leaks = []
     for object in k.object_list:
         if not k.is_unreferenced(object) or object.flags & OBJECT_REPORTED:
             continue
@@ -342,5 +362,5 @@ def kmemleak_scan(k):
             if object.unref_scans < k.min_unref_scans:
                 continue
         object.flags |= OBJECT_REPORTED
-        leaks += 1
+        leaks.append(object)
     return leaks

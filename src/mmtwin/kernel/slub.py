@@ -48,15 +48,15 @@ def slab_alloc_node(mm, cache, gfp, node):
     object = alloc_object(mm, cache, gfp, node, True)
     if object and mm.contents:
         wipe_on_alloc(mm, cache, object, gfp)
-    if object and mm.checkers & CHECK_KMEMLEAK:
-        s = cache_at(mm, cache)
-        kmemleak_alloc_recursive(mm, object, s.object_size, 1, s.flags, gfp)
+        if mm.checkers & CHECK_KMEMLEAK:
+            s = cache_at(mm, cache)
+            kmemleak_alloc_recursive(mm, object, s.object_size, 1, s.flags, gfp)
     return object
 
 
 def slab_free(mm, cache, pfn, object):
     """slab_free(): an object of the slab at `pfn`."""
-    if mm.checkers & CHECK_KMEMLEAK:
+    if mm.contents and mm.checkers & CHECK_KMEMLEAK:
         kmemleak_free_recursive(mm, object, cache_at(mm, cache).flags)
     if mm.contents and mm.has.init_on_free:
         wipe_on_free(mm, cache, object)

@@ -26,6 +26,13 @@ from mmtwin.kernel.slab_common import __kmalloc_node as kmalloc_node
 from mmtwin.kernel.slab_common import kfree
 from mmtwin.kernel.slub import kmem_cache_alloc_node, kmem_cache_free
 from mmtwin.kernel.trace import STEPS, put_step
+from mmtwin.kernel.vmalloc_bytes import (
+    forget_vm,
+    kmemleak_vfree,
+    kmemleak_vmalloc,
+    set_pages,
+    setup_vmalloc_vm,
+)
 from mmtwin.kernel.vmalloc_defs import (
     GFP_DIRECT_RECLAIM,
     GFP_HIGHMEM,
@@ -176,6 +183,7 @@ def __get_vm_area_node(mm, size, align, shift, flags, start, end, node, gfp, cal
         return None
     vm = VmStruct(area.start, size, flags, caller, object)
     area.vm = vm
+    setup_vmalloc_vm(mm, area, vm, gfp)
     return vm
 
 
@@ -188,6 +196,7 @@ def remove_vm_area(mm, address):
     if area is None or area.vm is None:
         return None
     vm = area.vm
+    forget_vm(mm, area)
     state.node_of(area.start).busy.remove(area)
     state.tables.unmap(area.start, area.end)
     if state.free_noflush(area):
@@ -280,6 +289,7 @@ def __vmalloc_area_node(mm, vm, gfp, shift, node):
                               f"{bytes}")
         kfree(mm, remove_vm_area(mm, vm.address).object)
         return False
+    set_pages(mm, vm)
     vm.page_order = shift - mm.page_shift
     wanted = gfp | GFP_NOWARN
     if vm.page_order:
@@ -351,6 +361,7 @@ def __vmalloc_node_range(mm, size, align, start, end, gfp, vm_flags, node, calle
             warn_alloc(mm, gfp, text)
         elif __vmalloc_area_node(mm, vm, gfp, shift, node):
             vm.flags &= ~VM_UNINITIALIZED
+            kmemleak_vmalloc(mm, vm, size, gfp)
             return vm.address
         if shift == mm.page_shift:
             return 0
@@ -396,6 +407,7 @@ def vfree(mm, address):
     """
     if not address:
         return
+    kmemleak_vfree(mm, address)
     vm = _remove(mm, address, "vfree")
     if vm is None:
         return

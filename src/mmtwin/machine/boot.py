@@ -110,6 +110,7 @@ def kmemleak_init(mm: MM, profile: Profile, memory_map: MemoryMap) -> None:
     kmemleak = Kmemleak(mm, hz_of(profile), pool, profile.on("DEBUG_KMEMLEAK_AUTO_SCAN"))
     mm.kmemleak = kmemleak
     kmemleak.verbose = profile.on("DEBUG_KMEMLEAK_VERBOSE")
+    kmemleak.min_unref_scans = 2 if kmemleak.verbose else 1
     option = profile.cmdline.get("kmemleak")
     off = profile.on("DEBUG_KMEMLEAK_DEFAULT_OFF") and option != "on"
     if off or option == "off":
