@@ -83,6 +83,7 @@ cdef enum:
     COMPLAINT_BAD_PAGE = 32           # "Bad page state": a page is freed that is free already
     COMPLAINT_BAD_ORDER = 33          # a block is freed whose pfn its order does not divide
     COMPLAINT_PAGE_ALLOC = 34         # "page allocation failure: order:%u"
+    COMPLAINT_KASAN = 96              # "BUG: KASAN: ...", a report
 
 cdef enum:
     # "vmalloc error: ...": an allocation of address space, structures, pages or tables failed

@@ -123,3 +123,22 @@ cdef struct features_t:
     s32 kmemleak_first_crc        # a new object's checksum is none: it counts as modified
     s32 kmemleak_confirms         # a scan that finds leaks is done twice
     s32 kmemleak_color_warns      # colouring an unknown object is complained of
+    # kasan
+    s32 kasan                     # generic KASAN checks every access
+    s32 kasan_stack               # red zones around automatic variables
+    s32 kasan_vmalloc             # the vmalloc area has shadow pages of its own
+    s32 kasan_track_bytes         # sizeof(struct kasan_track)
+    s32 kasan_meta_or_nothing     # a cache whose metadata does not fit is not checked at all
+    s32 kasan_splits_free_meta    # a small object holds the start of its struct kasan_free_meta
+    s32 kasan_keeps_free_track    # who freed an object is known after it left the quarantine too
+    s32 kasan_checks_byte         # krealloc() fails on a freed object; large ones freed twice
+    s32 kasan_ksize_unpoisons     # ksize() makes the whole object accessible
+    s32 kasan_quarantines_rcu     # SLAB_TYPESAFE_BY_RCU objects wait in the quarantine
+    s32 kasan_quarantine_batches  # QUARANTINE_BATCHES
+    s32 kasan_quarantine_exact    # objects of a removed cache no longer count as quarantined
+    s32 kasan_names_double_free   # "double-free" and "invalid-free" are two kinds of report
+    s32 kasan_prints_free_addr    # ... which name the address
+    s32 kasan_report_blocks       # parts of a report are set apart by empty lines
+    s32 kasan_infers_size         # the size asked for is read from the shadow
+    s32 dump_page_snapshot        # dump_page() names no addresses, and all counts of a folio
+    s32 dump_stack_uid            # "CPU: 0 UID: 0 PID: 1", taints on their own line

@@ -6,11 +6,13 @@ from mmtwin.kernel.constants cimport (
     __GFP_NOWARN, __GFP_RECLAIMABLE, __GFP_RETRY_MAYFAIL, __GFP_THISNODE, ALLOC_CMA,
     ALLOC_CPUSET, ALLOC_HIGHATOMIC, ALLOC_KSWAPD, ALLOC_MIN_RESERVE, ALLOC_NO_WATERMARKS,
     ALLOC_NOFRAGMENT, ALLOC_NON_BLOCK, ALLOC_WMARK_LOW, ALLOC_WMARK_MIN, BULK_PAGES,
-    COMPLAINT_BAD_ORDER, COMPLAINT_BAD_PAGE, COMPLAINT_PAGE_ALLOC, FPI_NONE, FPI_TO_TAIL,
+    CHECK_KASAN, COMPLAINT_BAD_ORDER, COMPLAINT_BAD_PAGE, COMPLAINT_PAGE_ALLOC, FPI_NONE,
+    FPI_TO_TAIL,
     MIGRATE_MOVABLE, MIGRATE_UNMOVABLE, PAGE_ALLOC_COSTLY_ORDER, USE_FREE, VM_ALLOCSTALL,
     VM_PAGEOUTRUN, VM_PGALLOC,
     VM_PGFREE, ZONE_DMA32, ZONE_NORMAL, ZONELIST_PLACES, PG_hole, PG_reserved,
 )
+from mmtwin.kernel.kasan_hooks cimport kasan_poison_pages
 from mmtwin.kernel.mm cimport MM, complain
 from mmtwin.kernel.mmzone cimport first_zone, gfp_zone, zone_watermark_fast
 from mmtwin.kernel.page_alloc_buddy cimport free_one_page, pcp_allowed_order

@@ -39,6 +39,7 @@ if not cython.compiled:
         ALLOC_WMARK_LOW,
         ALLOC_WMARK_MIN,
         BULK_PAGES,
+        CHECK_KASAN,
         COMPLAINT_BAD_ORDER,
         COMPLAINT_BAD_PAGE,
         COMPLAINT_PAGE_ALLOC,
@@ -58,6 +59,7 @@ if not cython.compiled:
         PG_hole,
         PG_reserved,
     )
+    from mmtwin.kernel.kasan_hooks import kasan_poison_pages
     from mmtwin.kernel.mm import complain
     from mmtwin.kernel.mmzone import first_zone, gfp_zone, zone_watermark_fast
     from mmtwin.kernel.page_alloc_buddy import free_one_page, pcp_allowed_order
@@ -298,6 +300,8 @@ def free_pages_prepare(mm, pfn, order):
         page.refcount = 0
     if mm.contents and mm.has.init_on_free:
         clear_pages(mm, pfn, pages)
+    if mm.checkers & CHECK_KASAN:
+        kasan_poison_pages(mm, pfn, order)
     return True
 
 

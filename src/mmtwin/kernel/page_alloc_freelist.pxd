@@ -3,12 +3,13 @@ cimport cython
 from mmtwin.kernel.constants cimport (
     __GFP_COMP, __GFP_MOVABLE, __GFP_THISNODE, __GFP_ZERO, ALLOC_FROM_ZONE,
     ALLOC_HIGHATOMIC, ALLOC_NO_WATERMARKS, ALLOC_NOFRAGMENT, ALLOC_NON_BLOCK, ALLOC_OOM,
-    ALLOC_WMARK_MASK, ALLOC_WMARK_MIN, MIGRATE_HIGHATOMIC, USE_KERNEL, USE_USER,
+    ALLOC_WMARK_MASK, ALLOC_WMARK_MIN, CHECK_KASAN, MIGRATE_HIGHATOMIC, USE_KERNEL, USE_USER,
     VM_PAGEOUTRUN, VM_PGALLOC, WMARK_HIGH, ZONE_BELOW_HIGH, ZONE_BOOSTED_WATERMARK,
     ZONELIST_PLACES,
     ZSTAT_BUDDY_ALLOC, ZSTAT_NUMA_FOREIGN, ZSTAT_NUMA_HIT, ZSTAT_NUMA_LOCAL,
     ZSTAT_NUMA_MISS, ZSTAT_NUMA_OTHER, PG_head, PG_pfmemalloc, PG_tail,
 )
+from mmtwin.kernel.kasan_hooks cimport kasan_unpoison_pages
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.mmzone cimport gfp_zone, zone_watermark_fast
 from mmtwin.kernel.page_alloc_buddy cimport __rmqueue_smallest, pcp_allowed_order

@@ -16,6 +16,7 @@ if not cython.compiled:
         ALLOC_OOM,
         ALLOC_WMARK_MASK,
         ALLOC_WMARK_MIN,
+        CHECK_KASAN,
         MIGRATE_HIGHATOMIC,
         USE_KERNEL,
         USE_USER,
@@ -35,6 +36,7 @@ if not cython.compiled:
         PG_pfmemalloc,
         PG_tail,
     )
+    from mmtwin.kernel.kasan_hooks import kasan_unpoison_pages
     from mmtwin.kernel.mmzone import gfp_zone, zone_watermark_fast
     from mmtwin.kernel.page_alloc_buddy import __rmqueue_smallest, pcp_allowed_order
     from mmtwin.kernel.page_alloc_fallback import __rmqueue, reserve_highatomic_pageblock
@@ -66,6 +68,8 @@ def prep_new_page(mm, pfn, order, gfp, alloc_flags):
             page.order = order
     if mm.contents and (gfp & __GFP_ZERO or mm.has.init_on_alloc) and not mm.has.init_on_free:
         clear_pages(mm, pfn, pages)
+    if mm.checkers & CHECK_KASAN:
+        kasan_unpoison_pages(mm, pfn, order)
 
 
 def zone_statistics(mm, preferred, number, count):

@@ -2,10 +2,12 @@
 cimport cython
 
 from mmtwin.kernel.constants cimport (
-    CHECK_KMEMLEAK,
-    COMPLAINT_BAD_GFP, COMPLAINT_INVALID_OBJECT, PG_large_kmalloc, PG_slab, USE_LARGE_KMALLOC,
-    __GFP_COMP,
-    __GFP_ZERO,
+    CHECK_KASAN, CHECK_KMEMLEAK, COMPLAINT_BAD_GFP, COMPLAINT_INVALID_OBJECT, PG_large_kmalloc,
+    PG_slab, USE_LARGE_KMALLOC, __GFP_COMP, __GFP_ZERO,
+)
+from mmtwin.kernel.kasan_hooks cimport (
+    kasan_check_byte, kasan_kfree_large, kasan_kmalloc, kasan_kmalloc_large, kasan_krealloc,
+    kasan_unpoison_range,
 )
 from mmtwin.kernel.kmemleak_hook cimport kmemleak_alloc
 from mmtwin.kernel.mm cimport MM, complain
@@ -18,8 +20,8 @@ from mmtwin.kernel.slub cimport (
     __kmem_cache_alloc_bulk, __kmem_cache_free_bulk, slab_alloc_node, slab_free, virt_to_known_pfn,
 )
 from mmtwin.kernel.slub_defs cimport (
-    GFP_SLAB_BUG_MASK, NUMA_NO_NODE, SLAB_POISON, SLAB_RED_ZONE, SLAB_STORE_USER,
-    SLAB_TYPESAFE_BY_RCU,
+    GFP_SLAB_BUG_MASK, NUMA_NO_NODE, SLAB_KASAN, SLAB_POISON, SLAB_RED_ZONE,
+    SLAB_STORE_USER, SLAB_TYPESAFE_BY_RCU,
     ZERO_SIZE_PTR,
 )
 from mmtwin.kernel.slub_free cimport free_large_kmalloc, is_object
@@ -40,8 +42,10 @@ cpdef virt_t kmalloc_trace(MM mm, s32 cache, u64 size, gfp_t gfp, s32 node) noex
 cpdef void kfree(MM mm, virt_t object) noexcept nogil
 @cython.locals(s=cache_p)
 cdef u64 slab_ksize(MM mm, s32 cache) noexcept nogil
-@cython.locals(pfn=pfn_t, page=page_p)
+@cython.locals(size=u64)
 cpdef u64 ksize(MM mm, virt_t object) noexcept nogil
+@cython.locals(pfn=pfn_t, page=page_p)
+cdef u64 known_ksize(MM mm, virt_t object) noexcept nogil
 cpdef u64 kmalloc_size_roundup(MM mm, u64 size) noexcept nogil
 @cython.locals(has=u64, larger=virt_t)
 cpdef virt_t krealloc(MM mm, virt_t object, u64 size, gfp_t gfp) noexcept nogil

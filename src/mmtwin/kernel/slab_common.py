@@ -11,12 +11,21 @@ if not cython.compiled:
     from mmtwin.kernel.constants import (
         __GFP_COMP,
         __GFP_ZERO,
+        CHECK_KASAN,
         CHECK_KMEMLEAK,
         COMPLAINT_BAD_GFP,
         COMPLAINT_INVALID_OBJECT,
         USE_LARGE_KMALLOC,
         PG_large_kmalloc,
         PG_slab,
+    )
+    from mmtwin.kernel.kasan_hooks import (
+        kasan_check_byte,
+        kasan_kfree_large,
+        kasan_kmalloc,
+        kasan_kmalloc_large,
+        kasan_krealloc,
+        kasan_unpoison_range,
     )
     from mmtwin.kernel.kmemleak_hook import kmemleak_alloc
     from mmtwin.kernel.mm import complain
@@ -27,6 +36,7 @@ if not cython.compiled:
     from mmtwin.kernel.slub_defs import (
         GFP_SLAB_BUG_MASK,
         NUMA_NO_NODE,
+        SLAB_KASAN,
         SLAB_POISON,
         SLAB_RED_ZONE,
         SLAB_STORE_USER,
@@ -71,6 +81,8 @@ def kmalloc_large(mm, size, gfp, node):
             if mm.checkers & CHECK_KMEMLEAK:
                 kmemleak_alloc(mm, address, size, 1, gfp)
     step(mm, STEP_KMALLOC, address, size, 1 << (order + mm.page_shift), gfp, node, -1)
+    if mm.checkers & CHECK_KASAN:
+        kasan_kmalloc_large(mm, address, size, gfp)
     return address
 
 
@@ -100,6 +112,8 @@ def kmalloc_trace(mm, cache, size, gfp, node):
     """
     object = slab_alloc_node(mm, cache, gfp, node)
     step(mm, STEP_KMALLOC, object, size, cache_at(mm, cache).size, gfp, node, cache)
+    if mm.checkers & CHECK_KASAN:
+        kasan_kmalloc(mm, cache, object, size, gfp)
     return object
 
 
@@ -117,8 +131,10 @@ def kfree(mm, object):
         return
     page = pfn_to_page(mm, pfn)
     if not page.flags & PG_slab:
+        if mm.checkers & CHECK_KASAN and kasan_kfree_large(mm, object):
+            return
         free_large_kmalloc(mm, pfn, object)
-    elif is_object(mm, pfn, object):
+    elif mm.checkers & CHECK_KASAN or is_object(mm, pfn, object):
         slab_free(mm, page.cache, pfn, object)
     else:
         complain(mm, COMPLAINT_INVALID_OBJECT, object, page.cache)
@@ -127,7 +143,7 @@ def kfree(mm, object):
 def slab_ksize(mm, cache):
     """slab_ksize(): how many bytes of an object its owner may use."""
     s = cache_at(mm, cache)
-    if s.flags & (SLAB_RED_ZONE | SLAB_POISON):
+    if s.flags & (SLAB_RED_ZONE | SLAB_POISON | SLAB_KASAN):
         return s.object_size
     if s.flags & (SLAB_TYPESAFE_BY_RCU | SLAB_STORE_USER):
         return s.inuse
@@ -136,10 +152,21 @@ def slab_ksize(mm, cache):
 
 def ksize(mm, object):
     """The usable bytes (u64) of what kmalloc gave; ksize(). 0 for NULL, ZERO_SIZE_PTR, no
-    object.
+    object; with KASAN also for a freed one, and until 38931d8989b5 (6.2) the bytes then become
+    accessible.
     """
     if object <= ZERO_SIZE_PTR:
         return 0
+    if mm.checkers & CHECK_KASAN and not kasan_check_byte(mm, object):
+        return 0
+    size = known_ksize(mm, object)
+    if mm.checkers & CHECK_KASAN and mm.has.kasan_ksize_unpoisons:
+        kasan_unpoison_range(mm, object, size)
+    return size
+
+
+def known_ksize(mm, object):
+    """__ksize()"""
     pfn = virt_to_known_pfn(mm, object)
     if pfn < 0:
         return 0
@@ -167,8 +194,15 @@ def krealloc(mm, object, size, gfp):
     if size == 0:
         kfree(mm, object)
         return ZERO_SIZE_PTR
-    has = ksize(mm, object)
+    has = 0
+    if object > ZERO_SIZE_PTR:
+        if not mm.checkers & CHECK_KASAN or kasan_check_byte(mm, object):
+            has = known_ksize(mm, object)
+        elif mm.has.kasan_checks_byte:
+            return 0
     if has >= size:
+        if mm.checkers & CHECK_KASAN:
+            kasan_krealloc(mm, object, size, gfp)
         return object
     larger = __kmalloc_node(mm, size, gfp, NUMA_NO_NODE)
     if larger and has:

@@ -10,6 +10,7 @@ import numpy as np
 if not cython.compiled:
     from mmtwin.kernel.casts import as_u64
     from mmtwin.kernel.constants import (
+        CHECK_KASAN,
         CHECK_KMEMLEAK,
         COMPLAINT_BAD_ADDRESS,
         COMPLAINT_INVALID_OBJECT,
@@ -17,6 +18,7 @@ if not cython.compiled:
         COMPLAINT_WRONG_CACHE,
         PG_slab,
     )
+    from mmtwin.kernel.kasan_hooks import kasan_slab_alloc, kasan_slab_free
     from mmtwin.kernel.kmemleak_hook import kmemleak_alloc_recursive, kmemleak_free_recursive
     from mmtwin.kernel.mm import complain
     from mmtwin.kernel.ram import (
@@ -28,7 +30,7 @@ if not cython.compiled:
     )
     from mmtwin.kernel.slub_alloc import alloc_bulk_from_slab
     from mmtwin.kernel.slub_defs import NUMA_NO_NODE
-    from mmtwin.kernel.slub_free import free_bulk_to_slab, is_object
+    from mmtwin.kernel.slub_free import free_bulk_to_slab, free_to_slab, is_object
     from mmtwin.kernel.slub_freelist import kmem_cache_debug, wipe_on_alloc, wipe_on_free
     from mmtwin.kernel.slub_refill import refill_objects
     from mmtwin.kernel.slub_sheaf import (
@@ -46,6 +48,8 @@ def slab_alloc_node(mm, cache, gfp, node):
     failure.
     """
     object = alloc_object(mm, cache, gfp, node, True)
+    if mm.checkers & CHECK_KASAN:
+        kasan_slab_alloc(mm, cache, object, gfp)
     if object and mm.contents:
         wipe_on_alloc(mm, cache, object, gfp)
         if mm.checkers & CHECK_KMEMLEAK:
@@ -55,12 +59,22 @@ def slab_alloc_node(mm, cache, gfp, node):
 
 
 def slab_free(mm, cache, pfn, object):
-    """slab_free(): an object of the slab at `pfn`."""
+    """slab_free(): an object of the slab at `pfn`. With KASAN it may be none, and it may wait in
+    the quarantine.
+    """
     if mm.contents and mm.checkers & CHECK_KMEMLEAK:
         kmemleak_free_recursive(mm, object, cache_at(mm, cache).flags)
+    if mm.checkers & CHECK_KASAN:
+        if kasan_slab_free(mm, cache, object):
+            return
     if mm.contents and mm.has.init_on_free:
         wipe_on_free(mm, cache, object)
     free_object(mm, cache, pfn, object)
+
+
+def cache_free(mm, cache, object):
+    """___cache_free(): an object that leaves KASAN's quarantine, to its slab, past the sheaves."""
+    free_to_slab(mm, cache, virt_to_head_pfn(mm, object), object, object, 1)
 
 
 def virt_to_known_pfn(mm, object):
@@ -105,7 +119,7 @@ def cache_from_obj(mm, cache, object):
         return -1
     if cache >= 0 and page.cache != cache:
         complain(mm, COMPLAINT_WRONG_CACHE, object, cache)
-    if not is_object(mm, pfn, object):
+    if not mm.checkers & CHECK_KASAN and not is_object(mm, pfn, object):
         complain(mm, COMPLAINT_INVALID_OBJECT, object, page.cache)
         return -1
     return page.cache
@@ -137,6 +151,9 @@ def __kmem_cache_alloc_bulk(mm, cache, gfp, objects, count):
     if done < count:
         free_bulk_to_slab(mm, objects, 0, done, not mm.has.slub_delayed_freezing)
         return 0
+    if mm.checkers & CHECK_KASAN:
+        for index in range(count):
+            kasan_slab_alloc(mm, cache, objects[index], gfp)
     if mm.contents:
         for index in range(count):
             wipe_on_alloc(mm, cache, objects[index], gfp)
@@ -168,6 +185,21 @@ def kmem_cache_free_bulk(mm, cache, objects):
     __kmem_cache_free_bulk(mm, cache, as_u64(buffer.ctypes.data, len(known)), len(known))
 
 
+def not_quarantined(mm, objects, count):
+    """slab_free_freelist_hook() with KASAN: drops what waits or must not be freed from an array
+    of u64. Returns how many are left.
+    """
+    left = 0
+    for index in range(count):
+        object = objects[index]
+        page = pfn_to_page(mm, virt_to_head_pfn(mm, object))
+        if page.flags & PG_slab and kasan_slab_free(mm, page.cache, object):
+            continue
+        objects[left] = object
+        left += 1
+    return left
+
+
 def __kmem_cache_free_bulk(mm, cache, objects, count):
     """kmem_cache_free_bulk() of a C array of u64, which it overwrites; kfree_bulk() with cache
     -1.
@@ -178,6 +210,8 @@ def __kmem_cache_free_bulk(mm, cache, objects, count):
             if pfn_to_page(mm, pfn).flags & PG_slab:
                 s = cache_at(mm, pfn_to_page(mm, pfn).cache)
                 kmemleak_free_recursive(mm, objects[index], s.flags)
+    if mm.checkers & CHECK_KASAN:
+        count = not_quarantined(mm, objects, count)
     if mm.contents and mm.has.init_on_free:
         for index in range(count):
             pfn = virt_to_head_pfn(mm, objects[index])

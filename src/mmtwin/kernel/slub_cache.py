@@ -7,7 +7,12 @@ kmem_cache_open(), __kmem_cache_shrink(), __kmem_cache_shutdown(). Plain Python:
 from itertools import pairwise
 
 from mmtwin.kernel import slub_layout
-from mmtwin.kernel.constants import COMPLAINT_BAD_CACHE, COMPLAINT_OBJECTS_REMAIN, PG_partial
+from mmtwin.kernel.constants import (
+    CHECK_KASAN,
+    COMPLAINT_BAD_CACHE,
+    COMPLAINT_OBJECTS_REMAIN,
+    PG_partial,
+)
 from mmtwin.kernel.lists import list_entries
 from mmtwin.kernel.slub_defs import (
     SLAB_KMALLOC,
@@ -110,8 +115,14 @@ def lay_out(mm, cache, object_size, align, flags, ctor=0, freeptr_offset=None, s
     has = mm.view("has")[0]
     record = mm.view("cache")[cache]
     page_size = 1 << mm.page_shift
-    layout = slub_layout.object_layout(has, object_size, align, flags, bool(ctor), freeptr_offset)
+    kasan_info = {}
+    layout = slub_layout.object_layout(
+        has, object_size, align, flags, bool(ctor), freeptr_offset,
+        page_size << (mm.nr_orders - 1), kasan_info,
+    )  # fmt: skip
     size = layout["size"]
+    if mm.checkers & CHECK_KASAN and kasan_info:
+        mm.kasan.set_layout(cache, **kasan_info)
     choose = mm.policy.get("calculate_order", slub_layout.calculate_order)
     order = choose(has, size, page_size, mm.nr_orders, mm.nr_cpus, mm.nr_cpus)
     if order < 0:
@@ -307,6 +318,8 @@ def kmem_cache_shrink(mm, cache):
     Returns whether slabs remain. Raises SlabError if there is no such cache.
     """
     cache_record(mm, cache)
+    if mm.checkers & CHECK_KASAN:
+        mm.kasan.quarantine.remove_cache(cache)  # kasan_cache_shrink()
     flush_all(mm, cache)
     remain = False
     for node in range(mm.nr_nodes):
@@ -337,6 +350,8 @@ def kmem_cache_destroy(mm, cache):
     record["refcount"] -= 1
     if record["refcount"] > 0:
         return False
+    if mm.checkers & CHECK_KASAN:
+        mm.kasan.quarantine.remove_cache(cache)  # kasan_cache_shutdown()
     flush_all(mm, cache)
     rcu_free_sheaves(mm, -1)  # kvfree_rcu_barrier_on_cache()
     for node in range(mm.nr_nodes):

@@ -22,12 +22,13 @@ cdef enum:
     SLAB_NO_MERGE = 0x1000000
     SLAB_FAILSLAB = 0x2000000
     SLAB_ACCOUNT = 0x4000000
+    SLAB_KASAN = 0x8000000
     SLAB_NO_USER_FLAGS = 0x10000000
     # any of these, and the cache has no fast path: SLAB_DEBUG_FLAGS
     SLAB_DEBUG_FLAGS = 0x210d00
     # those whose metadata enlarges objects: DEBUG_METADATA_FLAGS
     SLAB_METADATA_FLAGS = 0x10c00
-    SLAB_NEVER_MERGE = 0x3a90c00  # but the checks alone do not prevent it
+    SLAB_NEVER_MERGE = 0xba90c00  # but the checks alone do not prevent it
     SLAB_MERGE_SAME = 0x402c000
 
 # enum stat_item, those of every version; place in kmem_cache_cpu_t.stat.

@@ -10,6 +10,7 @@ from mmtwin.kernel.constants import (
     __GFP_DMA32,
     __GFP_RECLAIMABLE,
 )
+from mmtwin.kernel.kasan_layout import kasan_cache_create
 from mmtwin.kernel.slub_defs import (
     MAX_OBJS_PER_PAGE,
     MAX_PARTIAL,
@@ -112,12 +113,16 @@ def calculate_order(has, size, page_size, nr_orders, present_cpus, cpu_ids):
     return order if order < nr_orders else -1
 
 
-def object_layout(has, object_size, align, flags, ctor, freeptr_offset=None):
+def object_layout(
+    has, object_size, align, flags, ctor, freeptr_offset=None, largest=1 << 22, kasan_info=None
+):
     """calculate_sizes(): {size, inuse, offset, red_left_pad, flags} of a cache, in bytes.
 
     `align`: of calculate_alignment(). `ctor`: whether there is a constructor. `freeptr_offset`:
     where the cache itself has room for the free pointer (struct kmem_cache_args, 6.12), only
-    with SLAB_TYPESAFE_BY_RCU. Red zones, poison and owner tracks of slub_debug= enlarge objects.
+    with SLAB_TYPESAFE_BY_RCU. Red zones, poison and owner tracks of slub_debug= enlarge objects,
+    so does KASAN: `largest` is KMALLOC_MAX_SIZE, `kasan_info` a dict that gets where its
+    metadata lies.
     """
     size = align_up(object_size, WORD)
     by_rcu = bool(flags & SLAB_TYPESAFE_BY_RCU)
@@ -142,6 +147,11 @@ def object_layout(has, object_size, align, flags, ctor, freeptr_offset=None):
         size += 2 * has.track_bytes
         if flags & SLAB_KMALLOC:
             size += has.orig_size_bytes
+    if has.kasan:
+        kasan = kasan_cache_create(has, object_size, size, flags, ctor, largest)
+        size, flags = kasan.pop("size"), kasan.pop("flags")
+        if kasan_info is not None:
+            kasan_info.update(kasan)
     red_left_pad = 0
     if flags & SLAB_RED_ZONE:
         red_left_pad = align_up(WORD, align)

@@ -2,9 +2,10 @@
 cimport cython
 
 from mmtwin.kernel.constants cimport (
-    CHECK_KMEMLEAK, PG_pfmemalloc, __GFP_ACCOUNT, __GFP_DMA, __GFP_DIRECT_RECLAIM,
+    CHECK_KASAN, CHECK_KMEMLEAK, PG_pfmemalloc, __GFP_ACCOUNT, __GFP_DMA, __GFP_DIRECT_RECLAIM,
     __GFP_NOMEMALLOC, __GFP_NOWARN, __GFP_RECLAIMABLE, __GFP_ZERO,
 )
+from mmtwin.kernel.kasan_hooks cimport kasan_kmalloc, kasan_slab_alloc, kasan_slab_free
 from mmtwin.kernel.kmemleak_hook cimport kmemleak_alloc, kmemleak_free
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.ram cimport (
@@ -43,7 +44,7 @@ cdef inline bint has_sheaves(MM mm, s32 cache) noexcept nogil:
 cdef s64 new_sheaf(MM mm, s32 cache, u32 capacity, virt_t address) noexcept nogil
 @cython.locals(s=cache_p, kmalloc=s32, size=u64, address=virt_t)
 cdef s64 alloc_empty_sheaf(MM mm, s32 cache, gfp_t gfp, u32 capacity) noexcept nogil
-@cython.locals(sheaf=sheaf_p, pfn=pfn_t)
+@cython.locals(sheaf=sheaf_p, pfn=pfn_t, kmalloc=s32)
 cdef void free_empty_sheaf(MM mm, s32 cache, s64 number) noexcept nogil
 @cython.locals(sheaf=sheaf_p, wanted=s64, filled=s64)
 cdef bint refill_sheaf(MM mm, s32 cache, s64 number, gfp_t gfp) noexcept nogil

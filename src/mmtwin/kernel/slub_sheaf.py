@@ -18,9 +18,11 @@ if not cython.compiled:
         __GFP_NOWARN,
         __GFP_RECLAIMABLE,
         __GFP_ZERO,
+        CHECK_KASAN,
         CHECK_KMEMLEAK,
         PG_pfmemalloc,
     )
+    from mmtwin.kernel.kasan_hooks import kasan_kmalloc, kasan_slab_alloc, kasan_slab_free
     from mmtwin.kernel.kmemleak_hook import kmemleak_alloc, kmemleak_free
     from mmtwin.kernel.ram import (
         cache_at,
@@ -116,6 +118,9 @@ def alloc_empty_sheaf(mm, cache, gfp, capacity):
         fill_bytes(mm, address, 0, size)
     if mm.checkers & CHECK_KMEMLEAK:
         kmemleak_alloc(mm, address, cache_at(mm, kmalloc).object_size, 1, gfp)
+    if mm.checkers & CHECK_KASAN:
+        kasan_slab_alloc(mm, kmalloc, address, gfp)
+        kasan_kmalloc(mm, kmalloc, address, size, gfp)
     step(
         mm, STEP_KMALLOC, address, size, cache_at(mm, kmalloc).size, gfp | __GFP_ZERO, -1, kmalloc
     )
@@ -131,7 +136,11 @@ def free_empty_sheaf(mm, cache, number):
         step(mm, STEP_KFREE, sheaf.address)
         if mm.checkers & CHECK_KMEMLEAK:
             kmemleak_free(mm, sheaf.address)
-        free_object(mm, pfn_to_page(mm, pfn).cache, pfn, sheaf.address)
+        kmalloc = pfn_to_page(mm, pfn).cache
+        if mm.checkers & CHECK_KASAN and kasan_slab_free(mm, kmalloc, sheaf.address):
+            sheaf.address = 0
+        else:
+            free_object(mm, kmalloc, pfn, sheaf.address)
     sheaf.address = 0
     sheaf.cache = -1
     sheaf.next = mm.free_sheaf

@@ -6,10 +6,11 @@ from mmtwin.kernel.slub_defs cimport (
     SLAB_TYPESAFE_BY_RCU, STAT_ORDER_FALLBACK,
 )
 from mmtwin.kernel.constants cimport (
-    COMPLAINT_BAD_GFP, PG_head, PG_pfmemalloc, PG_slab, PG_tail, USE_SLAB, USE_UNKNOWN,
-    __GFP_DIRECT_RECLAIM, __GFP_MEMALLOC, __GFP_NOFAIL, __GFP_NOMEMALLOC, __GFP_NORETRY,
-    __GFP_NOWARN,
+    CHECK_KASAN, COMPLAINT_BAD_GFP, PG_head, PG_pfmemalloc, PG_slab, PG_tail, USE_SLAB,
+    USE_UNKNOWN, __GFP_DIRECT_RECLAIM, __GFP_MEMALLOC, __GFP_NOFAIL, __GFP_NOMEMALLOC,
+    __GFP_NORETRY, __GFP_NOWARN,
 )
+from mmtwin.kernel.kasan_hooks cimport kasan_poison_slab
 from mmtwin.kernel.mm cimport MM, complain
 from mmtwin.kernel.page_alloc cimport alloc_pages, free_pages
 from mmtwin.kernel.ram cimport (

@@ -13,6 +13,7 @@ if not cython.compiled:
         __GFP_NOMEMALLOC,
         __GFP_NORETRY,
         __GFP_NOWARN,
+        CHECK_KASAN,
         COMPLAINT_BAD_GFP,
         USE_SLAB,
         USE_UNKNOWN,
@@ -21,6 +22,7 @@ if not cython.compiled:
         PG_slab,
         PG_tail,
     )
+    from mmtwin.kernel.kasan_hooks import kasan_poison_slab
     from mmtwin.kernel.mm import complain
     from mmtwin.kernel.page_alloc import alloc_pages, free_pages
     from mmtwin.kernel.ram import cache_at, cache_node_of, pfn_to_page, zone_of
@@ -112,6 +114,8 @@ def new_slab(mm, cache, gfp, node):
     page.pobjects = 0
     page.next = -1
     page.prev = -1
+    if mm.checkers & CHECK_KASAN:
+        kasan_poison_slab(mm, cache, pfn, order)
     build_freelist(mm, cache, pfn)
     return pfn
 

@@ -34,6 +34,7 @@ from mmtwin.kernel.slub_cache import draw_random_seq, kmem_cache_create, lay_out
 from mmtwin.kernel.slub_defs import DEFS as SLUB_DEFS
 from mmtwin.kernel.thread_stack import thread_stack_cache_init
 from mmtwin.machine.boot_caches import BootCache, boot_caches
+from mmtwin.machine.boot_kasan import kasan_init
 from mmtwin.machine.chains import link_list
 from mmtwin.machine.layouts import layout_of
 from mmtwin.machine.memory_map import MIB, MemoryMap, Range, free_ranges, make_map, parse_memory
@@ -78,6 +79,8 @@ def boot_mm(
     mm.view("cpu_node")[:] = [cpu * nodes // cpus for cpu in range(cpus)]
     mm.jiffies = -300 * hz_of(profile) & U32_MAX  # INITIAL_JIFFIES
     init_memory(mm, memory_map)
+    if profile.features["kasan"]:
+        kasan_init(mm, profile, memory_map)
     kmem_cache_init(mm)
     if profile.on("DEBUG_KMEMLEAK"):
         kmemleak_init(mm, profile, memory_map)
@@ -240,11 +243,23 @@ def resize(mm: MM, number: int, cache: BootCache) -> None:
         draw_random_seq(mm, number)
 
 
+def create_cache(mm: MM, cache: BootCache, name: str) -> int:
+    """kmem_cache_create() of a cache that the list knows, by one of its names."""
+    number: int = kmem_cache_create(
+        mm, name, cache.object_size, cache.align,
+        sum(SLUB_DEFS.get(flag, 0) for flag in cache.flags),
+        usersize=cache.usersize, ctor=1 if cache.ctor else 0,
+        sheaf_capacity=cache.sheaf_capacity, freeptr_offset=cache.freeptr_offset,
+    )
+    return number
+
+
 def create_boot_caches(mm: MM, profile: Profile) -> None:
     """The caches of Debian's kernel that kmem_cache_init() did not make, in the order of boot.
 
     They are known by what slabinfo showed at the end, so none of them is merged again; names that
-    shared a cache there share it here.
+    shared a cache there share it here. With KASAN no caches are merged: each name has its own, of
+    the size that it had with the others.
     """
     has = mm.view("has")[0]
     merges, has.slab_merge = has.slab_merge, 0
@@ -254,12 +269,11 @@ def create_boot_caches(mm: MM, profile: Profile) -> None:
             if cache.name in there:
                 resize(mm, there[cache.name], cache)
                 continue
-            flags = sum(SLUB_DEFS.get(name, 0) for name in cache.flags)
-            number = kmem_cache_create(
-                mm, cache.name, cache.object_size, cache.align, flags,
-                usersize=cache.usersize, ctor=1 if cache.ctor else 0,
-                sheaf_capacity=cache.sheaf_capacity, freeptr_offset=cache.freeptr_offset,
-            )
+            number = create_cache(mm, cache, cache.name)
+            if mm.kasan is not None:
+                for name in cache.aliases:
+                    create_cache(mm, cache, name)
+                continue
             record = mm.view("cache")[number]
             record["refcount"] += len(cache.aliases)
             if cache.freeptr_offset is not None and not record["flags"] & DEBUG_FLAGS:

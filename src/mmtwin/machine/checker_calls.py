@@ -1,7 +1,8 @@
-"""A Machine's checkers: kmemleak, and the clock by which it goes."""
+"""A Machine's checkers: KASAN, kmemleak, and the clock by which it goes."""
 
 from typing import Any
 
+from mmtwin.kernel.kasan import Kasan
 from mmtwin.kernel.kmemleak_object import KmemleakObject
 from mmtwin.kernel.kmemleak_show import kmemleak_write
 from mmtwin.kernel.mm import MM
@@ -132,7 +133,7 @@ class KmemleakCalls:
 
 
 class CheckerCalls(Calls):
-    """Leak detection, time, and global variables for what shall not leak."""
+    """Bad accesses, leak detection, time, and global variables for what shall not leak."""
 
     def __init__(self, mm: MM) -> None:
         super().__init__(mm)
@@ -177,3 +178,35 @@ class CheckerCalls(Calls):
                 raise ValueError(f"no room for {size} bytes in the data section")
             taken[name] = place, -(-size // WORD) * WORD
         return taken[name][0]
+
+    @property
+    def kasan(self) -> Kasan | None:
+        """KASAN of a machine that was booted with it (`Machine.boot(..., KASAN=True)`), else None.
+
+        `kasan.memory()`: what it costs in bytes; `kasan.shadow`: the shadow bytes;
+        `kasan.quarantine`: freed objects that wait.
+        """
+        found: Kasan | None = self.mm.kasan
+        return found
+
+    def check_memory_region(self, address: int, size: int, write: bool = False) -> bool:
+        """Whether KASAN lets an access of `size` bytes pass; always without KASAN.
+
+        kasan_check_range(), check_memory_region() before 5.12. Raises Complaint with the report.
+        """
+        if self.kasan is None:
+            return True
+        before = len(self.mm.complaints)
+        good = bool(self.kasan.check_range(self._address(address), size, write))
+        self._raise_new(before)
+        return good
+
+    def shadow(self, address: int, size: int) -> bytes:
+        """The shadow bytes of the granules that `size` bytes touch. Raises ValueError without
+        KASAN.
+        """
+        if self.kasan is None:
+            raise ValueError("the machine has no KASAN: boot it with KASAN=True")
+        granules: int = ((address + max(size, 1) - 1) >> 3) - (address >> 3) + 1
+        found: Any = self.kasan.shadow.bytes(self._address(address), granules)
+        return bytes(found)

@@ -30,6 +30,7 @@ WORDS = {
     "VMAP": "vmap with flags that it must not have",
     "KVMALLOC": "kvmalloc of more than INT_MAX",
     "KMEMLEAK": "kmemleak",
+    "KASAN": "BUG: KASAN",
 }
 NAMES = {value: name.removeprefix("COMPLAINT_") for name, value in KINDS.items()
          if name.startswith("COMPLAINT_")}

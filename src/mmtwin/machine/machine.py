@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+from mmtwin.kernel.kasan_validate import validate as validate_kasan
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.page_alloc_check import validate as validate_pages
 from mmtwin.kernel.slub_validate import Invariant
@@ -149,7 +150,7 @@ class Machine(TaskCalls, SlabCalls, PageCalls, VmallocCalls, CheckerCalls):
         """What is wrong with the machine's state, as sentences; [] if every invariant holds."""
         return [
             *validate_pages(self.mm), *_slab_problems(self.mm), *validate_vmalloc(self.mm),
-            *validate_tasks(self.mm),
+            *validate_tasks(self.mm), *(validate_kasan(self.mm) if self.kasan else ()),
         ]  # fmt: skip
 
     def checksum(self) -> str:

@@ -16,6 +16,7 @@ from mmtwin.versions.profiles import Profile
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 UNITS = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": 1 << 40}
 SMALLEST, LARGEST = 64 * MIB, 16 << 40
+SHADOW = "KASAN shadow"
 ACPI_TABLES = 128 * KIB  # at the end of low memory on x86
 
 ZONE_ENDS = {
@@ -146,13 +147,18 @@ class Memblock:
         raise ValueError(f"not enough memory for the kernel: {what} does not fit")
 
 
+def shadow_pages(ram: list[Range]) -> int:
+    """Pages of KASAN's shadow: one for eight of each range, in pfns."""
+    return sum(-(-(end - start) // 8) for start, end in ram)
+
+
 def make_map(profile: Profile, memory: int, cpus: int, nodes: int) -> MemoryMap:
     """The memory map of a machine; `memory` in bytes.
 
     Reserved are: the kernel's image without its init part, on x86 since 5.13 the first MiB,
     mem_map (64 bytes a page), the direct map's page tables, a per-CPU area for each CPU, the hash
     tables of dentries and inodes. The CMA area of arm64 the page allocator gets, as pageblocks of
-    their own type.
+    their own type. With KASAN an eighth of the RAM is its shadow (kasan_init()).
     """
     shift = profile.limits.page_shift
     page = 1 << shift
@@ -183,6 +189,8 @@ def make_map(profile: Profile, memory: int, cpus: int, nodes: int) -> MemoryMap:
     block.take(max(total >> 15, 8), 1, top, "page tables")
     for cpu in range(cpus):
         block.take(-(-image.percpu // page), 1, top, f"per-CPU area {cpu}")
+    if profile.features["kasan"]:
+        block.take(shadow_pages(ram), 1, top, SHADOW)
     dentries = 1 << max((total << shift >> 13).bit_length() - 1, 9)
     block.take(max(dentries * 8 // page, 1), 1, top, "dentry hash table")
     block.take(max(dentries * 4 // page, 1), 1, top, "inode hash table")

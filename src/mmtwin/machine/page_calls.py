@@ -1,7 +1,7 @@
 """A Machine's page allocator, and the bytes of its RAM."""
 
 from mmtwin.kernel import page_alloc
-from mmtwin.kernel.constants import PG_head, PG_hole
+from mmtwin.kernel.constants import CHECK_KASAN, PG_head, PG_hole
 from mmtwin.kernel.vmalloc import vmalloc_to_pfn
 from mmtwin.machine.calls import MASK64, Calls
 from mmtwin.machine.views import Page
@@ -58,20 +58,40 @@ class PageCalls(Calls):
 
     def read(self, address: int, size: int) -> bytes:
         """`size` bytes at a kernel address: of simulated RAM, or through the page tables of what
-        vmalloc() and vmap() mapped. Raises ValueError elsewhere.
+        vmalloc() and vmap() mapped. Raises ValueError elsewhere, Complaint where KASAN reports
+        the access.
         """
+        before = len(self.mm.complaints)
+        self._check_range(address, size, False)
+        self._raise_new(before)
         ram = self.mm.view("ram").view("u1")
         return b"".join(
             bytes(ram[start:end]) for start, end in self._spans(self._address(address), size)
         )
 
     def write(self, address: int, data: bytes) -> None:
-        """Writes bytes, as read() finds them. Raises ValueError where nothing is mapped."""
+        """Writes bytes, as read() finds them. Raises ValueError where nothing is mapped, Complaint
+        where KASAN reports the access; the bytes are written all the same, as in the kernel.
+        """
+        before = len(self.mm.complaints)
+        good = self._check_range(address, len(data), True)
+        try:
+            self._store(self._address(address), data)
+        except ValueError:
+            if good:
+                raise
+        self._raise_new(before)
+
+    def _store(self, address: int, data: bytes) -> None:
         ram = self.mm.view("ram").view("u1")
         done = 0
-        for start, end in self._spans(self._address(address), len(data)):
+        for start, end in self._spans(address, len(data)):
             ram[start:end] = bytearray(data[done : done + end - start])
             done += end - start
+
+    def _check_range(self, address: int, size: int, write: bool) -> bool:
+        kasan = self.mm.kasan if self.mm.checkers & CHECK_KASAN else None
+        return kasan is None or bool(kasan.check_range(self._address(address), size, write))
 
     def _spans(self, address: int, size: int) -> list[tuple[int, int]]:
         """Where in RAM the bytes are: (first, behind the last), one after the other."""

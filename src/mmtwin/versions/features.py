@@ -14,6 +14,7 @@ configuration.
 from collections.abc import Iterator, Mapping
 
 from mmtwin.versions.facts import Facts, Feature
+from mmtwin.versions.features_kasan import KASAN
 from mmtwin.versions.features_kmemleak import KMEMLEAK
 from mmtwin.versions.features_page_alloc import PAGE_ALLOC
 from mmtwin.versions.features_slub import SLUB
@@ -21,7 +22,7 @@ from mmtwin.versions.features_tasks import TASKS
 from mmtwin.versions.features_vmalloc import VMALLOC
 
 # The sections of features.pxd, in its order.
-SECTIONS = (PAGE_ALLOC, SLUB, TASKS, VMALLOC, KMEMLEAK)
+SECTIONS = (PAGE_ALLOC, SLUB, TASKS, VMALLOC, KMEMLEAK, KASAN)
 
 
 def all_features() -> Iterator[Feature]:

@@ -15,6 +15,7 @@ from mmtwin.versions.configs import (
     VA_52_SINCE,
 )
 from mmtwin.versions.features import features_of
+from mmtwin.versions.kasan import kasan_switches
 from mmtwin.versions.limits import Limits, limits_of
 from mmtwin.versions.options import overrides
 from mmtwin.versions.releases import RELEASES, has_since
@@ -95,6 +96,10 @@ class Profile:
                 config.pop(symbol, None)
             else:
                 config[symbol] = "y" if value is True else str(value)
+        if config.get("CONFIG_KASAN") == "y" and not self.on("KASAN"):
+            given = {name.removeprefix("CONFIG_"): value for name, value in switches.items()}
+            off = {f"CONFIG_{name}": "n" for name, value in given.items() if value is False}
+            config = kasan_switches(self.version, self.arch, self.page_size, config, off)
         return replace(self, config=config)
 
     def with_cmdline(self, **options: str) -> "Profile":
