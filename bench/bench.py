@@ -32,6 +32,7 @@ from mmtwin.units import count_text
 HERE = Path(__file__).parent
 PROFILE = "x86_64-6.1"
 CALLS = 100_000
+SCANNED_OBJECTS, SCANNED_BYTES = 262_144, 1024
 
 
 def timed(work: Callable[[], object], rounds: int) -> float:
@@ -168,6 +169,28 @@ def calls() -> Iterator[tuple[str, float]]:
     yield "kmalloc(100) and kfree", (timed(pair, 5) - empty) / CALLS
 
 
+def scans(rounds: int) -> Iterator[tuple[str, float]]:
+    """(what, seconds) of kmemleak's scan of 256 MiB: objects that a tree of pointers links."""
+    machine = Machine.boot(PROFILE, memory="1G", DEBUG_KMEMLEAK=True)
+    head = machine.global_variable("head")
+
+    def allocate() -> None:
+        objects.extend(machine.kmalloc(SCANNED_BYTES) for _ in range(SCANNED_OBJECTS))
+
+    objects: list[int] = []
+    yield "kmalloc(1024) with kmemleak", timed(allocate, 1) / SCANNED_OBJECTS
+    addresses = np.array(objects, dtype=np.uint64)
+    words = ((addresses - np.uint64(machine.mm.page_offset)) >> np.uint64(3)).astype(np.int64)
+    ram = machine.mm.view("ram")
+    for branch in (1, 2):
+        below = np.arange(len(objects)) * 2 + branch
+        inside = below < len(objects)
+        ram[words[inside] + branch] = addresses[below[inside]]
+    machine.write(head, objects[0].to_bytes(8, "little"))
+    machine.sleep(10)
+    yield "kmemleak scan of 256 MiB", timed(machine.kmemleak.scan, rounds)
+
+
 def starts(rounds: int) -> Iterator[tuple[str, float]]:
     """(what, seconds) of whole processes."""
     script = f"from mmtwin import Machine; Machine.boot({PROFILE!r}).kmalloc(100)"
@@ -238,7 +261,8 @@ def main(argv: list[str] | None = None) -> int:
     console = Console(highlight=False)
     console.print(describe(arguments.recording))
     print_speeds(speeds(arguments.recording, arguments.rounds), console)
-    print_times({**dict(calls()), **dict(starts(10))}, console)
+    scanned = dict(scans(arguments.rounds))
+    print_times({**dict(calls()), **scanned, **dict(starts(10))}, console)
     return 0
 
 

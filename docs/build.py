@@ -2,7 +2,7 @@
 
 README.md's report and the picture docs/replay.svg, from a replay of the recording that comes with
 mmtwin: a part stands between `<!-- NAME -->` and `<!-- /NAME -->`. And what the sessions of
-docs/kmalloc-100.md print below their `>>>` lines.
+SESSIONS print below their `>>>` lines.
 """
 
 import doctest
@@ -21,6 +21,7 @@ from mmtwin.report.replay_report import print_replay
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH = 100
 ROWS = 8
+SESSIONS = ("kmalloc-100.md", "kmemleak.md")
 
 
 def put(path: Path, name: str, text: str) -> None:
@@ -52,7 +53,8 @@ def run_session(path: Path) -> None:
 
 def main() -> None:
     """Writes every part."""
-    run_session(ROOT / "docs" / "kmalloc-100.md")
+    for page in SESSIONS:
+        run_session(ROOT / "docs" / page)
     figures = replay().to_dict()
     console = Console(file=io.StringIO(), width=WIDTH, color_system=None, highlight=False)
     print_replay(figures, console, ROWS)

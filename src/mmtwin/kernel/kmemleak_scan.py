@@ -25,6 +25,7 @@ MASK64 = (1 << 64) - 1
 MAX_SCAN_SIZE = 4096
 MOST_WORDS = 1 << 20  # gathered at a time
 SLICE_WORDS = 4096    # blocks from here on are not gathered but sliced
+FEW = 16  # objects that are scanned one by one
 NOBODY = -1
 
 
@@ -91,9 +92,7 @@ class Scan:
         self.min_count = np.fromiter((o.min_count for o in objects), np.int64, count)
         self.count = np.zeros(count, np.int64)
         self.has_excess = np.fromiter((o.excess_ref != 0 for o in objects), bool, count)
-        self.place_of = {}
-        if self.has_excess.any():
-            self.place_of = {object: place for place, object in enumerate(objects)}
+        self.place_of = {object: place for place, object in enumerate(objects)}
         virtual = np.fromiter((not o.flags & OBJECT_PHYS for o in objects), bool, count)
         first = np.fromiter((o.pointer for o in objects), np.uint64, count)
         size = np.fromiter((o.size for o in objects), np.uint64, count)
@@ -103,6 +102,21 @@ class Scan:
         self.first = first[order]
         self.size = size[order]
         self.gray = [int(place) for place in (self.min_count == 0).nonzero()[0]]
+        self.find_plain(first, size, virtual)
+
+    def find_plain(self, first, size, virtual):
+        """Notes where in RAM the objects are that are scanned as a whole: nearly all."""
+        mm = self.k.mm
+        offset = first - np.uint64(mm.page_offset & MASK64)
+        whole = np.fromiter(
+            (not o.areas and not o.flags & OBJECT_NO_SCAN for o in self.objects),
+            bool, len(self.objects),
+        )  # fmt: skip
+        self.start_word = (offset >> np.uint64(3)).astype(np.int64)
+        self.words = (size >> np.uint64(3)).astype(np.int64)
+        self.plain = virtual & whole & (first & np.uint64(7) == 0) & (self.words < SLICE_WORDS)
+        end = np.uint64(mm.max_pfn << mm.page_shift)
+        self.plain &= (self.words > 0) & (offset < end) & (offset + size <= end)
 
     def is_white(self):
         """color_white() of all."""
@@ -135,7 +149,7 @@ class Scan:
             for hit, holder in zip(
                 hits[surplus].tolist(), holders[surplus].tolist(), strict=True
             ):
-                self.update_excess(hit, holder)
+                self.update_one(hit, holder)
             hits = hits[~surplus]
         hits = hits[self.count[hits] < self.min_count[hits]]
         if not len(hits):
@@ -146,9 +160,13 @@ class Scan:
         gray = self.count[different] >= needed
         self.gray.extend(different[gray][np.argsort(first[gray])].tolist())
 
-    def update_excess(self, hit, holder):
-        """A reference to an object that passes what it does not need itself to another."""
+    def update_one(self, hit, holder):
+        """pointer_update_refs() for one reference. What an object with an excess_ref does not
+        need itself counts for another.
+        """
         if self.min_count[hit] != KMEMLEAK_BLACK and self.count[hit] >= self.min_count[hit]:
+            if not self.has_excess[hit]:
+                return
             target = self.k.tree.at.get(self.objects[hit].excess_ref)
             if target is None:
                 return
@@ -188,8 +206,18 @@ class Scan:
 
     def scan_gray_list(self):
         """scan_gray_list(): objects that are referenced, and those they refer to."""
+        anybody = bool(self.has_excess.any())
         while self.gray:
             wave, self.gray = self.gray, []
+            if len(wave) <= FEW:
+                for place in wave:
+                    self.scan_object(place)
+                continue
+            places = np.array(wave)
+            plain = self.plain[places]
+            if not anybody or plain.all():  # the order in which references come does not matter
+                self.scan_plain(places[plain])
+                wave = places[~plain].tolist()
             firsts, counts, owners, total = [], [], [], 0
             for place in wave:
                 for first, count in self.blocks(place):
@@ -205,9 +233,35 @@ class Scan:
                     total += count
             self.gather(firsts, counts, owners)
 
+    def scan_object(self, place):
+        """Scans an object alone: quick where few pointers are in it."""
+        k = self.k
+        for first, count in self.blocks(place):
+            words = self.ram[first : first + count]
+            words = words[words - np.uint64(k.min_addr) < np.uint64(k.max_addr - k.min_addr)]
+            if len(words) > FEW:
+                self.scan_words(words, place)
+                continue
+            for word in words.tolist():
+                object = k.tree.find(word)
+                hit = place if object is None else self.place_of[object]
+                if hit != place:
+                    self.update_one(hit, place)
+
+    def scan_plain(self, places):
+        """Scans many objects of few words each."""
+        ends = np.cumsum(self.words[places])
+        start = 0
+        while start < len(places):
+            done = ends[start - 1] if start else 0
+            stop = max(int(np.searchsorted(ends, done + MOST_WORDS)), start + 1)
+            part = places[start:stop]
+            self.gather(self.start_word[part], self.words[part], part)
+            start = stop
+
     def gather(self, firsts, counts, owners):
         """Scans many short blocks at once."""
-        if not firsts:
+        if not len(firsts):
             return
         counts = np.array(counts)
         ends = np.cumsum(counts)
