@@ -314,7 +314,7 @@ class Scan:
             if update_checksum(self.k, object):
                 self.count[place] = self.min_count[place]
                 self.gray.append(place)
-            else:
+            elif self.k.has.kmemleak_confirms:
                 object.count = int(self.count[place])
                 if self.k.is_unreferenced(object) and not object.flags & OBJECT_REPORTED:
                     object.flags |= OBJECT_SUSPECT
