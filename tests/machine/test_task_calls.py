@@ -249,3 +249,105 @@ def test_what_cannot_be_asked_of_a_task() -> None:
         k.exit(task)
     with pytest.raises(ValueError, match="is dead"):
         k.run(task)
+
+
+@pytest.mark.parametrize("profile", GUARDED)
+def test_a_mapped_stack_takes_pages_from_anywhere(profile: str) -> None:
+    k = Machine.boot(profile, memory="128M")
+    holes = [k.alloc_pages(0) for _ in range(64)]
+    for page in holes[::2]:
+        k.free_pages(page)
+    task = k.fork("sh")
+    assert len(task.stack) == 16384 and len(task.stack_pages) == 4
+    assert task.stack.start % (32768 if profile.startswith("arm64") else 16384) == 0
+    assert k.mm.vmalloc_start <= task.stack.start < k.mm.vmalloc_end
+    assert k.read(task.stack.start, 8) == (0x57AC6E9D).to_bytes(8, "little")
+    with pytest.raises(ValueError, match=r"page fault|direct map"):
+        k.read(task.stack.start - 8, 8)
+    assert f"{task.stack.start:#x}-".encode() in k.proc["vmallocinfo"]
+    assert k.validate() == []
+
+
+def test_a_cpu_keeps_two_stacks() -> None:
+    k = Machine.boot("x86_64-6.1", memory="128M", cpus=2)
+    tasks = [k.fork(f"t{i}") for i in range(4)]
+    starts = [task.stack.start for task in tasks]
+    k.write(starts[0] + 100, b"old")
+    for task in tasks:
+        k.exit(task)
+    kept = k.mm.tasks.cached_stacks[0]
+    assert [stack.low for stack in kept] == starts[:2]
+    k.synchronize_rcu()  # both places are taken still: the other two go
+    with pytest.raises(ValueError, match=r"page fault|direct map"):
+        k.read(starts[2], 8)
+    k.cpu = 1
+    assert k.fork("elsewhere").stack.start not in starts[:2]
+    k.cpu = 0
+    again = k.fork("again")
+    assert again.stack.start == starts[0]
+    assert k.read(starts[0] + 100, 3) == bytes(3)
+    k.drop_cached_stacks()
+    with pytest.raises(ValueError, match=r"page fault|direct map"):
+        k.read(starts[1], 8)
+    assert k.validate() == []
+
+
+def test_a_grace_period_may_fill_a_cpus_place() -> None:
+    k = Machine.boot("x86_64-6.1", memory="128M")
+    tasks = [k.fork(f"t{i}") for i in range(3)]
+    starts = [task.stack.start for task in tasks]
+    for task in tasks:
+        k.exit(task)
+    assert k.fork("a").stack.start == starts[0]
+    k.synchronize_rcu()
+    assert [stack.low for stack in k.mm.tasks.cached_stacks[0]] == [starts[2], starts[1]]
+
+
+@pytest.mark.parametrize(
+    ("profile", "words"),
+    [
+        ("x86_64-5.10", "BUG: stack guard page was hit at "),
+        ("x86_64-6.1", "BUG: TASK stack guard page was hit at "),
+        ("arm64-5.13", "Insufficient stack space to handle exception!"),
+        ("arm64-6.12", "Insufficient stack space to handle exception!"),
+    ],
+)
+def test_the_guard_page_catches_an_overflow(profile: str, words: str) -> None:
+    k = Machine.boot(profile, memory="128M")
+    task, other = k.fork("recursive"), k.fork("other")
+    stack = task.stack
+    before = k.read(other.stack.start, len(other.stack))
+    with task.frame("sys_ioctl", {"arg": 64}), task.frame("driver_ioctl", {"table": 16100}):
+        assert task.state == "dead" or task.state == "zombie"
+    report = k.complaints[-1].report
+    assert report.startswith(words)
+    assert f"PID: {task.pid} Comm: recursive" in report
+    assert report.index("driver_ioctl") < report.index("sys_ioctl")
+    if profile.startswith("arm64"):
+        assert k.panic == "kernel stack overflow"
+        assert f"Task stack:     [{stack.start:#018x}..{stack.stop:#018x}]" in report
+    assert k.current != task and task.stack is None
+    assert k.read(other.stack.start, len(other.stack)) == before
+    assert k.validate() == []
+
+
+@pytest.mark.parametrize("profile", GUARDED)
+def test_a_frame_larger_than_the_stack_is_a_dead_task(profile: str) -> None:
+    k = Machine.boot(profile, memory="128M")
+    task = k.fork("huge")
+    with task.frame("monster", {"buf": 1 << 20}) as frame:
+        assert frame["buf"] < task.sp
+    assert task.state == "dead" or task.state == "zombie"
+    assert k.complaints[-1].name == "STACK_OVERFLOW"
+    assert k.validate() == []
+
+
+def test_a_large_frame_may_reach_over_the_guard_page() -> None:
+    k = Machine.boot("x86_64-6.1", memory="128M")
+    tasks = sorted((k.fork(f"t{i}") for i in range(3)), key=lambda task: task.stack.start)
+    below, task = tasks[0], tasks[1]
+    gap = task.stack.start - below.stack.stop
+    with task.frame("monster", {"buf": len(task.stack) + gap + 4096}):
+        assert task.state == "running"
+        assert f"the stack of task {below.pid} ({below.comm})" in task.hit
+    assert k.complaints == []

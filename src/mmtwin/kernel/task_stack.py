@@ -14,6 +14,7 @@ from mmtwin.kernel.exit import do_exit, schedule
 from mmtwin.kernel.fork import tasks_of
 from mmtwin.kernel.mm import report
 from mmtwin.kernel.thread_stack import MASK64, read_stack, write_stack
+from mmtwin.kernel.vmalloc import vmalloc_to_pfn
 
 # Where the kernel's text begins: __START_KERNEL_map, KIMAGE_VADDR of one arm64 layout.
 TEXT_START = {"x86_64": 0xFFFFFFFF81000000, "arm64": 0xFFFF800010000000}
@@ -136,32 +137,45 @@ def overflow(mm, task, frame, record):
     """A frame takes bytes below its stack's end.
 
     Mapped virtually, the first access below faults on the guard page, and the fault cannot even be
-    delivered on that stack: the task dies. Not mapped so, the bytes are the neighbouring page's.
+    delivered on that stack: the task dies. Not mapped so, the bytes are the neighbouring page's;
+    so they are where a frame is large enough to reach over the guard page into another mapping.
     """
     low = lowest_access(mm, frame)
     task.overflow = (low, min(frame.high, task.stack.low))
-    if task.stack.area or not all_ram(mm, low, task.stack.low):
+    if place_of(mm, task, low) < 0:
         die_of_overflow(mm, task, low)
     elif mm.contents:
-        write_direct(mm, frame.record, record)
+        write_below(mm, task, frame.record, record)
         if low != frame.record:
-            write_direct(mm, low, text_address(mm, frame.function).to_bytes(8, "little"))
+            caller = text_address(mm, frame.function)
+            write_below(mm, task, low, caller.to_bytes(8, "little"))
+
+
+def place_of(mm, task, address):
+    """Where in RAM an address at or below a stack is mapped to, -1 for nowhere."""
+    if task.stack.area:
+        pfn = vmalloc_to_pfn(mm, address) if address >= mm.vmalloc_start else -1
+        offset = address & (1 << mm.page_shift) - 1
+        return -1 if pfn < 0 else (pfn << mm.page_shift) + offset
+    return address - mm.page_offset & MASK64 if all_ram(mm, address, task.stack.low) else -1
+
+
+def write_below(mm, task, address, data):
+    """Writes eight-byte words at or below a stack, where they are mapped."""
+    ram = mm.view("ram").view("u1")
+    for start in range(0, len(data), 8):
+        place = place_of(mm, task, address + start)
+        if place >= 0:
+            ram[place : place + 8] = bytearray(data[start : start + 8])
 
 
 def all_ram(mm, low, high):
     """Whether the direct map has RAM from `low` to `high`."""
     first = (low - mm.page_offset & MASK64) >> mm.page_shift
-    last = (high - 1 - mm.page_offset & MASK64) >> mm.page_shift
+    last = (max(high, low + 8) - 1 - mm.page_offset & MASK64) >> mm.page_shift
     if not mm.min_pfn <= first <= last < mm.max_pfn:
         return False
     return not (mm.view("page")["flags"][first : last + 1] & PG_hole).any()
-
-
-def write_direct(mm, address, data):
-    """Writes bytes at an address of the direct map."""
-    ram = mm.view("ram").view("u1")
-    place = address - mm.page_offset & MASK64
-    ram[place : place + len(data)] = bytearray(data)
 
 
 def die_of_overflow(mm, task, address):

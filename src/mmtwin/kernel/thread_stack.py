@@ -10,6 +10,7 @@ from mmtwin.kernel.constants import USE_STACK
 from mmtwin.kernel.page_alloc import alloc_pages, free_pages
 from mmtwin.kernel.slub import kmem_cache_alloc_node, kmem_cache_free
 from mmtwin.kernel.slub_cache import kmem_cache_create
+from mmtwin.kernel.vmalloc import __vmalloc_node_range, area_pages, vfree
 
 GFP_KERNEL = 0xCC0
 GFP_KERNEL_ZERO = GFP_KERNEL | 0x100
@@ -84,12 +85,14 @@ def alloc_thread_stack_node(mm, task, node):
 
 
 def vmap_stack(mm, size, align, node):
-    """A new stack in the vmalloc area, or None."""
-    raise ValueError("virtually mapped stacks need vmalloc")
-
-
-def vfree_stack(mm, stack):
-    """Gives back a stack of the vmalloc area."""
+    """A new stack in the vmalloc area, or None: charged to the task's memory cgroup by whoever
+    takes it, so it is asked for without __GFP_ACCOUNT.
+    """
+    low = __vmalloc_node_range(
+        mm, size, align, mm.vmalloc_start, mm.vmalloc_end, GFP_KERNEL_ZERO, 0, node,
+        "kernel_clone",
+    )  # fmt: skip
+    return Stack(low, size, area_pages(mm, low), area=True) if low else None
 
 
 def take_cached_stack(mm):
@@ -137,7 +140,7 @@ def thread_stack_free_rcu(mm, stack):
 def give_back_stack(mm, stack):
     """vfree(), __free_pages() or kmem_cache_free() of a stack."""
     if stack.area:
-        vfree_stack(mm, stack)
+        vfree(mm, stack.low)
     elif stack.cache >= 0:
         kmem_cache_free(mm, stack.cache, stack.low)
     else:

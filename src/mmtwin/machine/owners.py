@@ -5,6 +5,7 @@ from typing import Any
 from mmtwin.kernel.constants import USE_FREE, PG_buddy, PG_hole, PG_pcp, PG_slab, PG_tail
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.slub_state import live_objects
+from mmtwin.kernel.vmalloc import vmalloc_of
 from mmtwin.machine.views import USES
 
 MASK64 = (1 << 64) - 1
@@ -17,6 +18,8 @@ def owner_of(mm: MM, address: int, live: Live | None = None) -> str:
     """Whose the byte at an address is, in words: a task's stack, an object and whether it is in
     use, a free block, what else its page is for. `live`: objects in use by cache, as far as known.
     """
+    if mm.vmalloc_start <= address < mm.vmalloc_end:
+        return area_owner(mm, address)
     pfn = int((address - mm.page_offset & MASK64) >> mm.page_shift)
     if not mm.min_pfn <= pfn < mm.max_pfn or mm.view("page")["flags"][pfn] & PG_hole:
         return "no RAM"
@@ -33,12 +36,23 @@ def owner_of(mm: MM, address: int, live: Live | None = None) -> str:
 
 
 def stack_owner(mm: MM, address: int) -> Any:
-    """The task whose contiguous stack an address is on, or None."""
+    """The task whose stack an address is on, or None."""
     for task in mm.tasks.tasks.values() if mm.tasks else ():
         stack = task.stack
-        if stack and not stack.area and stack.low <= address < stack.low + stack.size:
+        if stack and stack.low <= address < stack.low + stack.size:
             return task
     return None
+
+
+def area_owner(mm: MM, address: int) -> str:
+    """What is mapped at an address of vmalloc space."""
+    task = stack_owner(mm, address)
+    if task is not None:
+        return f"the stack of task {task.pid} ({task.comm})"
+    area = vmalloc_of(mm).find(address)
+    if area is None or area.vm is None:
+        return "nothing mapped"
+    return f"vmalloc area {area.vm.address:#x} of {area.vm.caller or 'an unknown caller'}"
 
 
 def object_owner(mm: MM, head: int, address: int, live: Live) -> str:
@@ -73,4 +87,11 @@ def free_owner(mm: MM, pfn: int) -> str:
 def owners(mm: MM, low: int, high: int) -> list[str]:
     """Whose the bytes from `low` to `high` are, each named once, the lowest first."""
     live: Live = {}
-    return list(dict.fromkeys(owner_of(mm, address, live) for address in range(low, high, 8)))
+    found: dict[str, None] = {}
+    address = low
+    while address < high:
+        owner = owner_of(mm, address, live)
+        found.setdefault(owner)
+        inside = ": object " in owner or owner.startswith("padding")
+        address += 8 if inside else (1 << int(mm.page_shift)) - address % (1 << int(mm.page_shift))
+    return list(found)

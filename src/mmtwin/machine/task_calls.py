@@ -78,7 +78,7 @@ class TaskView:
     @property
     def hit(self) -> list[str]:
         """What its frames beyond the end of its stack lie on, if it ran over and lives."""
-        if not self.task.overflow or not self.task.stack or self.task.stack.area:
+        if not self.task.overflow or not self.task.stack:
             return []
         return owners(self._mm, *self.task.overflow)
 

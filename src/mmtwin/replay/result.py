@@ -21,6 +21,7 @@ class ReplayResult:
     consumed: int
     misses: dict[str, int]
     geometry: dict[str, Any]
+    stacks: dict[str, int]
     snapshots: list[dict[str, Any]]
     seconds: dict[str, float]  # setup_seconds, seconds (the events), compare_seconds
     mm: "MM"
@@ -52,6 +53,7 @@ class ReplayResult:
             "bytes_alloc": self._pair("BYTES"),
             "drained": self._pair("DRAIN"),
             "slabs_freed": self._pair("SLAB_FREE"),
+            "stacks": self.stacks,
             "geometry": self.geometry,
             "misses": self.misses,
             "snapshots": self.snapshots,

@@ -31,6 +31,7 @@ from mmtwin.replay.follow import Follower
 from mmtwin.replay.geometry import compare_geometry
 from mmtwin.replay.maple import Maple
 from mmtwin.replay.maple_ahead import CONSTANTS as MAPLE
+from mmtwin.replay.memory_lines import MemoryLines
 from mmtwin.replay.result import ReplayResult
 from mmtwin.replay.statistics import Statistics
 from mmtwin.replay.truth import Tally, compare_truth
@@ -76,6 +77,8 @@ class Replay:
         self.predicting = mode == "predict" and self.start != "empty"
         self.engine = self._engine()
         self.follower = self._follower()
+        sites = vmalloc_sites(self.annotated)
+        self.lines = MemoryLines(recording, self.annotated, self.profile, sites)
         self.statistics: Statistics | None = None
         if statistics:
             self.statistics = Statistics(self.state, self.engine, self.annotated)
@@ -215,6 +218,7 @@ class Replay:
         if start == 0:
             self.engine.objects.reserve(count_objects(block.events))
         before = min(max(self.first - block.first, start), stop)
+        self.lines.add(address, start, stop)
         if before > start:
             self.engine.recall(address, start, before)
         if self.statistics:
@@ -261,7 +265,7 @@ class Replay:
             return lambda: self._compare_slabinfo(name)
         if word in ("SNAPB", "SNAPE") and file == "buddyinfo":
             return lambda: self._compare_buddyinfo(name)
-        return None
+        return self.lines.act_at(word, file, name, self._snapshot)
 
     # ---- comparisons
 
@@ -271,6 +275,7 @@ class Replay:
     def _compare_truth(self, name: str) -> None:
         truth = self.recording.snapshots[name].truth
         assert truth is not None
+        self.lines.at_truth(truth)
         found = compare_truth(self.state, truth)
         figures = self._snapshot(name)
         for kind, total, same in (
@@ -340,6 +345,7 @@ class Replay:
                 for number in misses.nonzero()[0]
             },
             geometry=compare_geometry(self.recording, self.profile),
+            stacks=self.lines.stacks(),
             snapshots=list(self.snapshots.values()),
             seconds=seconds,
             mm=self.mm,

@@ -1,0 +1,101 @@
+cimport cython
+
+from mmtwin.kernel.casts cimport as_s64, as_u8, as_u64
+from mmtwin.kernel.structs cimport s32, s64, u8, u32, u64
+from mmtwin.recordings.event cimport (
+    KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
+    KIND_MM_PAGE_FREE, KIND_OTHER, KIND_RSS_STAT, as_events, event_at, event_t,
+)
+
+ctypedef event_t *event_p
+
+cdef enum:
+    INTERRUPT = 0x18              # event.flags: hard or soft interrupt
+    AREAS = 16384                 # places of the table of vmalloc areas, a power of two
+    MOST_AREAS = 12288
+    RUNS = 256                    # tasks whose last page tables are remembered, a power of two
+    RUN_TABLES = 8
+    # self.table, by pfn
+    TABLE_UNCOUNTED = 1           # a page table of a level that NR_PAGETABLE does not count
+    TABLE_COUNTED = 2
+
+cdef enum:
+    # what an event's name or cache tells
+    WHAT_TASK = 1                 # task_struct
+    WHAT_SIGHAND = 2              # sighand_struct: released with the last thread
+    WHAT_MM = 3                   # mm_struct
+    WHAT_FAULT = 4                # within a page fault: anon_vma and its chains
+    WHAT_EXIT = 5                 # sched_process_exit
+    WHAT_CRED = 6                 # credentials: what a fork allocates behind the stack
+
+# A task's last page tables: what it allocated in one fault or for one area.
+cdef struct run_t:
+    s32 pid
+    s32 tables
+    s32 new_mm                    # it just allocated an mm_struct
+    s32 forking                   # it just allocated a task_struct
+    s64 pfn[8]
+
+cdef inline run_t *as_runs(size_t address, size_t count) noexcept nogil:
+    return <run_t *> address
+
+cdef inline run_t *run_at(run_t *runs, s64 place) noexcept nogil:
+    return &runs[place]
+
+ctypedef run_t *run_p
+
+@cython.final
+cdef class KernelMemory:
+    cdef u8 *what                 # WHAT_* by number in the recording's names
+    cdef s64 nr_names
+    cdef u64 *site
+    cdef s64 nr_sites
+    cdef u8 *table
+    cdef s64 nr_pages
+    cdef u64 *area
+    cdef s64 *area_pages
+    cdef s64 nr_areas
+    cdef run_t *runs
+    cdef s64 *cached
+    cdef s32 nr_cpus
+    cdef u32 pgtable_gfp
+    cdef u32 comp_gfp
+    cdef s32 counted_levels
+    cdef bint exits
+    cdef bint caches_stacks
+    cdef bint freed_by_rcu
+    cdef public s64 tasks         # with a stack that KernelStack counts
+    cdef public s64 dead          # of the others, those whose task_struct is still there
+    cdef public s64 waiting       # stacks that wait for RCU
+    cdef public s64 vmalloc_pages
+    cdef public s64 page_tables
+    cdef public s64 stacks_predicted    # forks, by where their stack comes from
+    cdef public s64 stacks_exact
+    cdef public s64 new_stacks          # stacks that vmalloc made
+    cdef dict _buffers
+
+    cpdef void add(self, size_t address, s64 start, s64 stop)
+    @cython.locals(events=event_p, event=event_p, i=s64)
+    cdef void _add(self, size_t address, s64 start, s64 stop) noexcept nogil
+    @cython.locals(what=s32, run=run_p)
+    cdef void _event(self, event_t *event) noexcept nogil
+    cdef void _object_alloc(self, event_t *event, s32 what, run_t *run) noexcept nogil
+    @cython.locals(pages=s64)
+    cdef void _kmalloc(self, event_t *event, run_t *run) noexcept nogil
+    cdef void _object_free(self, event_t *event, s32 what) noexcept nogil
+    cdef void _task_died(self, s32 cpu) noexcept nogil
+    cdef void _task_freed(self, s32 cpu) noexcept nogil
+    cdef void _stack_came(self, event_t *event, run_t *run, bint new) noexcept nogil
+    @cython.locals(place=s64, level=s32)
+    cdef void _table_alloc(self, event_t *event, run_t *run) noexcept nogil
+    cdef void _mark(self, s64 pfn, s32 mark) noexcept nogil
+    cdef s32 _what(self, event_t *event) noexcept nogil
+    @cython.locals(run=run_p)
+    cdef run_t *_run_of(self, event_t *event) noexcept nogil
+    @cython.locals(low=s64, high=s64, middle=s64)
+    cdef bint _is_array(self, event_t *event) noexcept nogil
+    cdef s64 _area_place(self, u64 address) noexcept nogil
+    @cython.locals(place=s64)
+    cdef void _add_area(self, u64 address, s64 pages) noexcept nogil
+    @cython.locals(place=s64, pages=s64, hole=s64, home=s64)
+    cdef s64 _remove_area(self, u64 address) noexcept nogil

@@ -1,0 +1,301 @@
+"""Kernel stacks, page tables and vmalloc's pages by their cause: KernelStack, PageTables and
+VmallocUsed of /proc/meminfo, followed through the events.
+
+A task_struct allocated is a fork: its stack comes from the two that its CPU keeps, or from
+vmalloc. sched_process_exit, or without it the release of the signal handlers, ends it. The array
+of a vmalloc's pages says how many they are, its free that they went. A page of GFP_PGTABLE_USER is
+a page table: of those that one fault or one area takes the last is the lowest level.
+"""
+
+from importlib.resources import files
+
+import cython
+import numpy as np
+
+from mmtwin.kernel.constants import parse_constants
+from mmtwin.kernel.structs import parse_structs
+
+TEXT = files(__package__).joinpath("kernel_memory.pxd").read_text()
+RUN = parse_structs(TEXT)["run_t"]
+CONSTANTS = parse_constants(TEXT)
+
+if not cython.compiled:
+    from mmtwin.kernel.casts import as_s64, as_u8, as_u64
+    from mmtwin.recordings.event import (
+        KIND_KFREE,
+        KIND_KMALLOC,
+        KIND_KMEM_CACHE_ALLOC,
+        KIND_KMEM_CACHE_FREE,
+        KIND_MM_PAGE_ALLOC,
+        KIND_MM_PAGE_FREE,
+        KIND_OTHER,
+        KIND_RSS_STAT,
+        as_events,
+        event_at,
+    )
+
+    globals().update(CONSTANTS)
+
+    def as_runs(address, count):
+        """The records at an address."""
+        return (RUN * count).from_address(address)
+
+    def run_at(runs, place):
+        """One record of an array."""
+        return runs[place]
+
+
+class KernelMemory:
+    """What the kernel keeps for itself, counted from the first event on; a base may be set later.
+
+    `what`: {number in the recording's names: WHAT_*}; `nr_names`: how many names; `sites`: call
+    sites of the arrays of vmalloc's pages; `pgtable_gfp`: GFP_PGTABLE_USER as recorded,
+    `comp_gfp`: __GFP_COMP, which later kernels add to it (pagetable_alloc()); `counted_levels`:
+    how many levels of page tables NR_PAGETABLE counts, from the lowest; `has`: features of the
+    recorded kernel by name; `exits`: whether sched_process_exit was recorded.
+    """
+
+    def __init__(
+        self, what, nr_names, sites, nr_pages, nr_cpus, pgtable_gfp, comp_gfp, counted_levels,
+        has, exits,
+    ):  # fmt: skip
+        names = np.zeros(max(nr_names, 1), dtype=np.uint8)
+        for number, meaning in what.items():
+            names[number] = meaning
+        site = np.array(sorted(sites) or [0], dtype=np.uint64)
+        table = np.zeros(max(nr_pages, 1), dtype=np.uint8)
+        area = np.zeros(AREAS, dtype=np.uint64)
+        area_pages = np.zeros(AREAS, dtype=np.int64)
+        runs = np.zeros(RUNS, dtype=np.dtype(RUN))
+        cached = np.zeros(max(nr_cpus, 1), dtype=np.int64)
+        self._buffers = {
+            "what": names, "site": site, "table": table, "area": area, "area_pages": area_pages,
+            "runs": runs, "cached": cached,
+        }  # fmt: skip
+        self.what = as_u8(names.ctypes.data, len(names))
+        self.nr_names = nr_names
+        self.site = as_u64(site.ctypes.data, len(site))
+        self.nr_sites = len(sites)
+        self.table = as_u8(table.ctypes.data, len(table))
+        self.nr_pages = nr_pages
+        self.area = as_u64(area.ctypes.data, AREAS)
+        self.area_pages = as_s64(area_pages.ctypes.data, AREAS)
+        self.nr_areas = 0
+        self.runs = as_runs(runs.ctypes.data, RUNS)
+        self.cached = as_s64(cached.ctypes.data, len(cached))
+        self.nr_cpus = nr_cpus
+        self.pgtable_gfp = pgtable_gfp
+        self.comp_gfp = comp_gfp
+        self.counted_levels = counted_levels
+        self.exits = exits
+        self.caches_stacks = has["vmap_stack"] != 0
+        self.freed_by_rcu = has["stack_freed_by_rcu"] != 0
+        self.tasks = self.dead = self.waiting = 0
+        self.vmalloc_pages = self.page_tables = 0
+        self.stacks_predicted = self.stacks_exact = self.new_stacks = 0
+
+    def tables(self):
+        """TABLE_* by pfn, as a numpy array; it goes on changing."""
+        return self._buffers["table"]
+
+    def add(self, address, start, stop):
+        """Takes in events `start` to `stop` of the array of EVENT at an address."""
+        with cython.nogil:
+            self._add(address, start, stop)
+
+    def _add(self, address, start, stop):
+        events = as_events(address, stop)
+        for i in range(start, stop):
+            event = event_at(events, i)
+            self._event(event)
+
+    def _event(self, event):
+        if event.kind == KIND_MM_PAGE_FREE:
+            if event.address < self.nr_pages and self.table[event.address]:
+                self._mark(event.address, 0)
+            return
+        if event.kind > KIND_MM_PAGE_FREE or event.kind == KIND_RSS_STAT:
+            return  # what the page allocator does on its own
+        if event.kind == KIND_KFREE:
+            if event.address != 0:
+                self.vmalloc_pages -= self._remove_area(event.address)
+        if event.flags & INTERRUPT:
+            if event.kind == KIND_KMEM_CACHE_FREE:
+                self._object_free(event, self._what(event))
+            return
+        run = self._run_of(event)
+        if event.kind == KIND_MM_PAGE_ALLOC:
+            if event.gfp & ~self.comp_gfp == self.pgtable_gfp and event.order == 0:
+                self._table_alloc(event, run)
+            run.new_mm = 0
+            return
+        what = self._what(event)
+        if what != WHAT_FAULT:
+            run.tables = 0
+            run.new_mm = 0
+        if event.kind == KIND_KMEM_CACHE_ALLOC:
+            self._object_alloc(event, what, run)
+        elif event.kind == KIND_KMEM_CACHE_FREE:
+            self._object_free(event, what)
+        elif event.kind == KIND_KMALLOC:
+            if self._is_array(event):
+                self._kmalloc(event, run)
+        elif event.kind == KIND_OTHER and what == WHAT_EXIT:
+            self._task_died(event.cpu)
+
+    def _what(self, event):
+        if 0 <= event.cache < self.nr_names:
+            return self.what[event.cache]
+        return 0
+
+    def _run_of(self, event):
+        """The record of an event's task: it takes the place of another one's."""
+        run = run_at(self.runs, event.pid & (RUNS - 1))
+        if run.pid != event.pid:
+            run.pid = event.pid
+            run.tables = 0
+            run.new_mm = 0
+            run.forking = 0
+        return run
+
+    # ---- tasks
+
+    def _object_alloc(self, event, what, run):
+        if what == WHAT_TASK:
+            self.tasks += 1
+            run.forking = 1
+        elif what == WHAT_MM:
+            run.new_mm = 1
+        elif what == WHAT_CRED and run.forking:
+            self._stack_came(event, run, False)
+
+    def _kmalloc(self, event, run):
+        """The array of a vmalloc's pages."""
+        pages = event.bytes_req // 8
+        self.vmalloc_pages += pages
+        self._add_area(event.address, pages)
+        if run.forking:
+            self._stack_came(event, run, True)
+
+    def _stack_came(self, event, run, new):
+        """Where a fork's stack came from: alloc_thread_stack_node() takes one that the CPU keeps,
+        if it keeps any.
+        """
+        run.forking = 0
+        if not self.caches_stacks:
+            return
+        cpu = event.cpu if event.cpu < self.nr_cpus else 0
+        self.stacks_predicted += 1
+        self.new_stacks += new
+        if new == (self.cached[cpu] == 0):
+            self.stacks_exact += 1
+        if new:
+            self.cached[cpu] = 0
+        elif self.cached[cpu] > 0:
+            self.cached[cpu] -= 1
+
+    def _object_free(self, event, what):
+        if what == WHAT_SIGHAND and not self.exits:
+            self._task_died(event.cpu)
+        elif what == WHAT_TASK:
+            self._task_freed(event.cpu)
+
+    def _task_died(self, cpu):
+        """A task's stack is not counted any more, and the CPU keeps it if there is a place."""
+        self.tasks -= 1
+        self.dead += 1
+        if cpu >= self.nr_cpus:
+            cpu = 0
+        if self.cached[cpu] < 2:
+            self.cached[cpu] += 1
+        elif self.freed_by_rcu:
+            self.waiting += 1
+
+    def _task_freed(self, cpu):
+        """A task_struct is freed after the grace period in which its stack was."""
+        if self.dead > 0:
+            self.dead -= 1
+        else:
+            self.tasks -= 1  # a thread, or a fork that failed
+        if self.waiting > 0:
+            self.waiting -= 1
+            if cpu < self.nr_cpus and self.cached[cpu] < 2:
+                self.cached[cpu] += 1
+
+    # ---- page tables
+
+    def _table_alloc(self, event, run):
+        """A page of GFP_PGTABLE_USER: those before it in the same fault are of higher levels."""
+        if run.new_mm or event.address >= self.nr_pages:
+            return  # the top one, of a page: mm_alloc_pgd()
+        if run.tables == RUN_TABLES:
+            run.tables = 0
+        run.pfn[run.tables] = event.address
+        run.tables += 1
+        for place in range(run.tables):
+            level = run.tables - 1 - place
+            self._mark(
+                run.pfn[place],
+                TABLE_COUNTED if level < self.counted_levels else TABLE_UNCOUNTED,
+            )
+
+    def _mark(self, pfn, mark):
+        """A page becomes a page table or none."""
+        self.page_tables += (mark == TABLE_COUNTED) - (self.table[pfn] == TABLE_COUNTED)
+        self.table[pfn] = mark
+
+    def know_tables(self, counted):
+        """Which pages are page tables that count, as kpageflags tells: a numpy array of bool."""
+        table = self._buffers["table"]
+        count = min(len(counted), len(table))
+        table[:count][counted[:count]] = TABLE_COUNTED
+        wrong = ~counted[:count] & (table[:count] == TABLE_COUNTED)
+        table[:count][wrong] = TABLE_UNCOUNTED
+        self.page_tables = int(np.count_nonzero(table == TABLE_COUNTED))
+
+    # ---- vmalloc
+
+    def _is_array(self, event):
+        low, high = 0, self.nr_sites
+        while low < high:
+            middle = (low + high) // 2
+            if self.site[middle] < event.call_site:
+                low = middle + 1
+            else:
+                high = middle
+        return low < self.nr_sites and self.site[low] == event.call_site
+
+    def _area_place(self, address):
+        return (address >> 3 ^ address >> 17) & (AREAS - 1)
+
+    def _add_area(self, address, pages):
+        if self.nr_areas >= MOST_AREAS or address == 0:
+            return
+        place = self._area_place(address)
+        while self.area[place] != 0 and self.area[place] != address:
+            place = (place + 1) & (AREAS - 1)
+        if self.area[place] == 0:
+            self.nr_areas += 1
+        self.area[place] = address
+        self.area_pages[place] = pages
+
+    def _remove_area(self, address):
+        """The pages of the area whose array is freed, 0 if it is none."""
+        place = self._area_place(address)
+        while self.area[place] != address:
+            if self.area[place] == 0:
+                return 0
+            place = (place + 1) & (AREAS - 1)
+        pages = self.area_pages[place]
+        self.nr_areas -= 1
+        hole = place
+        place = (place + 1) & (AREAS - 1)
+        while self.area[place] != 0:
+            home = self._area_place(self.area[place])
+            if ((place - home) & (AREAS - 1)) >= ((place - hole) & (AREAS - 1)):
+                self.area[hole] = self.area[place]
+                self.area_pages[hole] = self.area_pages[place]
+                hole = place
+            place = (place + 1) & (AREAS - 1)
+        self.area[hole] = 0
+        return pages

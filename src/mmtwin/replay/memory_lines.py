@@ -1,0 +1,128 @@
+"""KernelStack, PageTables and VmallocUsed of a recording's meminfo, held against what the events'
+causes say: see kernel_memory.py.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from mmtwin.procfs import meminfo
+from mmtwin.recordings.annotate import Annotated
+from mmtwin.recordings.recording import Recording
+from mmtwin.replay.kernel_memory import CONSTANTS, KernelMemory
+from mmtwin.versions.gfp import encode_gfp
+from mmtwin.versions.profiles import Profile
+from mmtwin.versions.releases import has_since
+
+KPF_PGTABLE = 26
+# Upper page tables count since 55d2a0bd5ead; those right below the top one did not before.
+PUD_COUNTED_SINCE = "6.8"
+WHAT = {
+    "task_struct": "WHAT_TASK",
+    "sighand_cache": "WHAT_SIGHAND",
+    "mm_struct": "WHAT_MM",
+    "anon_vma": "WHAT_FAULT",
+    "anon_vma_chain": "WHAT_FAULT",
+    "cred_jar": "WHAT_CRED",
+    "cred": "WHAT_CRED",
+    "sched_process_exit": "WHAT_EXIT",
+}
+LINES = ("KernelStack", "PageTables", "VmallocUsed")
+Figures = dict[str, dict[str, int]]
+
+
+class MemoryLines:
+    """The lines of one replay: `sites` are those of vmalloc's arrays of pages, `snapshot` is the
+    one that the replay begins with.
+    """
+
+    def __init__(
+        self, recording: Recording, annotated: Annotated, profile: Profile, sites: list[int]
+    ) -> None:
+        self.recording = recording
+        self.page_kb = recording.machine.page_size >> 10
+        self.stack_kb = profile.features["thread_size"] >> 10
+        numbers = {name: number for number, name in enumerate(annotated.names)}
+        what = {numbers[n]: CONSTANTS[w] for n, w in WHAT.items() if n in numbers}
+        gfp, comp = (
+            encode_gfp(text, profile.version, profile.config)
+            for text in ("GFP_KERNEL|__GFP_ZERO|__GFP_ACCOUNT", "__GFP_COMP")
+        )
+        self.memory = KernelMemory(
+            what, len(annotated.names), sites, annotated.nr_pages, recording.machine.cpus, gfp,
+            comp, 3 if has_since(profile.version, PUD_COUNTED_SINCE) else 2, profile.features,
+            recording.counts.get("sched_process_exit", 0) > 0,
+        )  # fmt: skip
+        self.begun: set[str] = set()
+
+    def add(self, address: int, start: int, stop: int) -> None:
+        """Takes in events of a block."""
+        self.memory.add(address, start, stop)
+
+    def at_truth(self, truth: Mapping[str, Any]) -> None:
+        """The first truth tells how many task_structs are in use: all but the dead have stacks."""
+        if "KernelStack" in self.begun:
+            return
+        self.begun.add("KernelStack")
+        live = [cache["live"] for cache in truth["slab"] if cache["name"] == "task_struct"]
+        self.memory.tasks = sum(live) - self.memory.dead
+
+    def act_at(
+        self, word: str, file: str, name: str, figures: Callable[[str], dict[str, Any]]
+    ) -> Callable[[], None] | None:
+        """What to do at a marker of a snapshot: the first one with a file is where a line that
+        nothing else tells begins, later ones are compared.
+        """
+        if file == "kpageflags" and word == "SNAPB":
+            return lambda: self._pages(name, figures)
+        if file == "meminfo" and word in ("SNAPB", "SNAPE"):
+            return lambda: self._compare(name, figures)
+        return None
+
+    def _pages(self, name: str, figures: Callable[[str], dict[str, Any]]) -> None:
+        flags = self.recording.snapshots[name].array("kpageflags")
+        counted = flags >> np.uint64(KPF_PGTABLE) & np.uint64(1) != 0
+        if "PageTables" in self.begun:
+            same = {"kernel": int(np.count_nonzero(counted)), "twin": self.memory.page_tables}
+            figures(name)["page_tables"] = same
+            return
+        self.begun.add("PageTables")
+        self.memory.know_tables(counted)
+
+    def values(self) -> dict[str, int]:
+        """The lines as the twin has them, in kB."""
+        return {
+            "KernelStack": int(self.memory.tasks) * self.stack_kb,
+            "PageTables": int(self.memory.page_tables) * self.page_kb,
+            "VmallocUsed": int(self.memory.vmalloc_pages) * self.page_kb,
+        }
+
+    def _compare(self, name: str, figures: Callable[[str], dict[str, Any]]) -> None:
+        kernel = meminfo.parse(self.recording.snapshots[name].text("meminfo"))
+        twin = self.values()
+        lines: Figures = figures(name).setdefault("meminfo", {})
+        for line in LINES:
+            if line not in kernel:
+                continue
+            theirs = kernel[line].value
+            if line in self.begun:
+                better(lines, line, theirs, twin[line])
+            elif line == "KernelStack":
+                self.memory.tasks = theirs // self.stack_kb
+            elif line == "VmallocUsed":
+                self.memory.vmalloc_pages = theirs // self.page_kb
+        if not lines:
+            figures(name).pop("meminfo")
+        self.begun.update(line for line in LINES if line in kernel and line != "PageTables")
+
+    def stacks(self) -> dict[str, int]:
+        """Forks whose stack was predicted to be new or one that the CPU kept."""
+        memory = self.memory
+        return {"predicted": int(memory.stacks_predicted), "exact": int(memory.stacks_exact)}
+
+
+def better(lines: Figures, line: str, kernel: int, twin: int) -> None:
+    """Keeps what agrees, at the beginning or at the end of the file's reading."""
+    if line not in lines or lines[line]["kernel"] != lines[line]["twin"]:
+        lines[line] = {"kernel": kernel, "twin": twin}

@@ -1,0 +1,132 @@
+"""Stacks, page tables and vmalloc's pages by their cause: made-up events, and the shipped
+recording against its kernel's meminfo.
+"""
+
+import random
+
+import numpy as np
+import pytest
+
+from mmtwin.kernel import lists
+from mmtwin.recordings.event import CONSTANTS, EVENT
+from mmtwin.replay import replay
+from mmtwin.replay.kernel_memory import CONSTANTS as PLACES
+from mmtwin.replay.kernel_memory import KernelMemory
+
+COMPILED = not lists.__file__.endswith(".py")
+NAMES = ("WHAT_TASK", "WHAT_SIGHAND", "WHAT_MM", "WHAT_FAULT", "WHAT_EXIT", "WHAT_CRED")
+ARRAY, TABLE_GFP, COMP = 0xFFFFFFFF81001000, 0x400DC0, 0x40000
+Row = dict[str, int | str]
+
+
+def memory(levels: int = 2, exits: bool = False, by_rcu: int = 1) -> KernelMemory:
+    what = {number: PLACES[name] for number, name in enumerate(NAMES)}
+    has = {"vmap_stack": 1, "stack_freed_by_rcu": by_rcu}
+    return KernelMemory(
+        what, len(NAMES), [ARRAY], 1 << 16, 1, TABLE_GFP, COMP, levels, has, exits
+    )
+
+
+def feed(k: KernelMemory, *rows: Row) -> None:
+    events = np.zeros(len(rows), dtype=EVENT)
+    events["cache"] = -1
+    for event, row in zip(events, rows, strict=True):
+        for name, value in row.items():
+            event[name] = CONSTANTS[f"KIND_{value}"] if name == "kind" else value
+    k.add(events.ctypes.data, 0, len(events))
+
+
+def alloc(what: str, pid: int = 7) -> Row:
+    return {"kind": "KMEM_CACHE_ALLOC", "cache": NAMES.index(what), "pid": pid}
+
+
+def free(what: str, pid: int = 7) -> Row:
+    return {"kind": "KMEM_CACHE_FREE", "cache": NAMES.index(what), "pid": pid}
+
+
+def array(address: int, pages: int, pid: int = 7) -> Row:
+    return {"kind": "KMALLOC", "address": address, "call_site": ARRAY, "bytes_req": 8 * pages,
+            "pid": pid}  # fmt: skip
+
+
+def table(pfn: int, pid: int = 7, gfp: int = TABLE_GFP) -> Row:
+    return {"kind": "MM_PAGE_ALLOC", "address": pfn, "gfp": gfp, "pid": pid}
+
+
+def test_a_fork_takes_a_new_stack_or_one_that_the_cpu_keeps() -> None:
+    k = memory()
+    feed(k, alloc("WHAT_TASK"), array(0x1000, 4), alloc("WHAT_CRED"))
+    assert (k.tasks, k.vmalloc_pages, k.stacks_exact) == (1, 4, 1)
+    feed(k, free("WHAT_SIGHAND"), alloc("WHAT_TASK"), alloc("WHAT_CRED"))
+    assert (k.tasks, k.dead, k.stacks_predicted, k.stacks_exact) == (1, 1, 2, 2)
+    feed(k, alloc("WHAT_TASK"), alloc("WHAT_CRED"))  # kept by nobody that the events name
+    assert (k.stacks_predicted, k.stacks_exact) == (3, 2)
+
+
+def test_a_third_stack_waits_for_a_grace_period_where_the_kernel_does_so() -> None:
+    for by_rcu, exact in ((1, 3), (0, 2)):
+        k = memory(by_rcu=by_rcu)
+        k.tasks = 3
+        feed(k, *[free("WHAT_SIGHAND")] * 3)
+        feed(k, *[alloc("WHAT_TASK"), alloc("WHAT_CRED")] * 2)
+        feed(k, free("WHAT_TASK"), alloc("WHAT_TASK"), alloc("WHAT_CRED"))
+        assert (k.tasks, k.stacks_exact) == (3, exact)
+
+
+def test_an_exit_event_counts_instead_of_the_signal_handlers() -> None:
+    k = memory(exits=True)
+    k.tasks = 2
+    gone: Row = {"kind": "OTHER", "cache": NAMES.index("WHAT_EXIT"), "pid": 7}
+    feed(k, gone, free("WHAT_SIGHAND"), free("WHAT_TASK"))
+    assert (k.tasks, k.dead) == (1, 0)
+
+
+@pytest.mark.parametrize(("levels", "counted"), [(2, 2), (3, 3)])
+def test_the_last_page_table_of_a_fault_is_the_lowest(levels: int, counted: int) -> None:
+    k = memory(levels)
+    page: Row = {"kind": "MM_PAGE_ALLOC", "address": 99, "gfp": 0xCCA, "pid": 7}
+    feed(k, table(1), table(2), alloc("WHAT_FAULT"), page, table(3))
+    assert k.page_tables == counted
+    feed(k, alloc("WHAT_CRED"), table(4), table(5, gfp=TABLE_GFP | COMP), table(6, pid=8))
+    assert k.page_tables == counted + 3
+    feed(k, alloc("WHAT_MM"), table(7), table(8))  # 7 is the top one
+    assert k.page_tables == counted + 4
+    feed(k, *({"kind": "MM_PAGE_FREE", "address": pfn} for pfn in range(1, 9)))
+    assert k.page_tables == 0
+
+
+def test_the_pages_of_areas_against_a_naive_model() -> None:
+    draw = random.Random(1)
+    k, model = memory(), {}
+    addresses = [0xFFFF888004000000 + 32 * n for n in range(300)]
+    for _ in range(4000):
+        address = draw.choice([*addresses, 0])
+        if draw.random() < 0.5 and address and address not in model:
+            model[address] = draw.randrange(1, 500)
+            feed(k, array(address, model[address]))
+        else:
+            model.pop(address, 0)
+            feed(k, {"kind": "KFREE", "address": address})
+        assert k.vmalloc_pages == sum(model.values())
+
+
+def test_kpageflags_set_the_page_tables_right() -> None:
+    k = memory()
+    feed(k, table(1))
+    counted = np.zeros(100, dtype=bool)
+    counted[[5, 6]] = True
+    k.know_tables(counted)
+    assert k.page_tables == 2
+    assert list(np.flatnonzero(k.tables() == PLACES["TABLE_COUNTED"])) == [5, 6]
+
+
+@pytest.mark.skipif(not COMPILED, reason="minutes, uncompiled")
+def test_the_shipped_recordings_lines_are_the_kernels() -> None:
+    figures = replay(statistics=False).fidelity()
+    assert figures["stacks"]["exact"] >= figures["stacks"]["predicted"] - 1 > 300
+    for snapshot in figures["snapshots"]:
+        for line, pair in snapshot["meminfo"].items():
+            assert pair["twin"] == pair["kernel"], line
+    end = figures["snapshots"][-1]
+    assert set(end["meminfo"]) == {"KernelStack", "PageTables", "VmallocUsed"}
+    assert end["page_tables"]["twin"] == end["page_tables"]["kernel"] > 100
