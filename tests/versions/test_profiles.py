@@ -7,7 +7,7 @@ import pytest
 
 from mmtwin.versions.kernel_image import image_of
 from mmtwin.versions.limits import limits_of, nr_page_orders
-from mmtwin.versions.options import debug_flags, overrides
+from mmtwin.versions.options import overrides, slub_debug_options
 from mmtwin.versions.profiles import DEFAULT, profile, profile_names
 from mmtwin.versions.slab_flags import slab_flag_bits, slab_flag_names
 
@@ -96,7 +96,7 @@ def test_the_command_line_overrides_features() -> None:
      ("fz", 0x500)],
 )
 def test_slub_debug_texts(text: str, flags: int) -> None:
-    assert debug_flags(text) == flags
+    assert slub_debug_options(text).flags == flags
 
 
 @pytest.mark.parametrize("name", FLAG_BITS)

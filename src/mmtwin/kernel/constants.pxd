@@ -78,6 +78,8 @@ cdef enum:
     COMPLAINT_BAD_CACHE = 9           # "kmem_cache_create(...) failed"
     COMPLAINT_OUT_OF_MEMORY = 10      # "SLUB: Unable to allocate memory on node"
     COMPLAINT_BAD_ADDRESS = 11        # an address outside the direct map: the kernel would fault
+    COMPLAINT_OVERWRITTEN = 12        # red zone, poison or padding of a debug cache
+    COMPLAINT_SLAB_STATE = 13         # counters of a debug cache's slab are wrong
 
 cdef enum:
     COMPLAINT_BAD_PAGE = 32           # "Bad page state": a page is freed that is free already

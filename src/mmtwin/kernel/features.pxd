@@ -62,6 +62,18 @@ cdef struct features_t:
     s32 init_on_free              # objects are zeroed when freed (init_on_free=)
     s32 slab_merge                # caches are merged (slab_nomerge)
     s32 slub_debug_flags          # SLAB_* that slub_debug= sets on every cache
+    s32 slub_info_prefix          # lines of a debug cache's report begin with INFO:
+    s32 slub_fix_names            # FIX lines name what they restore
+    s32 slub_taints_late          # the kernel is tainted when a report is printed, not at its head
+    s32 slub_shows_pointers       # slub_debug= prints pointers as they are, not hashed
+    s32 slub_checks_all           # an object's check goes on after the first error
+    s32 slub_warns                # a report ends in a WARN
+    s32 slub_counts_remaining     # KUnit counts each object that remains in a destroyed cache
+    s32 slub_finds_cycles         # a free list that leads back into itself is found
+    s32 slub_disables_slabs       # a slab that failed a check is not used again
+    s32 slub_frees_single         # a single free does not clear the free pointer before the checks
+    s32 slub_traces_debugfs       # alloc_traces, free_traces of debugfs, not alloc_calls of sysfs
+    s32 slub_krealloc_redzone     # krealloc() keeps the size asked for, and red zones behind it
     s32 slub_min_order            # slub_min_order=
     s32 slub_max_order            # slub_max_order=, PAGE_ALLOC_COSTLY_ORDER
     s32 slub_min_objects          # slub_min_objects=, 0: by the number of CPUs

@@ -104,6 +104,10 @@ cdef class MM:
     cdef public object kmemleak
     cdef public object vmalloc          # the state of vmalloc.py, None until it is first used
     cdef public u64 jiffies             # the machine's clock: it goes on when it is told to
+    # debug caches (slub_debug=) keep and check red zones, poison and tracks in RAM
+    cdef public s32 slub_bytes
+    cdef public object slub_debug       # their options and reports: a SlubDebug, else None
+    cdef public u64 orig_size           # bytes asked of kmalloc, while a debug cache serves it
     cdef dict _buffers
     cdef dict _counts
     cdef dict _views

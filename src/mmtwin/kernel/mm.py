@@ -110,7 +110,8 @@ class MM:
         self.kasan = None
         self.kmemleak = None
         self.vmalloc = None
-        self.jiffies = 0
+        self.slub_bytes = self.orig_size = self.jiffies = 0
+        self.slub_debug = None
         self._buffers = {}
         self._counts = {}
         self._views = {}

@@ -2,7 +2,7 @@
 cimport cython
 
 from mmtwin.kernel.constants cimport (
-    CHECK_KASAN, CHECK_KMEMLEAK, COMPLAINT_BAD_GFP, COMPLAINT_INVALID_OBJECT, PG_large_kmalloc,
+    CHECK_KASAN, CHECK_KMEMLEAK, COMPLAINT_BAD_GFP, PG_large_kmalloc,
     PG_slab, USE_LARGE_KMALLOC, __GFP_COMP, __GFP_ZERO,
 )
 from mmtwin.kernel.kasan_hooks cimport (
@@ -21,11 +21,12 @@ from mmtwin.kernel.slub cimport (
 )
 from mmtwin.kernel.slub_defs cimport (
     GFP_SLAB_BUG_MASK, NUMA_NO_NODE, SLAB_KASAN, SLAB_POISON, SLAB_RED_ZONE,
-    SLAB_STORE_USER, SLAB_TYPESAFE_BY_RCU,
-    ZERO_SIZE_PTR,
+    SLAB_STORE_USER, SLAB_TYPESAFE_BY_RCU, SLUB_RED_ACTIVE, ZERO_SIZE_PTR,
 )
 from mmtwin.kernel.slub_free cimport free_large_kmalloc, is_object
-from mmtwin.kernel.slub_freelist cimport copy_bytes, fill_bytes
+from mmtwin.kernel.slub_debug cimport free_invalid
+from mmtwin.kernel.slub_freelist cimport copy_bytes, fill_bytes, kmem_cache_debug
+from mmtwin.kernel.slub_meta cimport get_orig_size, set_orig_size, slub_debug_orig_size
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u32, u64, virt_t
 from mmtwin.kernel.trace cimport STEP_KFREE, STEP_KMALLOC, STEP_KMALLOC_LARGE, step
 
@@ -47,5 +48,9 @@ cpdef u64 ksize(MM mm, virt_t object) noexcept nogil
 @cython.locals(pfn=pfn_t, page=page_p)
 cdef u64 known_ksize(MM mm, virt_t object) noexcept nogil
 cpdef u64 kmalloc_size_roundup(MM mm, u64 size) noexcept nogil
+@cython.locals(pfn=pfn_t)
+cdef bint keeps_orig_size(MM mm, virt_t object) noexcept nogil
+@cython.locals(cache=s32, s=cache_p, before=u64, larger=virt_t)
+cdef virt_t krealloc_tracked(MM mm, virt_t object, u64 size, gfp_t gfp) noexcept nogil
 @cython.locals(has=u64, larger=virt_t)
 cpdef virt_t krealloc(MM mm, virt_t object, u64 size, gfp_t gfp) noexcept nogil

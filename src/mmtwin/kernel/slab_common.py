@@ -14,7 +14,6 @@ if not cython.compiled:
         CHECK_KASAN,
         CHECK_KMEMLEAK,
         COMPLAINT_BAD_GFP,
-        COMPLAINT_INVALID_OBJECT,
         USE_LARGE_KMALLOC,
         PG_large_kmalloc,
         PG_slab,
@@ -33,6 +32,7 @@ if not cython.compiled:
     from mmtwin.kernel.ram import cache_at, page_address, pfn_to_page
     from mmtwin.kernel.slab_index import kmalloc_slab, kmalloc_slab_for
     from mmtwin.kernel.slub import slab_alloc_node, slab_free, virt_to_known_pfn
+    from mmtwin.kernel.slub_debug import free_invalid
     from mmtwin.kernel.slub_defs import (
         GFP_SLAB_BUG_MASK,
         NUMA_NO_NODE,
@@ -41,10 +41,12 @@ if not cython.compiled:
         SLAB_RED_ZONE,
         SLAB_STORE_USER,
         SLAB_TYPESAFE_BY_RCU,
+        SLUB_RED_ACTIVE,
         ZERO_SIZE_PTR,
     )
     from mmtwin.kernel.slub_free import free_large_kmalloc, is_object
-    from mmtwin.kernel.slub_freelist import copy_bytes, fill_bytes
+    from mmtwin.kernel.slub_freelist import copy_bytes, fill_bytes, kmem_cache_debug
+    from mmtwin.kernel.slub_meta import get_orig_size, set_orig_size, slub_debug_orig_size
     from mmtwin.kernel.trace import STEP_KFREE, STEP_KMALLOC, STEP_KMALLOC_LARGE, step
 
 
@@ -110,7 +112,12 @@ def __kmalloc_node(mm, size, gfp, node):
 def kmalloc_trace(mm, cache, size, gfp, node):
     """kmalloc() of a size known when the kernel was compiled, so that it names the cache itself.
     """
-    object = slab_alloc_node(mm, cache, gfp, node)
+    if kmem_cache_debug(cache_at(mm, cache)):
+        mm.orig_size = size
+        object = slab_alloc_node(mm, cache, gfp, node)
+        mm.orig_size = 0
+    else:
+        object = slab_alloc_node(mm, cache, gfp, node)
     step(mm, STEP_KMALLOC, object, size, cache_at(mm, cache).size, gfp, node, cache)
     if mm.checkers & CHECK_KASAN:
         kasan_kmalloc(mm, cache, object, size, gfp)
@@ -137,7 +144,7 @@ def kfree(mm, object):
     elif mm.checkers & CHECK_KASAN or is_object(mm, pfn, object):
         slab_free(mm, page.cache, pfn, object)
     else:
-        complain(mm, COMPLAINT_INVALID_OBJECT, object, page.cache)
+        free_invalid(mm, page.cache, pfn, object)
 
 
 def slab_ksize(mm, cache):
@@ -172,6 +179,9 @@ def known_ksize(mm, object):
         return 0
     page = pfn_to_page(mm, pfn)
     if page.flags & PG_slab:
+        if mm.slub_bytes and mm.has.orig_size_moves_freeptr and is_object(mm, pfn, object):
+            # skip_orig_size_check(): the caller may use all of it
+            set_orig_size(mm, page.cache, object, cache_at(mm, page.cache).object_size)
         return slab_ksize(mm, page.cache)
     return 1 << (page.order + mm.page_shift) if page.flags & PG_large_kmalloc else 0
 
@@ -194,6 +204,8 @@ def krealloc(mm, object, size, gfp):
     if size == 0:
         kfree(mm, object)
         return ZERO_SIZE_PTR
+    if mm.slub_bytes and mm.has.slub_krealloc_redzone and keeps_orig_size(mm, object):
+        return krealloc_tracked(mm, object, size, gfp)
     has = 0
     if object > ZERO_SIZE_PTR:
         if not mm.checkers & CHECK_KASAN or kasan_check_byte(mm, object):
@@ -210,3 +222,37 @@ def krealloc(mm, object, size, gfp):
             copy_bytes(mm, larger, object, has)
         kfree(mm, object)
     return larger
+
+
+def keeps_orig_size(mm, object):
+    """Whether an address is an object of a debug cache that keeps the size asked of kmalloc."""
+    if object <= ZERO_SIZE_PTR:
+        return False
+    pfn = virt_to_known_pfn(mm, object)
+    if pfn < 0 or not pfn_to_page(mm, pfn).flags & PG_slab or not is_object(mm, pfn, object):
+        return False
+    return slub_debug_orig_size(mm, cache_at(mm, pfn_to_page(mm, pfn).cache))
+
+
+def krealloc_tracked(mm, object, size, gfp):
+    """__do_krealloc() of such an object: the bytes between the sizes become a red zone, or
+    zeroes. 5474d33ca48e (6.13).
+    """
+    cache = pfn_to_page(mm, virt_to_known_pfn(mm, object)).cache
+    s = cache_at(mm, cache)
+    before = get_orig_size(mm, cache, object)
+    if size > s.object_size:
+        larger = __kmalloc_node(mm, size, gfp, NUMA_NO_NODE)
+        if larger:
+            copy_bytes(mm, larger, object, before)
+            kfree(mm, object)
+        return larger
+    if gfp & __GFP_ZERO or mm.has.init_on_alloc:
+        if before < size:
+            fill_bytes(mm, object + before, 0, size - before)
+        else:
+            fill_bytes(mm, object + size, 0, s.object_size - size)
+    set_orig_size(mm, cache, object, size)
+    if s.flags & SLAB_RED_ZONE and size < s.object_size:
+        fill_bytes(mm, object + size, SLUB_RED_ACTIVE, s.object_size - size)
+    return object

@@ -9,10 +9,10 @@ from mmtwin.kernel.slub_cache import (
     draw_random_seq,
     kmalloc_roundup,
     kmem_cache_create,
-    kmem_cache_flags,
     lay_out,
     live_caches,
     new_record,
+    spared_flags,
 )
 from mmtwin.kernel.slub_defs import (
     KMALLOC_BUCKETS,
@@ -34,6 +34,7 @@ from mmtwin.kernel.slub_defs import (
     SLAB_RECLAIM_ACCOUNT,
 )
 from mmtwin.kernel.slub_freelist import draw
+from mmtwin.kernel.slub_options import kmem_cache_flags
 from mmtwin.kernel.slub_pcs import init_sheaves
 
 # kmalloc_info[]: bytes and the end of the name, by index.
@@ -102,7 +103,8 @@ def create_boot_cache(mm, name, size, flags):
         align = max(align, size)
     align = slub_layout.calculate_alignment(has, flags, align, size)
     cache = new_record(mm, name)
-    lay_out(mm, cache, size, align, kmem_cache_flags(has, flags))
+    flags = spared_flags(mm, size, align, kmem_cache_flags(mm, flags, name))
+    lay_out(mm, cache, size, align, flags)
     record = mm.view("cache")[cache]
     if flags & SLAB_KMALLOC:
         record["usersize"] = size

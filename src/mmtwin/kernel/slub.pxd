@@ -3,8 +3,7 @@ cimport cython
 
 from mmtwin.kernel.slub_defs cimport NUMA_NO_NODE, SLAB_CONSISTENCY_CHECKS
 from mmtwin.kernel.constants cimport (
-    CHECK_KASAN, CHECK_KMEMLEAK, COMPLAINT_BAD_ADDRESS, COMPLAINT_INVALID_OBJECT,
-    COMPLAINT_NOT_SLAB, COMPLAINT_WRONG_CACHE, PG_slab,
+    CHECK_KASAN, CHECK_KMEMLEAK, COMPLAINT_BAD_ADDRESS, COMPLAINT_NOT_SLAB, PG_slab,
 )
 from mmtwin.kernel.casts cimport as_u64
 from mmtwin.kernel.kasan_hooks cimport kasan_slab_alloc, kasan_slab_free
@@ -14,6 +13,7 @@ from mmtwin.kernel.ram cimport (
     cache_at, cache_cpu_of, cache_p, page_p, pfn_to_page, virt_to_head_pfn, virt_to_pfn,
 )
 from mmtwin.kernel.slub_alloc cimport alloc_bulk_from_slab
+from mmtwin.kernel.slub_debug cimport free_invalid, wrong_cache
 from mmtwin.kernel.slub_free cimport free_bulk_to_slab, free_to_slab, is_object
 from mmtwin.kernel.slub_freelist cimport kmem_cache_debug, wipe_on_alloc, wipe_on_free
 from mmtwin.kernel.slub_refill cimport refill_objects

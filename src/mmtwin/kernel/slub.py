@@ -13,9 +13,7 @@ if not cython.compiled:
         CHECK_KASAN,
         CHECK_KMEMLEAK,
         COMPLAINT_BAD_ADDRESS,
-        COMPLAINT_INVALID_OBJECT,
         COMPLAINT_NOT_SLAB,
-        COMPLAINT_WRONG_CACHE,
         PG_slab,
     )
     from mmtwin.kernel.kasan_hooks import kasan_slab_alloc, kasan_slab_free
@@ -29,6 +27,7 @@ if not cython.compiled:
         virt_to_pfn,
     )
     from mmtwin.kernel.slub_alloc import alloc_bulk_from_slab
+    from mmtwin.kernel.slub_debug import free_invalid, wrong_cache
     from mmtwin.kernel.slub_defs import NUMA_NO_NODE
     from mmtwin.kernel.slub_free import free_bulk_to_slab, free_to_slab, is_object
     from mmtwin.kernel.slub_freelist import kmem_cache_debug, wipe_on_alloc, wipe_on_free
@@ -118,9 +117,9 @@ def cache_from_obj(mm, cache, object):
         complain(mm, COMPLAINT_NOT_SLAB, object, cache)
         return -1
     if cache >= 0 and page.cache != cache:
-        complain(mm, COMPLAINT_WRONG_CACHE, object, cache)
+        wrong_cache(mm, cache, pfn, object)
     if not mm.checkers & CHECK_KASAN and not is_object(mm, pfn, object):
-        complain(mm, COMPLAINT_INVALID_OBJECT, object, page.cache)
+        free_invalid(mm, page.cache, pfn, object)
         return -1
     return page.cache
 

@@ -6,12 +6,16 @@ from mmtwin.kernel.slub_defs cimport (
     STAT_ALLOC_SLAB, STAT_ALLOC_SLOWPATH, STAT_CPU_PARTIAL_ALLOC, STAT_DEACTIVATE_BYPASS,
     TO_HEAD,
 )
-from mmtwin.kernel.constants cimport COMPLAINT_OUT_OF_MEMORY, __GFP_NOWARN, __GFP_THISNODE
+from mmtwin.kernel.constants cimport (
+    COMPLAINT_BAD_ADDRESS, COMPLAINT_OUT_OF_MEMORY, __GFP_NOWARN, __GFP_THISNODE,
+)
 from mmtwin.kernel.mm cimport MM, complain
 from mmtwin.kernel.ram cimport (
     cache_at, cache_cpu_of, cache_cpu_p, cache_node_of, cache_node_p, cache_p, page_p, pfn_to_page,
 )
+from mmtwin.kernel.slub_debug cimport alloc_debug_processing
 from mmtwin.kernel.slub_freelist cimport get_freepointer, kmem_cache_debug, stat
+from mmtwin.kernel.slub_meta cimport check_valid_pointer
 from mmtwin.kernel.slub_partial cimport (
     add_partial, any_partial_node, deactivate_slab, flush_slab, get_partial, may_use_others,
     put_partials, remove_partial,
@@ -27,6 +31,9 @@ from mmtwin.kernel.trace cimport (
     STEP_SLUB_ALLOC_SLOWPATH, STEP_SLUB_CPU_PARTIAL_ALLOC, step,
 )
 
+cdef inline bint checks_bytes(MM mm, kmem_cache_t *s) noexcept nogil:
+    return mm.slub_bytes and kmem_cache_debug(s)
+
 cdef inline bint node_match(MM mm, pfn_t pfn, s32 node) noexcept nogil:
     return node == -1 or page_node(mm, pfn) == node
 
@@ -38,7 +45,11 @@ cdef virt_t load_freelist(MM mm, s32 cache, virt_t freelist) noexcept nogil
 cdef virt_t refill_from_slab(MM mm, s32 cache, gfp_t gfp, s32 node) noexcept nogil
 @cython.locals(c=cache_cpu_p, freelist=virt_t, pfn=pfn_t)
 cdef virt_t refill_from_cpu_partial(MM mm, s32 cache, gfp_t gfp, s32 node) noexcept nogil
-@cython.locals(s=cache_p, page=page_p, pfn=pfn_t, object=virt_t, head=pfn_t)
+@cython.locals(page=page_p, object=virt_t)
+cdef bint take_checked(MM mm, s32 cache, pfn_t pfn) noexcept nogil
+@cython.locals(
+    s=cache_p, page=page_p, pfn=pfn_t, object=virt_t, head=pfn_t, following=pfn_t
+)
 cdef virt_t alloc_single_from_partial(MM mm, s32 cache, gfp_t gfp, s32 node) noexcept nogil
 @cython.locals(s=cache_p, page=page_p, object=virt_t)
 cdef virt_t alloc_single_from_new_slab(MM mm, s32 cache, pfn_t pfn) noexcept nogil

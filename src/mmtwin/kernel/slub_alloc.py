@@ -8,9 +8,15 @@ alloc_single_from_partial() and __kmem_cache_alloc_bulk(). Kernels whose CPUs ow
 import cython
 
 if not cython.compiled:
-    from mmtwin.kernel.constants import __GFP_NOWARN, __GFP_THISNODE, COMPLAINT_OUT_OF_MEMORY
+    from mmtwin.kernel.constants import (
+        __GFP_NOWARN,
+        __GFP_THISNODE,
+        COMPLAINT_BAD_ADDRESS,
+        COMPLAINT_OUT_OF_MEMORY,
+    )
     from mmtwin.kernel.mm import complain
     from mmtwin.kernel.ram import cache_at, cache_cpu_of, cache_node_of, pfn_to_page
+    from mmtwin.kernel.slub_debug import alloc_debug_processing
     from mmtwin.kernel.slub_defs import (
         GFP_NOWAIT,
         NUMA_NO_NODE,
@@ -24,6 +30,7 @@ if not cython.compiled:
         TO_HEAD,
     )
     from mmtwin.kernel.slub_freelist import get_freepointer, kmem_cache_debug, stat
+    from mmtwin.kernel.slub_meta import check_valid_pointer
     from mmtwin.kernel.slub_partial import (
         add_partial,
         any_partial_node,
@@ -49,6 +56,10 @@ if not cython.compiled:
         STEP_SLUB_CPU_PARTIAL_ALLOC,
         step,
     )
+
+    def checks_bytes(mm, s):
+        """Whether the twin keeps and checks the bytes of a cache's slabs."""
+        return mm.slub_bytes and kmem_cache_debug(s)
 
     def node_match(mm, pfn, node):
         """node_match()"""
@@ -132,6 +143,24 @@ def refill_from_cpu_partial(mm, cache, gfp, node):
     return 0
 
 
+def take_checked(mm, cache, pfn):
+    """Takes the first object off a debug slab's free list. Returns whether it passed the checks.
+
+    Where nothing checks the list and it leads out of RAM, the kernel would fault: COMPLAINT_BAD_
+    ADDRESS, and the slab is given up.
+    """
+    page = pfn_to_page(mm, pfn)
+    object = page.freelist
+    if not object or not check_valid_pointer(mm, cache, pfn, object):
+        complain(mm, COMPLAINT_BAD_ADDRESS, object, cache)
+        page.freelist = 0
+        page.inuse = page.objects
+        return False
+    page.freelist = get_freepointer(mm, cache_at(mm, cache), object)
+    page.inuse += 1
+    return alloc_debug_processing(mm, cache, pfn, object)
+
+
 def alloc_single_from_partial(mm, cache, gfp, node):
     """alloc_single_from_partial(): one object of the node's first usable slab; 0 if there is none.
 
@@ -143,14 +172,20 @@ def alloc_single_from_partial(mm, cache, gfp, node):
     pfn = pfn_to_page(mm, head).next
     while pfn != head:
         page = pfn_to_page(mm, pfn)
+        following = page.next
         if pfmemalloc_match(mm, pfn, gfp):
             object = page.freelist
-            page.freelist = get_freepointer(mm, s, object)
-            page.inuse += 1
+            if checks_bytes(mm, s) and not take_checked(mm, cache, pfn):
+                remove_partial(mm, cache, pfn)
+                pfn = following
+                continue
+            if not checks_bytes(mm, s):
+                page.freelist = get_freepointer(mm, s, object)
+                page.inuse += 1
             if page.inuse == page.objects:
                 remove_partial(mm, cache, pfn)
             return object
-        pfn = page.next
+        pfn = following
     return 0
 
 
@@ -159,8 +194,12 @@ def alloc_single_from_new_slab(mm, cache, pfn):
     s = cache_at(mm, cache)
     page = pfn_to_page(mm, pfn)
     object = page.freelist
-    page.freelist = get_freepointer(mm, s, object)
-    page.inuse = 1
+    if checks_bytes(mm, s):
+        if not take_checked(mm, cache, pfn):
+            return 0
+    else:
+        page.freelist = get_freepointer(mm, s, object)
+        page.inuse = 1
     if page.inuse < page.objects:
         add_partial(mm, cache, pfn, TO_HEAD)
     inc_slabs_node(mm, cache, pfn)
@@ -209,6 +248,8 @@ def new_objects(mm, cache, gfp, node):
         inc_slabs_node(mm, cache, pfn)
     freelist = get_freelist(mm, pfn)
     c = cache_cpu_of(mm, cache, mm.cpu)
+    if checks_bytes(mm, s) and not alloc_debug_processing(mm, cache, pfn, freelist):
+        return new_objects(mm, cache, gfp, node)  # the slab is lost
     if kmem_cache_debug(s) or not pfmemalloc_match(mm, pfn, gfp):
         deactivate_slab(mm, cache, pfn, get_freepointer(mm, s, freelist))
         return freelist

@@ -17,11 +17,12 @@ from mmtwin.kernel.lists import list_entries
 from mmtwin.kernel.slub_defs import (
     SLAB_KMALLOC,
     SLAB_MERGE_SAME,
+    SLAB_METADATA_FLAGS,
     SLAB_NEVER_MERGE,
-    SLAB_NO_USER_FLAGS,
     SLAB_TYPESAFE_BY_RCU,
 )
 from mmtwin.kernel.slub_freelist import draw
+from mmtwin.kernel.slub_options import kmem_cache_flags
 from mmtwin.kernel.slub_partial import flush_cpu_slab
 from mmtwin.kernel.slub_pcs import (
     barn_shrink,
@@ -160,9 +161,15 @@ def kmalloc_roundup(has, size):
     return max(1 << (size - 1).bit_length(), smallest)
 
 
-def kmem_cache_flags(has, flags):
-    """kmem_cache_flags(): with those that slub_debug= sets on every cache."""
-    return flags if flags & SLAB_NO_USER_FLAGS else flags | has.slub_debug_flags
+def spared_flags(mm, size, align, flags, ctor=0, freeptr_offset=None):
+    """kmem_cache_open(): with slub_debug=O, the flags without those that would need larger slabs.
+    """
+    if mm.slub_debug is None or not mm.slub_debug.spares_orders:
+        return flags
+    has, page = mm.view("has")[0], 1 << mm.page_shift
+    layout = slub_layout.object_layout(has, size, align, flags, bool(ctor), freeptr_offset)
+    grows = slub_layout.get_order(layout["size"], page) > slub_layout.get_order(size, page)
+    return flags & ~SLAB_METADATA_FLAGS if grows else flags
 
 
 def slab_unmergeable(has, record):
@@ -176,13 +183,13 @@ def slab_unmergeable(has, record):
     )
 
 
-def find_mergeable(mm, size, align, flags, ctor=0):
+def find_mergeable(mm, name, size, align, flags, ctor=0):
     """find_mergeable(): the oldest cache that can serve objects of this size as well, or -1.
 
     At most 7 bytes larger, of a compatible alignment, with the same SLAB_MERGE_SAME flags.
     """
     has = mm.view("has")[0]
-    flags = kmem_cache_flags(has, flags)
+    flags = kmem_cache_flags(mm, flags, name)
     if not has.slab_merge or ctor or flags & SLAB_NEVER_MERGE:
         return -1
     size = slub_layout.align_up(size, slub_layout.WORD)
@@ -229,7 +236,7 @@ def kmem_cache_create(
     if (useroffset and not usersize) or useroffset + usersize > size:
         useroffset = usersize = 0
     if not usersize:
-        cache = find_mergeable(mm, size, align, flags, ctor)
+        cache = find_mergeable(mm, name, size, align, flags, ctor)
         if cache >= 0:
             record = mm.view("cache")[cache]
             record["refcount"] += 1
@@ -239,10 +246,11 @@ def kmem_cache_create(
             )
             mm.cache_aliases.setdefault(cache, []).append(name)
             return cache
-    flags = kmem_cache_flags(has, flags)
+    flags = kmem_cache_flags(mm, flags, name)
     cache = new_record(mm, name)
     record = mm.view("cache")[cache]
     align = slub_layout.calculate_alignment(has, flags, align, size)
+    flags = spared_flags(mm, size, align, flags, ctor, freeptr_offset)
     try:
         lay_out(mm, cache, size, align, flags, ctor, freeptr_offset, sheaf_capacity)
     except SlabError:
@@ -360,9 +368,7 @@ def kmem_cache_destroy(mm, cache):
             discard_slab(mm, cache, pfn)
     slabs = sum(int(node_record(mm, cache, node)["nr_slabs"]) for node in range(mm.nr_nodes))
     if slabs:
-        mm.complaints.append(
-            {"kind": COMPLAINT_OBJECTS_REMAIN, "address": first_page(mm, cache), "detail": cache}
-        )
+        complain_of_objects(mm, cache)
         record["dead"] = 1
         return False
     destroy_sheaves(mm, cache)
@@ -370,6 +376,18 @@ def kmem_cache_destroy(mm, cache):
         rcu_free_slabs(mm, -1)  # slab_caches_to_rcu_destroy_workfn(): rcu_barrier()
     record["alive"] = 0
     return True
+
+
+def complain_of_objects(mm, cache):
+    """What kmem_cache_destroy() prints of objects that remain."""
+    if mm.slub_debug is not None:
+        from mmtwin.kernel.slub_traces import report_remaining
+
+        report_remaining(mm, cache)
+        return
+    mm.complaints.append(
+        {"kind": COMPLAINT_OBJECTS_REMAIN, "address": first_page(mm, cache), "detail": cache}
+    )
 
 
 def first_page(mm, cache):

@@ -87,6 +87,50 @@ cdef enum:
     NR_KMALLOC_TYPES = 32
     KMALLOC_INDEXES = 32
 
+# Bytes of debug caches (include/linux/poison.h), and whose track: TRACK_ALLOC, TRACK_FREE.
+cdef enum:
+    SLUB_RED_INACTIVE = 0xbb
+    SLUB_RED_ACTIVE = 0xcc
+    POISON_INUSE = 0x5a
+    POISON_FREE = 0x6b
+    POISON_END = 0xa5
+    TRACK_ALLOC = 0
+    TRACK_FREE = 1
+
+# What the checks of debug caches find (slub_report.py has the words), and how they mend it.
+cdef enum:
+    FOUND_LEFT_REDZONE = 0
+    FOUND_RIGHT_REDZONE = 1
+    FOUND_KMALLOC_REDZONE = 2
+    FOUND_ALIGNMENT_PADDING = 3
+    FOUND_POISON = 4
+    FOUND_END_POISON = 5
+    FOUND_OBJECT_PADDING = 6
+    FOUND_SLAB_PADDING = 7
+    FOUND_FREEPOINTER = 8
+    FOUND_FREECHAIN = 9
+    FOUND_FREELIST_HEAD = 10
+    FOUND_FREELIST_CYCLE = 11
+    FOUND_BAD_NEXT = 12           # the object to be given out is none
+    FOUND_OBJECT_FREE = 13
+    FOUND_INVALID_OBJECT = 14
+    FOUND_OTHER_CACHE = 15
+    FOUND_OBJECTS_MAX = 16
+    FOUND_INUSE_MAX = 17
+    FOUND_DISABLED = 18
+    FOUND_OBJECTS_NUMBER = 19
+    FOUND_OBJECT_COUNT = 20
+    FOUND_TOO_FEW = 21
+    FOUND_BULK_COUNT = 22
+    FOUND_WRONG_CACHE = 23
+    FIX_ALL_USED = 32
+    FIX_FREELIST_CLEARED = 33
+    FIX_OBJECTS_NUMBER = 34
+    FIX_OBJECT_COUNT = 35
+    FIX_NOT_FREED = 36
+    FIX_ISOLATED = 37
+    TELL_TRACE = 40               # slub_debug=T: an object is taken or freed
+
 cdef enum:
     ZERO_SIZE_PTR = 16
     NUMA_NO_NODE = -1

@@ -17,6 +17,7 @@ from mmtwin.kernel.ram cimport (
     page_p, pfn_to_page,
     virt_to_head_pfn,
 )
+from mmtwin.kernel.slub_debug cimport free_debug_processing
 from mmtwin.kernel.slub_freelist cimport (
     get_freepointer, kmem_cache_debug, set_freepointer, stat, stat_add,
 )
@@ -44,7 +45,7 @@ cdef void free_to_partial_list(
 cdef void slab_free_slow(
     MM mm, s32 cache, pfn_t pfn, virt_t head, virt_t tail, s32 count
 ) noexcept nogil
-@cython.locals(s=cache_p, c=cache_cpu_p)
+@cython.locals(s=cache_p, c=cache_cpu_p, twice=bint)
 cdef void free_to_slab(
     MM mm, s32 cache, pfn_t pfn, virt_t head, virt_t tail, s32 count
 ) noexcept nogil

@@ -28,6 +28,7 @@ if not cython.compiled:
         pfn_to_page,
         virt_to_head_pfn,
     )
+    from mmtwin.kernel.slub_debug import free_debug_processing
     from mmtwin.kernel.slub_defs import (
         SLAB_CONSISTENCY_CHECKS,
         STAT_CPU_PARTIAL_FREE,
@@ -138,7 +139,11 @@ def slab_free_slow(mm, cache, pfn, head, tail, count):
     stat(mm, cache, STAT_FREE_SLOWPATH)
     step(mm, STEP_SLUB_FREE_SLOWPATH, cache, head, pfn)
     if kmem_cache_debug(s):
-        if s.flags & SLAB_CONSISTENCY_CHECKS and on_freelist(mm, pfn, head):
+        if mm.slub_bytes:
+            count = free_debug_processing(mm, cache, pfn, head, tail, count)
+            if count < 0:
+                return
+        elif s.flags & SLAB_CONSISTENCY_CHECKS and on_freelist(mm, pfn, head):
             complain(mm, COMPLAINT_OBJECT_FREE, head, cache)
             return
         if mm.has.debug_alloc_single:
@@ -184,7 +189,8 @@ def free_to_slab(mm, cache, pfn, head, tail, count):
     s = cache_at(mm, cache)
     c = cache_cpu_of(mm, cache, mm.cpu)
     if pfn != c.slab:
-        if mm.has.freelist_hardened and pfn_to_page(mm, pfn).freelist == tail:
+        twice = mm.has.freelist_hardened and pfn_to_page(mm, pfn).freelist == tail
+        if twice and not s.flags & SLAB_CONSISTENCY_CHECKS:  # which find it themselves
             complain(mm, COMPLAINT_DOUBLE_FREE, tail, cache)
             return
         slab_free_slow(mm, cache, pfn, head, tail, count)

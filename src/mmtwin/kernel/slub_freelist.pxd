@@ -2,7 +2,9 @@
 cimport cython
 from libc.string cimport memcpy, memset
 
-from mmtwin.kernel.slub_defs cimport SLAB_POISON, SLAB_RED_ZONE, SLAB_TYPESAFE_BY_RCU
+from mmtwin.kernel.slub_defs cimport (
+    SLAB_KMALLOC, SLAB_POISON, SLAB_RED_ZONE, SLAB_STORE_USER, SLAB_TYPESAFE_BY_RCU,
+)
 from mmtwin.kernel.constants cimport __GFP_ZERO
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.ram cimport (
@@ -57,7 +59,7 @@ cdef s64 draw_start(MM mm, kmem_cache_t *s) noexcept nogil
 cdef void shuffle_freelist(MM mm, s32 cache, pfn_t pfn) noexcept nogil
 @cython.locals(s=cache_p, page=page_p, start=virt_t, index=u32)
 cdef void build_freelist(MM mm, s32 cache, pfn_t pfn) noexcept nogil
-@cython.locals(s=cache_p, kept=u32)
+@cython.locals(s=cache_p, kept=u32, tracked=u32, asked=u64)
 cdef void wipe_on_alloc(MM mm, s32 cache, virt_t object, u32 gfp) noexcept nogil
 @cython.locals(s=cache_p, pad=u32)
 cdef void wipe_on_free(MM mm, s32 cache, virt_t object) noexcept nogil

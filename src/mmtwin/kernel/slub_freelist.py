@@ -24,8 +24,10 @@ if not cython.compiled:
     )
     from mmtwin.kernel.slub_defs import (
         SLAB_DEBUG_FLAGS,
+        SLAB_KMALLOC,
         SLAB_POISON,
         SLAB_RED_ZONE,
+        SLAB_STORE_USER,
         SLAB_TYPESAFE_BY_RCU,
     )
 
@@ -157,6 +159,11 @@ def wipe_on_alloc(mm, cache, object, gfp):
         return
     kept = s.flags & (SLAB_TYPESAFE_BY_RCU | SLAB_POISON)
     if gfp & __GFP_ZERO or (mm.has.init_on_alloc and not kept):
+        tracked = SLAB_STORE_USER | SLAB_KMALLOC
+        asked = mm.orig_size
+        if asked and mm.has.orig_size_moves_freeptr and s.flags & tracked == tracked:
+            fill_bytes(mm, object, 0, asked)  # red zone behind it: 9ce67395f5a0 (6.2)
+            return
         fill_bytes(mm, object, 0, s.object_size)
     elif mm.has.init_on_free and not kept:
         store64(mm, object + s.offset, 0)

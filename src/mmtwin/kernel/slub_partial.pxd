@@ -12,6 +12,7 @@ from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.ram cimport (
     cache_at, cache_cpu_of, cache_cpu_p, cache_node_of, cache_node_p, cache_p, page_p, pfn_to_page,
 )
+from mmtwin.kernel.slub_debug cimport sound_freelist
 from mmtwin.kernel.slub_freelist cimport get_freepointer, kmem_cache_debug, set_freepointer, stat
 from mmtwin.kernel.slub_slab cimport discard_slab, numa_node_id, page_node, pfmemalloc_match
 from mmtwin.kernel.structs cimport gfp_t, kmem_cache_t, pfn_t, s32, s64, u32, u64, virt_t

@@ -14,6 +14,7 @@ if not cython.compiled:
     from mmtwin.kernel.constants import __GFP_THISNODE, PG_partial
     from mmtwin.kernel.lists import list_add, list_add_tail, list_del
     from mmtwin.kernel.ram import cache_at, cache_cpu_of, cache_node_of, pfn_to_page
+    from mmtwin.kernel.slub_debug import sound_freelist
     from mmtwin.kernel.slub_defs import (
         NUMA_NO_NODE,
         STAT_ALLOC_FROM_PARTIAL,
@@ -156,6 +157,8 @@ def splice_freelist(mm, cache, pfn, freelist):
     s = cache_at(mm, cache)
     page = pfn_to_page(mm, pfn)
     count = 0
+    if mm.slub_bytes and kmem_cache_debug(s):
+        freelist = sound_freelist(mm, cache, pfn, freelist)
     if mm.has.slub_splices_freelist:
         last = freelist
         following = freelist

@@ -3,7 +3,7 @@ cimport cython
 
 from mmtwin.kernel.slub_defs cimport (
     GFP_CONSTRAINT_MASK, GFP_RECLAIMS, GFP_RECLAIM_MASK, GFP_SLAB_BUG_MASK,
-    SLAB_TYPESAFE_BY_RCU, STAT_ORDER_FALLBACK,
+    SLAB_CONSISTENCY_CHECKS, SLAB_TYPESAFE_BY_RCU, STAT_ORDER_FALLBACK,
 )
 from mmtwin.kernel.constants cimport (
     CHECK_KASAN, COMPLAINT_BAD_GFP, PG_head, PG_pfmemalloc, PG_slab, PG_tail, USE_SLAB,
@@ -16,7 +16,9 @@ from mmtwin.kernel.page_alloc cimport alloc_pages, free_pages
 from mmtwin.kernel.ram cimport (
     cache_at, cache_node_of, cache_node_p, cache_p, page_p, pfn_to_page, zone_of,
 )
-from mmtwin.kernel.slub_freelist cimport build_freelist, stat
+from mmtwin.kernel.slub_debug cimport check_freed_slab
+from mmtwin.kernel.slub_freelist cimport build_freelist, kmem_cache_debug, stat
+from mmtwin.kernel.slub_meta cimport setup_slab_debug
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u32, u64, virt_t
 from mmtwin.kernel.trace cimport STEP_SLUB_FREE_SLAB, step
 

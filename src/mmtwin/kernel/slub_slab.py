@@ -26,15 +26,18 @@ if not cython.compiled:
     from mmtwin.kernel.mm import complain
     from mmtwin.kernel.page_alloc import alloc_pages, free_pages
     from mmtwin.kernel.ram import cache_at, cache_node_of, pfn_to_page, zone_of
+    from mmtwin.kernel.slub_debug import check_freed_slab
     from mmtwin.kernel.slub_defs import (
         GFP_CONSTRAINT_MASK,
         GFP_RECLAIM_MASK,
         GFP_RECLAIMS,
         GFP_SLAB_BUG_MASK,
+        SLAB_CONSISTENCY_CHECKS,
         SLAB_TYPESAFE_BY_RCU,
         STAT_ORDER_FALLBACK,
     )
-    from mmtwin.kernel.slub_freelist import build_freelist, stat
+    from mmtwin.kernel.slub_freelist import build_freelist, kmem_cache_debug, stat
+    from mmtwin.kernel.slub_meta import setup_slab_debug
     from mmtwin.kernel.trace import STEP_SLUB_FREE_SLAB, step
 
     def page_node(mm, pfn):
@@ -116,6 +119,8 @@ def new_slab(mm, cache, gfp, node):
     page.prev = -1
     if mm.checkers & CHECK_KASAN:
         kasan_poison_slab(mm, cache, pfn, order)
+    if mm.slub_bytes and kmem_cache_debug(s):
+        setup_slab_debug(mm, cache, pfn)
     build_freelist(mm, cache, pfn)
     return pfn
 
@@ -151,7 +156,13 @@ def free_slab_page(mm, pfn):
 
 
 def free_slab(mm, cache, pfn):
-    """free_slab(): at once, or after a grace period if the cache is SLAB_TYPESAFE_BY_RCU."""
+    """free_slab(): at once, or after a grace period if the cache is SLAB_TYPESAFE_BY_RCU.
+
+    A debug cache's objects are checked once more (bc29d5bd2ba9, 6.2, does so before the grace
+    period).
+    """
+    if mm.slub_bytes and cache_at(mm, cache).flags & SLAB_CONSISTENCY_CHECKS:
+        check_freed_slab(mm, cache, pfn)
     if not cache_at(mm, cache).flags & SLAB_TYPESAFE_BY_RCU:
         free_slab_page(mm, pfn)
         return

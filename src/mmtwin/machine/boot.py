@@ -39,6 +39,7 @@ from mmtwin.machine.chains import link_list
 from mmtwin.machine.layouts import layout_of
 from mmtwin.machine.memory_map import MIB, MemoryMap, Range, free_ranges, make_map, parse_memory
 from mmtwin.machine.proc_pages import split_run
+from mmtwin.machine.slub_debug import set_up_slub_debug
 from mmtwin.versions.profiles import Profile
 
 MOST_CPUS, MOST_NODES = 512, 64
@@ -81,6 +82,7 @@ def boot_mm(
     init_memory(mm, memory_map)
     if profile.features["kasan"]:
         kasan_init(mm, profile, memory_map)
+    set_up_slub_debug(mm, profile)
     kmem_cache_init(mm)
     if profile.on("DEBUG_KMEMLEAK"):
         kmemleak_init(mm, profile, memory_map)

@@ -19,6 +19,8 @@ WORDS = {
     "BAD_CACHE": "kmem_cache_create() failed with error -22",
     "OUT_OF_MEMORY": "SLUB: Unable to allocate memory on node",
     "BAD_ADDRESS": "unable to handle page fault: not an address of the direct map",
+    "OVERWRITTEN": "red zone, poison or padding overwritten",
+    "SLAB_STATE": "a slab's counters contradict its free list",
     "BAD_PAGE": "Bad page state: freed while it is free",
     "BAD_ORDER": "a block whose pfn its order does not divide",
     "PAGE_ALLOC": "page allocation failure",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mmtwin.kernel import slab_common, slub, slub_cache
+from mmtwin.kernel import slab_common, slub, slub_cache, slub_traces
 from mmtwin.kernel.slab_common import __kmalloc_node as kmalloc_node
 from mmtwin.kernel.slub_defs import DEFS as SLUB_DEFS
 from mmtwin.machine.calls import Calls
@@ -94,6 +94,38 @@ class SlabCalls(Calls):
         before = len(self.mm.complaints)
         slub_cache.kmem_cache_destroy(self.mm, self.cache(cache).number)
         self._raise_new(before)
+
+    def validate_slabs(self, cache: "Cache | str | int") -> int:
+        """Checks the slabs of a debug cache, as `echo 1 > /sys/kernel/slab/NAME/validate` does.
+
+        What is wrong is reported (`complaints`) and mended. Returns how many slabs were looked
+        at. Raises ValueError for a cache without checks. validate_slab_cache().
+        """
+        number = self.cache(cache).number
+        if not self.mm.slub_bytes or not self.cache(cache).flags & SLUB_DEFS["SLAB_DEBUG_FLAGS"]:
+            raise ValueError(f"{self.cache(cache).name} has no checks (slub_debug=)")
+        return int(slub_traces.validate_slab_cache(self.mm, number))
+
+    @property
+    def slab_errors(self) -> int:
+        """Errors and repairs of debug caches so far, as the kernel's own unit test counts them."""
+        return int(self.mm.slub_debug.errors) if self.mm.slub_debug else 0
+
+    @property
+    def slab_trace(self) -> list[str]:
+        """What caches with SLAB_TRACE (`slub_debug=T`) printed, one text for each object."""
+        return list(self.mm.slub_debug.traced) if self.mm.slub_debug else []
+
+    def alloc_traces(self, cache: "Cache | str | int") -> str:
+        """Who has the live objects of a cache: debugfs' alloc_traces. Raises ValueError without
+        `slub_debug=U`.
+        """
+        return str(slub_traces.traces(self.mm, self.cache(cache).number, SLUB_DEFS["TRACK_ALLOC"]))
+
+    def free_traces(self, cache: "Cache | str | int") -> str:
+        """Who freed them before: debugfs' free_traces. Raises ValueError without `slub_debug=U`.
+        """
+        return str(slub_traces.traces(self.mm, self.cache(cache).number, SLUB_DEFS["TRACK_FREE"]))
 
     def cache(self, which: "Cache | str | int") -> Cache:
         """A cache by its name, an alias or its number. Raises ValueError if there is none."""

@@ -6,6 +6,7 @@ The `slab_` names of options came with 6.9 (671776b32b81) beside the `slub_` one
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 # Letters of slub_debug= as the twin's SLAB_* (kernel/slub_defs.pxd; those of 5.10).
 DEBUG_LETTERS = {"F": 0x100, "Z": 0x400, "P": 0x800, "U": 0x10000, "T": 0x200000, "A": 0x2000000}
@@ -21,23 +22,49 @@ SWITCHES = {
 NUMBERS = ("min_order", "max_order", "min_objects")
 
 
-def debug_flags(value: str) -> int:
-    """The SLAB_* that `slub_debug=value` sets on every cache.
-
-    Blocks are separated by `;`; one with a `,` is for the caches it names only and does not count.
+@dataclass(frozen=True)
+class SlubDebugOptions:
+    """What slub_debug= asks for: `flags` SLAB_* of every cache; `blocks` (SLAB_*, names) of those
+    it names, the first that fits counts; `spares_orders`: not where slabs would become larger (O).
     """
-    flags = 0
+
+    flags: int = 0
+    blocks: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    spares_orders: bool = False
+
+
+def slub_debug_options(value: str) -> SlubDebugOptions:
+    """`slub_debug=value` as setup_slub_debug() reads it; `""` is the option without a value.
+
+    Blocks are separated by `;`: letters, or letters, a comma and the names of caches. Without
+    letters before the comma all checks are on. Of blocks without names the last counts.
+    """
+    if not value:
+        return SlubDebugOptions(DEBUG_DEFAULT)
+    everywhere = 0
+    blocks: list[tuple[int, tuple[str, ...]]] = []
+    spares = False
     for block in value.split(";"):
-        letters, comma, _ = block.partition(",")
-        if comma:
+        letters, comma, names = block.partition(",")
+        if not block:
             continue
-        if letters == "-":
-            return 0
-        if not letters:
-            flags |= DEBUG_DEFAULT
+        flags = 0 if letters else DEBUG_DEFAULT
         for letter in letters.upper():
-            flags |= DEBUG_LETTERS.get(letter, 0)
-    return flags
+            flags = 0 if letter == "-" else flags | DEBUG_LETTERS.get(letter, 0)
+            spares |= letter == "O"
+        if comma:
+            blocks.append((flags, tuple(names.split(","))))
+        else:
+            everywhere = flags
+    return SlubDebugOptions(everywhere, tuple(blocks), spares)
+
+
+def slub_debug_of(cmdline: Mapping[str, str]) -> SlubDebugOptions | None:
+    """The options of a command line, None where it has no slub_debug=."""
+    for name in ("slab_debug", "slub_debug"):
+        if name in cmdline:
+            return slub_debug_options(cmdline[name])
+    return None
 
 
 def overrides(cmdline: Mapping[str, str]) -> dict[str, int]:
@@ -52,12 +79,13 @@ def overrides(cmdline: Mapping[str, str]) -> dict[str, int]:
             found["slab_merge"] = 0
         if f"{prefix}_merge" in cmdline:
             found["slab_merge"] = 1
-        if f"{prefix}_debug" in cmdline:
-            found["slub_debug_flags"] = debug_flags(cmdline[f"{prefix}_debug"])
         for name in NUMBERS:
             value_text = cmdline.get(f"{prefix}_{name}", "")
             if value_text.isdigit():
                 found[f"slub_{name}"] = int(value_text)
+    debug = slub_debug_of(cmdline)
+    if debug is not None:
+        found["slub_debug_flags"] = debug.flags
     if BOOLEANS.get(cmdline.get("page_poison", "")):
         found["init_on_alloc"] = found["init_on_free"] = 0
     if "memory" in cmdline.get("cgroup_disable", "").split(","):

@@ -5,6 +5,7 @@ include/linux/page-flags.h, checked against the type information of Debian's ker
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from mmtwin.versions.releases import has_since
 
@@ -84,6 +85,45 @@ def page_flag_bits(version: str, arch: str, config: Mapping[str, str]) -> dict[s
     if new and arch == "arm64":
         names.append("arch_3")
     return {f"PG_{name}": bit for bit, name in enumerate(names)}
+
+
+@dataclass(frozen=True)
+class PageFlagFields:
+    """What `page->flags` holds above the flags: (name, first bit, bits, base it is printed in)."""
+
+    fields: tuple[tuple[str, int, int, int], ...]
+
+    def value(self, node: int, zone: int) -> int:
+        """The fields of a page of a node and zone that no fault has looked at."""
+        numbers = {"node": node, "zone": zone}
+        return sum(
+            numbers.get(name, (1 << bits) - 1) << first for name, first, bits, _ in self.fields
+        )
+
+    def names(self, value: int) -> list[str]:
+        """As %pGp prints them since 5.13 (c244297acbe5): `zone=2`, `lastcpupid=0x1fffff`."""
+        found = []
+        for name, first, bits, base in self.fields:
+            number = value >> first & (1 << bits) - 1
+            found.append(f"{name}={number:#x}" if base == 16 else f"{name}={number}")
+        return found
+
+
+def page_flag_fields(config: Mapping[str, str]) -> PageFlagFields:
+    """Where node, zone and lastcpupid lie: include/linux/page-flags-layout.h, with vmemmap."""
+    optional = ("CONFIG_ZONE_DMA", "CONFIG_ZONE_DMA32", "CONFIG_HIGHMEM", "CONFIG_ZONE_DEVICE")
+    zones = 2 + sum(config.get(symbol) == "y" for symbol in optional)
+    widths = [("node", int(config.get("CONFIG_NODES_SHIFT", 0)), 10),
+              ("zone", (zones - 1).bit_length(), 10)]
+    if config.get("CONFIG_NUMA_BALANCING") == "y":
+        cpus = int(config.get("CONFIG_NR_CPUS", 1))
+        widths.append(("lastcpupid", 8 + (cpus - 1).bit_length(), 16))
+    first, fields = 64, []
+    for name, bits, base in widths:
+        first -= bits
+        if bits:
+            fields.append((name, first, bits, base))
+    return PageFlagFields(tuple(fields))
 
 
 def page_types(version: str) -> dict[str, int]:
