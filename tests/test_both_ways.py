@@ -16,14 +16,21 @@ PROFILES = (
     "arm64-16k-6.12",
     "x86_64-6.18",
     "x86_64-7.3",
+    "x86_64-5.10 FZPU",
+    "x86_64-6.1 FZPU",
+    "x86_64-7.3 FZPU",
 )
 STEPS = 1500
 SIZES = (1, 8, 60, 100, 192, 500, 1000, 3000, 8192, 9000, 40000)
 
 
-def script(profile: str) -> str:
-    """The checksum after some thousand allocations and frees on two CPUs."""
-    k = Machine.boot(profile, memory="64M", cpus=2, seed=7)
+def script(case: str) -> str:
+    """The checksum after some thousand allocations and frees on two CPUs: a profile, and what
+    slub_debug= says.
+    """
+    profile, _, debug = case.partition(" ")
+    options = {"slub_debug": debug} if debug else {}
+    k = Machine.boot(profile, memory="64M", cpus=2, seed=7, cmdline=options)
     state = 12345
     objects: list[int] = []
     blocks = []

@@ -99,4 +99,7 @@ def test_boot_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "x86_64-6.1" in error(capsys, "boot", "x86-6.1")
     assert "much" in error(capsys, "boot", "x86_64-6.1", "--memory", "much")
     assert "SWITCH=VALUE" in error(capsys, "boot", "x86_64-6.1", "--set", "NUMA")
+    code = "print(k.cache('dentry').red_left_pad)"
+    options = "slub_debug=Z,dentry quiet"
+    assert output(capsys, "boot", "x86_64-6.1", "--append", options, "-c", code) == "8\n"
     assert "nothing.py" in error(capsys, "boot", "x86_64-6.1", str(tmp_path / "nothing.py"))

@@ -2,7 +2,13 @@
 
 import pytest
 
-from mmtwin.versions.page_flags import kpf_bits, kpf_names, page_flag_bits, page_types
+from mmtwin.versions.page_flags import (
+    kpf_bits,
+    kpf_names,
+    page_flag_bits,
+    page_flag_fields,
+    page_types,
+)
 from mmtwin.versions.profiles import profile
 
 OLD = (
@@ -49,3 +55,22 @@ def test_page_types_came_with_6_11() -> None:
     assert page_types("6.12")["PGTY_slab"] == 0xF5
     assert "PGTY_large_kmalloc" not in page_types("6.12")
     assert page_types("6.18")["PGTY_large_kmalloc"] == 0xF8
+
+
+@pytest.mark.parametrize(("nodes", "cpus", "node", "zone", "raw", "text"), [
+    # page->flags as kernels printed them in public reports: 6.1.0-rc2, syzkaller's 6.4, 6.0
+    (10, 8192, 0, 1, 0xFFFFFC0010200, "node=0|zone=1|lastcpupid=0x1fffff"),
+    (6, 8, 1, 1, 0x4FFF00000010200, "node=1|zone=1|lastcpupid=0x7ff"),
+    (6, 16, 1, 1, 0x4FFF80000010200, "node=1|zone=1|lastcpupid=0xfff"),
+])
+def test_fields_above_the_flags(
+    nodes: int, cpus: int, node: int, zone: int, raw: int, text: str
+) -> None:
+    config = {"CONFIG_NODES_SHIFT": str(nodes), "CONFIG_NR_CPUS": str(cpus)}
+    config |= dict.fromkeys(
+        ("CONFIG_NUMA_BALANCING", "CONFIG_ZONE_DMA", "CONFIG_ZONE_DMA32", "CONFIG_ZONE_DEVICE"),
+        "y",
+    )
+    fields = page_flag_fields(config)
+    assert fields.value(node, zone) | 0x10200 == raw
+    assert "|".join(fields.names(raw)) == text

@@ -20,6 +20,7 @@ examples:
   mmtwin boot x86_64-6.1 -c 'print(k.proc["slabinfo"])'
   mmtwin boot arm64-5.13 script.py 1 2     runs script.py with k, and sys.argv[1:] == ["1", "2"]
   mmtwin boot x86_64-6.12 --set SLAB_FREELIST_RANDOM=n --json
+  mmtwin boot x86_64-6.1 --append 'slub_debug=FZPU init_on_alloc=0'
   mmtwin boot --list                       the profiles"""
 
 
@@ -39,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="SWITCH=VALUE",
         help="a switch of the kernel's configuration: SLAB_FREELIST_HARDENED=n",
+    )
+    parser.add_argument(
+        "--append", default="", metavar="OPTIONS", help="boot options: 'slub_debug=FZPU nopti'"
     )
     parser.add_argument("--list", action="store_true", help="print the profiles and exit")
     add_json(parser)
@@ -83,7 +87,9 @@ def booted(arguments: argparse.Namespace) -> "Machine":
         if not equals:
             raise UserError(f"--set {text!r}", "it takes SWITCH=VALUE: SLAB_FREELIST_RANDOM=n")
         settings[name.removeprefix("CONFIG_")] = {"y": True, "n": False}.get(value, value)
-    return Machine.boot(arguments.profile or DEFAULT, **settings)
+    words = (option.partition("=") for option in arguments.append.split())
+    cmdline = {name: value for name, _, value in words}
+    return Machine.boot(arguments.profile or DEFAULT, cmdline=cmdline, **settings)
 
 
 def names(machine: "Machine") -> dict[str, Any]:
