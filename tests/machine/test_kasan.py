@@ -12,12 +12,6 @@ import pytest
 
 from mmtwin import Machine
 from mmtwin.kernel.kasan import FRAME_MAGIC
-from mmtwin.kernel.kasan_hooks import (
-    kasan_depopulate_vmalloc,
-    kasan_poison_vmalloc,
-    kasan_populate_vmalloc,
-    kasan_unpoison_vmalloc,
-)
 from mmtwin.machine import Complaint
 
 RELEASES = ("5.10", "5.13", "6.1", "6.12", "6.18", "7.3")
@@ -368,20 +362,49 @@ def test_stack_frames_have_red_zones(k: Machine) -> None:
     k.free_pages(page)
 
 
-def test_vmalloc_areas_have_shadow_pages_of_their_own() -> None:
-    k = boot("x86_64-6.1")
-    area = 0xFFFFC90000000000
-    assert k.kasan is not None and kasan_populate_vmalloc(k.mm, area, 5 * 4096)
-    kasan_unpoison_vmalloc(k.mm, area, 4 * 4096 - 100)
-    assert k.check_memory_region(area, 4 * 4096 - 100, True)
-    report = report_of(k.check_memory_region, area + 4 * 4096 - 100, 1, True)
-    assert kind_of(report) == "vmalloc-out-of-bounds"
-    assert k.kasan.memory()["vmalloc_shadow"] == 4096
-    kasan_poison_vmalloc(k.mm, area, 4 * 4096)
-    assert kind_of(report_of(k.check_memory_region, area, 1)) == "vmalloc-out-of-bounds"
-    kasan_depopulate_vmalloc(k.mm, area, area + 5 * 4096, area, area + (1 << 30))
-    assert k.kasan.memory()["vmalloc_shadow"] == 0
-    assert k.validate() == []
+def test_vmalloc_oob_and_uaf(k: Machine) -> None:
+    assert k.profile is not None and k.kasan is not None
+    if not k.profile.on("KASAN_VMALLOC"):
+        assert release_of(k) == "5.10" and k.profile.arch == "arm64"
+        return
+    size = int(k.profile.page_size) // 2 - 8 - 5
+    with k.frame("load_module"):
+        address = k.vmalloc(size)
+    k.write(address, bytes(size))
+    for place in (address + size, address + size + 8, address + int(k.profile.page_size)):
+        assert kind_of(report_of(k.write, place, b"x")) == "vmalloc-out-of-bounds"
+    assert k.kasan.memory()["vmalloc_shadow"] > 0
+    with k.frame("overrun"):
+        report = report_of(k.write, address + size, b"x")
+    if release_of(k) not in ("5.10", "5.13"):
+        area = f"1-page vmalloc region starting at {address:#x} allocated at load_module"
+        assert f"The buggy address belongs to a {area}" in report
+        assert f"pfn:{k.mm.vmalloc.tables.translate(address):#x}\n" in report
+    k.vfree(address)
+    assert kind_of(report_of(k.read, address, 1)) == "vmalloc-out-of-bounds"
+
+
+def test_the_shadow_of_vmalloc_comes_and_goes() -> None:
+    for name in ("x86_64-5.10", "x86_64-6.12", "x86_64-7.3"):
+        k = boot(name)
+        assert k.kasan is not None
+        page = 4096
+        areas = [k.vmalloc(size * page) for size in (1, 200, 3, 9)]
+        pages = k.kasan.memory()["vmalloc_shadow"] // page
+        assert pages >= (1 + 200 + 3 + 9) // 8
+        # the shadow pages are the machine's own
+        for place, pfn in k.kasan.shadow.vmalloc_pages.items():
+            assert k.page(pfn).refcount == 1 and place >> 56 == 0xFF
+        mapped = k.vmap([k.alloc_pages(0) or 0 for _ in range(2)])
+        k.write(mapped, bytes(2 * page))
+        for address in areas:
+            k.vfree(address)
+        k.mm.vmalloc.purge(full=True)
+        assert k.kasan.memory()["vmalloc_shadow"] // page < pages
+        again = k.vmalloc(10 * page)
+        k.write(again, bytes(10 * page))
+        assert k.validate() == []
+        assert k.complaints == []
 
 
 def test_without_kasan_nothing_is_there() -> None:

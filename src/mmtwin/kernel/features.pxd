@@ -139,6 +139,7 @@ cdef struct features_t:
     s32 kasan                     # generic KASAN checks every access
     s32 kasan_stack               # red zones around automatic variables
     s32 kasan_vmalloc             # the vmalloc area has shadow pages of its own
+    s32 kasan_populates_in_bulk   # shadow pages of the vmalloc area are taken by the hundreds
     s32 kasan_track_bytes         # sizeof(struct kasan_track)
     s32 kasan_meta_or_nothing     # a cache whose metadata does not fit is not checked at all
     s32 kasan_splits_free_meta    # a small object holds the start of its struct kasan_free_meta

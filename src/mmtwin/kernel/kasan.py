@@ -8,11 +8,12 @@ that wait: `kasan_quarantine`. Compiled code comes here through `kasan_hooks`, a
 
 from mmtwin.kernel import kasan_layout, slub_layout
 from mmtwin.kernel.constants import __GFP_DIRECT_RECLAIM as GFP_DIRECT_RECLAIM
+from mmtwin.kernel.constants import __GFP_ZERO as GFP_ZERO
 from mmtwin.kernel.constants import PG_head, PG_hole, PG_slab, PG_tail
 from mmtwin.kernel.kasan_quarantine import Quarantine
 from mmtwin.kernel.kasan_report import Access, Report
 from mmtwin.kernel.kasan_shadow import GRANULE, Shadow, round_up
-from mmtwin.kernel.page_alloc import alloc_pages, free_pages
+from mmtwin.kernel.page_alloc import alloc_pages, alloc_pages_bulk, free_pages
 from mmtwin.kernel.slub_defs import (
     GFP_KERNEL,
     SLAB_KASAN,
@@ -254,16 +255,45 @@ class Kasan:
         page_size = 1 << self.mm.page_shift
         first = self.shadow.address(address) & ~(page_size - 1)
         last = round_up(self.shadow.address(address + size), page_size)
-        pages = self.shadow.vmalloc_pages
-        for place in range(first, last, page_size):
-            if place in pages:
+        places = range(first, last, page_size)
+        if self.has.kasan_populates_in_bulk:
+            return self._populate_in_bulk(places)
+        for place in places:
+            if place in self.shadow.vmalloc_pages:
                 continue
             pfn = alloc_pages(self.mm, GFP_KERNEL, 0, -1)
             if pfn < 0:
                 return False
-            self.shadow.write(self.page_address(pfn), bytes([KASAN_VMALLOC_INVALID]) * page_size)
-            pages[place] = pfn
+            self._map_shadow(place, pfn)
         return True
+
+    def _map_shadow(self, place, pfn):
+        # kasan_populate_vmalloc_pte()
+        invalid = bytes([KASAN_VMALLOC_INVALID])
+        self.shadow.write(self.page_address(pfn), invalid * (1 << self.mm.page_shift))
+        self.shadow.vmalloc_pages[place] = pfn
+
+    def _populate_in_bulk(self, places):
+        # __kasan_populate_vmalloc_do(): an array of pages, as many as it holds at a time; those
+        # for places that have their shadow are given back
+        mm, most = self.mm, (1 << self.mm.page_shift) // 8
+        array = alloc_pages(mm, GFP_KERNEL | GFP_ZERO, 0, -1)
+        good = array >= 0
+        while good and places:
+            taken = []
+            while good and len(taken) < min(most, len(places)):
+                count = alloc_pages_bulk(mm, GFP_KERNEL, -1, min(most, len(places)) - len(taken))
+                taken += mm.view("bulk_page")[:count].tolist()
+                good = count > 0
+            for place, pfn in zip(places, taken, strict=False):
+                if not good or place in self.shadow.vmalloc_pages:
+                    free_pages(mm, pfn, 0)
+                else:
+                    self._map_shadow(place, pfn)
+            places = places[len(taken) :]
+        if array >= 0:
+            free_pages(mm, array, 0)
+        return good
 
     def depopulate_vmalloc(self, start, end, free_start, free_end):
         """kasan_release_vmalloc(): gives back shadow pages of the area [start, end), which lies

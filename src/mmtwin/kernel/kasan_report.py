@@ -102,6 +102,9 @@ class Report:
         if gap and stack:
             found += [*stack, ""]
         pfn = self.kasan.page_of(self.access.address)
+        if gap and self.mm.vmalloc_start <= self.access.address < self.mm.vmalloc_end:
+            area, pfn = self.vmalloc_area()
+            found.append(area)
         if pfn >= 0:
             found += [*self.page_dump(pfn), *gap]
         if not gap:
@@ -221,10 +224,25 @@ class Report:
             f"{offset} in frame:", f" {function}", "", f"this {many}", *objects,
         ]  # fmt: skip
 
+    def vmalloc_area(self):
+        """vmalloc_dump_obj(): what the address belongs to, and the pfn it is mapped to or -1."""
+        address, state = self.access.address, self.mm.vmalloc
+        area = state.find(address) if state is not None else None
+        pfn = state.tables.translate(address) if area is not None else -1
+        words = "The buggy address belongs to a"
+        if area is None or area.vm is None:
+            return f"{words} vmalloc virtual mapping", pfn
+        vm = area.vm
+        return (
+            f"{words} {len(vm.pfns)}-page vmalloc region starting at {vm.address:#x} allocated at "
+            f"{vm.caller or '0x0'}"
+        ), pfn
+
     def page_dump(self, pfn):
         """dump_page() of the head page, as far as the twin knows its words."""
         page = self.mm.view("page")[pfn]
         here = (self.access.address - self.mm.page_offset & MASK64) >> self.mm.page_shift
+        here = here if here < self.mm.max_pfn else pfn
         physical = "physical " if self.has.kasan_report_blocks else ""
         place = "" if self.has.dump_page_snapshot else f"{self.shadow.vmemmap(here):016x} "
         lines = [

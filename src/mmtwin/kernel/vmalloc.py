@@ -14,6 +14,7 @@ from mmtwin.kernel.constants import (
     COMPLAINT_VMAP,
     USE_VMALLOC,
 )
+from mmtwin.kernel.kasan_vmap import KasanVmap, kasan_map, kasan_unmap
 from mmtwin.kernel.mm import report
 from mmtwin.kernel.page_alloc import (
     alloc_pages,
@@ -55,7 +56,6 @@ from mmtwin.kernel.vmalloc_defs import (
     VM_USERMAP,
 )
 from mmtwin.kernel.vmalloc_pgtable import KernelTables
-from mmtwin.kernel.vmap_space import Vmap
 
 BULK_REQUEST = 100  # pages that vm_area_alloc_pages() asks for at a time
 CONT_PTE_BITS = {12: 16, 14: 21, 16: 21}  # CONT_PTE_SHIFT of arm64 by PAGE_SHIFT
@@ -89,7 +89,7 @@ class VmStruct:
         return self.size if self.flags & VM_NO_GUARD else self.size - page_size
 
 
-class Vmalloc(Vmap):
+class Vmalloc(KasanVmap):
     """vmalloc space of a machine, with the memory of its structures and its page tables."""
 
     def __init__(self, mm):
@@ -184,6 +184,8 @@ def __get_vm_area_node(mm, size, align, shift, flags, start, end, node, gfp, cal
     vm = VmStruct(area.start, size, flags, caller, object)
     area.vm = vm
     setup_vmalloc_vm(mm, area, vm, gfp)
+    if not flags & VM_ALLOC:
+        kasan_map(mm, vm, vm.area_size(1 << mm.page_shift))
     return vm
 
 
@@ -197,6 +199,7 @@ def remove_vm_area(mm, address):
         return None
     vm = area.vm
     forget_vm(mm, area)
+    kasan_unmap(mm, vm)
     state.node_of(area.start).busy.remove(area)
     state.tables.unmap(area.start, area.end)
     if state.free_noflush(area):
@@ -361,6 +364,7 @@ def __vmalloc_node_range(mm, size, align, start, end, gfp, vm_flags, node, calle
             warn_alloc(mm, gfp, text)
         elif __vmalloc_area_node(mm, vm, gfp, shift, node):
             vm.flags &= ~VM_UNINITIALIZED
+            kasan_map(mm, vm, size)
             kmemleak_vmalloc(mm, vm, size, gfp)
             return vm.address
         if shift == mm.page_shift:

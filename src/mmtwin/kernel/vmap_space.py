@@ -76,6 +76,9 @@ class Vmap:
         """The memory of a structure: its address, -1 for none; 0 where it is not modelled."""
         return 0
 
+    def shadow_freed(self, start, end, free):
+        """A purged range lies in the free area `free` now: kasan_release_vmalloc()."""
+
     def free_object(self, area):
         """The memory of a structure is given back."""
 
@@ -247,6 +250,8 @@ class Vmap:
             area.prev = area.next = None
             self.nr_lazy -= area.size >> self.page_shift
             pages = area.size >> self.page_shift
+            if self.by_nodes:
+                self.shadow_freed(area.start, area.end, area)
             if area.node >= 0 and not full and pages <= MAX_VA_SIZE_PAGES:
                 node.pool.setdefault(pages, []).insert(0, area)
             else:
@@ -254,7 +259,10 @@ class Vmap:
         if self.by_nodes:
             back.reverse()
         for area in back:
-            self.free.merge_or_add(area, self.free_object)
+            start, end = area.start, area.end
+            merged = self.free.merge_or_add(area, self.free_object)
+            if not self.by_nodes:
+                self.shadow_freed(start, end, merged)
 
     def _decay(self, node, full):
         """decay_va_pool_node(): a quarter of each pool goes back, or all of it."""
