@@ -357,9 +357,30 @@ def test_stack_frames_have_red_zones(k: Machine) -> None:
     assert "frame has 2 objects:\n [32, 36) 'i'\n [48, 148) 'buffer'" in report
     magic = k.kasan.shadow.read(page.address + 1024, 8)
     assert int.from_bytes(magic, "little") == FRAME_MAGIC
-    k.kasan.unpoison_frame(page.address + 1024, variables)
+    k.kasan.unpoison_frame(page.address + 1024)
     k.write(page.address + 1024, bytes(256))
     k.free_pages(page)
+
+
+def test_automatic_variables_of_a_task_have_red_zones(k: Machine) -> None:
+    task = k.fork("worker", kernel=True)
+    assert task is not None and task.stack is not None
+    assert len(task.stack) >= 32768  # twice THREAD_SIZE
+    with task.frame("outer", {"state": 8}), task.frame("copy", {"i": 4, "buffer": 64}) as frame:
+        k.write(frame["buffer"], bytes(64))
+        report = report_of(k.write, frame["buffer"] + 64, b"x")
+        assert kind_of(report) == "stack-out-of-bounds"
+        assert f"by task worker/{task.pid}" in report
+        assert "\n copy\n outer\n" in report
+        assert "frame has 2 objects:\n [32, 36) 'i'\n [48, 112) 'buffer'" in report
+        if release_of(k) not in ("5.10", "5.13"):
+            assert "and is located at offset 112 in frame:\n copy\n" in report
+        place = frame["buffer"]
+    k.write(place + 64, b"x")  # plain stack again
+    k.exit(task)
+    k.synchronize_rcu()
+    assert k.kasan is not None and k.kasan.frames == {}
+    assert k.validate() == []
 
 
 def test_vmalloc_oob_and_uaf(k: Machine) -> None:

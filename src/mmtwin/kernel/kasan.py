@@ -338,15 +338,27 @@ class Kasan:
                           KASAN_STACK_MID)
         last = round_up(ends[-1], GRANULE) if ends else address + kasan_layout.FRAME_REDZONE
         shadow.poison(last, end - last, KASAN_STACK_RIGHT)
-        shadow.write(address, FRAME_MAGIC.to_bytes(8, "little"))
-        self.frames[address] = function, places
+        shadow.write(self._direct(address), FRAME_MAGIC.to_bytes(8, "little"))
+        self.frames[address] = function, places, total
         return {name: address + offset for name, offset, _ in places}
 
-    def unpoison_frame(self, address, variables):
+    def unpoison_frame(self, address):
         """What the function does before it returns: its frame is plain stack again."""
-        total, _ = kasan_layout.frame_layout(variables)
+        total = self.frames.pop(address, ("", (), 0))[-1]
         self.shadow.poison(address, total, 0)
-        self.frames.pop(address, None)
+
+    def unpoison_stack(self, address, size):
+        """kasan_unpoison_range() of a stack that another task gets: the frames on it are gone."""
+        self.shadow.unpoison(address, size)
+        for frame in [each for each in self.frames if address <= each < address + size]:
+            del self.frames[frame]
+
+    def _direct(self, address):
+        # the same byte's address in the direct map, of what vmalloc mapped too
+        if not self.mm.vmalloc_start <= address < self.mm.vmalloc_end:
+            return address
+        pfn = self.mm.vmalloc.tables.translate(address)
+        return self.page_address(pfn) + (address & (1 << self.mm.page_shift) - 1)
 
     # ---- its cost
 

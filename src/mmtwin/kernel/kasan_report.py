@@ -208,7 +208,9 @@ class Report:
         if not self.bug.startswith("stack") or not below:
             return []
         start = max(below)
-        function, places = frames[start]
+        function, places, total = frames[start]
+        if self.access.address >= start + total:
+            return []
         name, pid = self.kasan.task()
         offset = self.access.address - start
         many = f"frame has {len(places)} object{'s' if len(places) != 1 else ''}:"

@@ -9,9 +9,10 @@ kernel image is there: they only name who returns where.
 
 import re
 
-from mmtwin.kernel.constants import COMPLAINT_STACK_OVERFLOW, PG_hole
+from mmtwin.kernel.constants import CHECK_KASAN, COMPLAINT_STACK_OVERFLOW, PG_hole
 from mmtwin.kernel.exit import do_exit, schedule
 from mmtwin.kernel.fork import tasks_of
+from mmtwin.kernel.kasan_layout import FRAME_REDZONE, frame_layout
 from mmtwin.kernel.mm import report
 from mmtwin.kernel.thread_stack import MASK64, read_stack, write_stack
 from mmtwin.kernel.vmalloc import vmalloc_to_pfn
@@ -28,11 +29,13 @@ MOST_FRAME = 1 << 30
 class Frame:
     """A function's frame: bytes `low` to `high` of the stack; `variables`: {name: (address, size)}
     of its automatic variables. `record`: where the saved frame pointer and the return address lie.
+    `redzones`: with KASAN, where the red zones around the variables begin; 0 without.
     """
 
     def __init__(self, function, high):
         self.function = function
         self.high = self.low = self.record = high
+        self.redzones = 0
         self.variables = {}
 
     def __getitem__(self, name):
@@ -69,6 +72,11 @@ def lay_out(mm, function, high, sizes):
     on_arm64 = is_arm64(mm)
     place = high if on_arm64 else high - 16
     frame.record = place
+    if sizes and mm.checkers & CHECK_KASAN and mm.kasan.has.kasan_stack:
+        total, places = frame_layout(sizes.items())
+        place = frame.redzones = place - total & -FRAME_REDZONE
+        frame.variables = {name: (place + offset & MASK64, size) for name, offset, size in places}
+        sizes = {}
     for name, size in sizes.items():
         place = place - size & ~(15 if size > 8 else 7)
         frame.variables[name] = (place & MASK64, size)
@@ -103,6 +111,8 @@ def push_frame(mm, task, function, sizes):
         overflow(mm, task, frame, record)
     elif mm.contents:
         write_stack(mm, task.stack, frame.record, record)
+        if frame.redzones:
+            mm.kasan.poison_frame(frame.redzones, function, sizes.items())
     if task.frames:
         task.sp, task.fp = frame.low, frame.record
     return frame
@@ -125,6 +135,8 @@ def pop_frame(mm, task, frame):
         last = task.frames.pop()
         task.names.pop()
         task.sp = last.high
+        if last.redzones:
+            mm.kasan.unpoison_frame(last.redzones)
         if last is frame:
             break
     task.fp = task.frames[-1].record if task.frames else 0

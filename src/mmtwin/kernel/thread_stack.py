@@ -6,7 +6,7 @@ two freed ones. Else it is one block of pages of the direct map, which must be f
 
 import numpy as np
 
-from mmtwin.kernel.constants import USE_STACK
+from mmtwin.kernel.constants import CHECK_KASAN, USE_STACK
 from mmtwin.kernel.page_alloc import alloc_pages, free_pages
 from mmtwin.kernel.slub import kmem_cache_alloc_node, kmem_cache_free
 from mmtwin.kernel.slub_cache import kmem_cache_create
@@ -101,6 +101,8 @@ def take_cached_stack(mm):
     for place, stack in enumerate(places):
         if stack is not None:
             places[place] = None
+            if mm.checkers & CHECK_KASAN:
+                mm.kasan.unpoison_stack(stack.low, stack.size)
             if mm.contents:
                 write_stack(mm, stack, stack.low, bytes(stack.size))
             return stack
