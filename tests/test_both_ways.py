@@ -49,6 +49,12 @@ def script(case: str) -> str:
             k.free_pages(blocks.pop(draw % len(blocks)))
         else:
             objects.append(k.kmem_cache_alloc(cache))
+    for turn in range(6):
+        task = k.fork("task", kernel=turn == 3)
+        with task.frame("driver_probe", {"buf": 100 + turn}) as frame:
+            k.write(frame["buf"], bytes(range(100)))
+        k.exit(task)
+        k.synchronize_rcu()
     assert k.validate() == []
     return k.checksum()
 

@@ -8,9 +8,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.parametrize(
-    ("name", "least"), [("kmalloc-100.md", 26), ("kmemleak.md", 20), ("slub-debug.md", 14)]
-)
+SESSIONS = [
+    ("kmalloc-100.md", 26), ("kmemleak.md", 20), ("slub-debug.md", 14), ("kernel-stacks.md", 26),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "least"), SESSIONS)
 def test_a_page_prints_what_it_says(name: str, least: int) -> None:
     failures, examples = doctest.testfile(str(ROOT / "docs" / name), module_relative=False)
     assert examples >= least

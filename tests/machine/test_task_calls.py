@@ -159,6 +159,25 @@ def test_frames_lie_on_the_stack_in_real_bytes(profile: str) -> None:
     assert k.validate() == []
 
 
+@pytest.mark.parametrize("vmap_stack", [True, False])
+def test_a_stack_at_a_tracepoint(vmap_stack: bool) -> None:
+    k = Machine.boot("x86_64-6.1", memory="128M", VMAP_STACK=vmap_stack)
+    task = k.fork("cat")
+    with task.frame("seq_read+0x1f/0x90"):
+        depth = task.depth
+        lines = task.stack_trace("mm_page_alloc_zone_locked").splitlines()
+        assert [line.split()[1].split("+")[0] for line in lines] == [
+            "rmqueue_bulk", "rmqueue", "get_page_from_freelist", "__alloc_pages", "seq_read",
+            "ret_from_fork",
+        ]
+        assert lines[4] == "[<0>] seq_read+0x1f/0x90"
+        assert task.depth == depth < task.deepest
+        assert task.stack_trace().splitlines() == lines[4:]
+        with pytest.raises(ValueError, match="no tracepoint 'x'"):
+            task.stack_trace("x")
+    assert k.validate() == []
+
+
 def test_frames_belong_to_the_task_that_runs() -> None:
     k = contiguous()
     first, second = k.fork("a"), k.fork("b")

@@ -101,9 +101,9 @@ class TaskView:
         finally:
             task_stack.pop_frame(self._mm, self.task, frame)
 
-    def stack_trace(self) -> str:
-        """/proc/PID/stack."""
-        return str(task_stack.proc_pid_stack(self._mm, self.task))
+    def stack_trace(self, tracepoint: str = "") -> str:
+        """/proc/PID/stack; with a `tracepoint` (`"mm_page_alloc"`) as if the task stood there."""
+        return str(task_stack.proc_pid_stack(self._mm, self.task, tracepoint))
 
     def __repr__(self) -> str:
         return f"<Task {self.pid} {self.comm} {self.state}>"
