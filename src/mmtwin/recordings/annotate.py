@@ -19,6 +19,7 @@ from mmtwin.recordings.recording import Recording
 from mmtwin.recordings.roles import Annotator
 from mmtwin.recordings.sites import SiteTable
 from mmtwin.recordings.stream import Events, words
+from mmtwin.recordings.truth_index import copies_of
 
 KMALLOC = CONSTANTS["KIND_KMALLOC"]
 KMEM_CACHE_ALLOC = CONSTANTS["KIND_KMEM_CACHE_ALLOC"]
@@ -50,7 +51,8 @@ class Annotated:
     """The annotated events of a recording.
 
     `names`: as the recording's, with the caches of its snapshots added; `page_offset`: kernel
-    virtual address of pfn 0; `nr_pages`: pfns below it may occur; `sites`: the settled SiteTable.
+    virtual address of pfn 0; `nr_pages`: pfns below it may occur; `sites`: the settled SiteTable;
+    `truth_index`: {name of a truth: number of the event just before which RAM was copied}.
     """
 
     def __init__(self, recording: Recording, type_bits: int = TYPE_BITS) -> None:
@@ -60,6 +62,7 @@ class Annotated:
         self.page_shift = recording.machine.page_size.bit_length() - 1
         self.nr_pages = self._count_pages()
         self.page_offset = find_page_offset(recording)
+        self.truth_index: dict[str, int] = {}
         self.pages_at = self._pages_at_truths()
         self.sites = SiteTable(self.nr_pages, self.page_offset, self.page_shift, type_bits)
         self._learn()
@@ -104,6 +107,7 @@ class Annotated:
 
     def _learn(self) -> None:
         waiting = list(self.pages_at)
+        copies = copies_of(self.recording)
         first = 0
         for events in self.recording.blocks():
             done = 0
@@ -113,7 +117,10 @@ class Annotated:
                 self.sites.learn_pages(waiting.pop(0)[1])
                 done = stop
             self.sites.learn(events.ctypes.data + done * EVENT.itemsize, len(events) - done)
+            for copy in copies:
+                copy.look(events, first)
             first += len(events)
+        self.truth_index = {copy.name: copy.index() for copy in copies}
         self.sites.decide(self._candidates())
 
     def _candidates(self) -> Any:

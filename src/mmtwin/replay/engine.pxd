@@ -49,7 +49,7 @@ cdef class Engine(Unseen):
 
     cpdef void run(self, size_t address, s64 start, s64 stop, s64 available)
     cpdef void observe(self, size_t address, s64 start, s64 stop, s64 available)
-    @cython.locals(events=event_p, event=event_p, i=s64)
+    @cython.locals(events=event_p, i=s64)
     cdef void _run(self, size_t address, s64 start, s64 stop, s64 available) noexcept nogil
     @cython.locals(kind=s32)
     cdef void _event(self, event_t *event, s64 number) noexcept nogil

@@ -100,6 +100,7 @@ class Engine(Unseen):
         """Only keeps account of the objects of events `start` to `stop`: the twin stands still."""
         with cython.nogil:
             self._observe(address, start, stop, available)
+            self.objects.doubt()  # the twin may not have them
 
     def _observe(self, address, start, stop, available):
         events = as_events(address, available)
@@ -123,8 +124,7 @@ class Engine(Unseen):
         self.events = events
         self.available = available
         for i in range(start, stop):
-            event = event_at(events, i)
-            self._event(event, i)
+            self._event(event_at(events, i), i)
         self.count[COUNT_EVENTS] += stop - start
 
     def _event(self, event, number):

@@ -5,6 +5,7 @@ markers, the figures.
 import re
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -124,7 +125,7 @@ class Replay:
         if self.start == "empty":
             return 0
         if self.start == "truth":
-            return self.recording.marker(f"DUMP {self.snapshot}").index
+            return self.annotated.truth_index[self.snapshot]
         return self._pages_index(self.snapshot)
 
     def _cache_numbers(self) -> list[int]:
@@ -242,6 +243,9 @@ class Replay:
             act = self._act_at(text)
             if act:
                 stops.append((index, act))
+        for name, index in self.annotated.truth_index.items():
+            if index >= self.first:
+                stops.append((index, partial(self._compare_truth, name)))
         if self.statistics:
             stops += [(index, self.statistics.sample) for index in self._sample_points()]
         return sorted(stops, key=lambda stop: stop[0])
@@ -259,8 +263,6 @@ class Replay:
         snapshot = self.recording.snapshots.get(name)
         if snapshot is None:
             return None
-        if word == "DUMP" and snapshot.has_truth:
-            return lambda: self._compare_truth(name)
         if word in ("SNAPB", "SNAPE") and file == "slabinfo":
             return lambda: self._compare_slabinfo(name)
         if word in ("SNAPB", "SNAPE") and file == "buddyinfo":
