@@ -25,6 +25,7 @@ KMALLOC = CONSTANTS["KIND_KMALLOC"]
 KMEM_CACHE_ALLOC = CONSTANTS["KIND_KMEM_CACHE_ALLOC"]
 PAGE_ALLOC = CONSTANTS["KIND_MM_PAGE_ALLOC"]
 WINDOW = 60_000  # events that an answer may lie ahead (roles.pxd)
+SPARE = 1 << 17  # room for what a reader puts there at once
 MOST_PAGES = 1 << 28
 MASK64 = (1 << 64) - 1
 DIRECT_MAP = {"x86_64": 0xFFFF_8880_0000_0000, "arm64": 0xFFFF_0000_0000_0000}
@@ -154,19 +155,25 @@ class Annotated:
         cpus = self.recording.machine.cpus
         annotator = Annotator(self.sites, cpus, 2 << self.page_shift)
         known = list(self.pages_at[:1])
-        room = np.empty(size + WINDOW, dtype=EVENT)
+        room = np.empty(size + WINDOW + SPARE, dtype=EVENT)
         first = held = 0
-        for events in self.recording.blocks():
+
+        def place(rows: int) -> Events:
+            """Where a reader may put events at once: behind those held, if there is room."""
+            return room[held:] if len(room) - held >= rows else np.empty(rows, EVENT)
+
+        for events in self.recording.blocks(place):
             while len(events):
                 count = min(len(events), len(room) - held)
-                words(room)[held : held + count] = words(events[:count])
+                if events.ctypes.data != room[held:].ctypes.data:
+                    words(room)[held : held + count] = words(events[:count])
                 events = events[count:]
                 self._annotate(annotator, room, (held, held + count), first, known)
                 held += count
-                if held == len(room):
-                    yield Block(room, first, size)
-                    words(room)[:WINDOW] = words(room)[size:].copy()
-                    held = WINDOW
+                while held >= size + WINDOW:
+                    yield Block(room[:held], first, size)
+                    words(room)[: held - size] = words(room)[size:held]
+                    held -= size
                     first += size
         yield Block(room[:held], first, held)
 

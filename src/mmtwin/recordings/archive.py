@@ -6,6 +6,7 @@ nothing is written to disk except what `spill` is asked to, and members above ME
 never held in memory.
 """
 
+import io
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -30,6 +31,15 @@ class Source(Protocol):
 
     def close(self) -> None:
         """No more is read."""
+
+
+def read_into(source: Source, room: memoryview) -> int:
+    """The next bytes of a source into a room; how many, fewer than it holds only at the end."""
+    if isinstance(source, io.BufferedReader):
+        return source.readinto(room)
+    data = source.read(len(room))
+    room[: len(data)] = data
+    return len(data)
 
 
 class ZstdStream:
@@ -273,8 +283,6 @@ class PackedStore(Store):
 
     def open(self, name: str) -> Source:
         """A file as a stream; KeyError if there is none of that name."""
-        import io
-
         if name in self._kept:
             return io.BytesIO(self._kept[name])
         if name in self._spilled:

@@ -29,8 +29,6 @@ cdef enum:
     HOW_REL_LOC = 2               # the same, counted from behind the u32
     HOW_TEXT = 3                  # a name that stands there
     HOW_NODE = 4                  # a number, LAST_NODE if it is above
-    HOW_EIGHT = 5                 # a number of eight bytes here and there
-    HOW_FOUR = 6                  # of four
 
 # How a line of text begins.
 cdef enum:

@@ -186,13 +186,6 @@ def parse_header_page(text: str, file: str) -> PageLayout:
     return PageLayout(data + size, data, commit_size)
 
 
-def how_to_copy(size: int, wanted: int) -> int:
-    """HOW_* of a number of `size` bytes that becomes one of `wanted` bytes."""
-    if size != wanted:
-        return NUMBERS["HOW_NUMBER"]
-    return {8: NUMBERS["HOW_EIGHT"], 4: NUMBERS["HOW_FOUR"]}.get(size, NUMBERS["HOW_NUMBER"])
-
-
 def program_of(layout: Format) -> list[tuple[int, int, int, int, int, int]]:
     """The moves from an event to its record: (from offset, from size, signed, to offset, to size,
     how).
@@ -204,7 +197,7 @@ def program_of(layout: Format) -> list[tuple[int, int, int, int, int, int]]:
         target = COMMON.get(item.name, "")
         if target in places and item.size in NUMBER_SIZES:
             to, offset = places[target][:2]
-            how = how_to_copy(item.size, to.itemsize)
+            how = NUMBERS["HOW_NUMBER"]
             moves.append((item.offset, item.size, int(item.signed), offset, to.itemsize, how))
     wanted = FIELDS_OF_KIND.get(layout.kind, {})
     for item in layout.fields:
@@ -214,8 +207,6 @@ def program_of(layout: Format) -> list[tuple[int, int, int, int, int, int]]:
                 moves.append((item.offset, item.size, 0, places["cache"][1], 4, how))
         elif item.name in wanted and item.count is None and not item.location:
             to, offset = places[wanted[item.name]][:2]
-            how = how_to_copy(item.size, to.itemsize)
-            if wanted[item.name] == "node":
-                how = NUMBERS["HOW_NODE"]
+            how = NUMBERS["HOW_NODE" if wanted[item.name] == "node" else "HOW_NUMBER"]
             moves.append((item.offset, item.size, int(item.signed), offset, to.itemsize, how))
     return moves

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mmtwin.recordings.archive import Store, open_store
+from mmtwin.recordings.archive import Store, open_store, read_into
 from mmtwin.recordings.errors import RecordingError
 from mmtwin.recordings.event import EVENT
 from mmtwin.recordings.formats import Format, PageLayout, parse_format, parse_header_page
@@ -21,7 +21,7 @@ from mmtwin.recordings.recording import Recording, Tables
 from mmtwin.recordings.ring_buffer import PageDecoder
 from mmtwin.recordings.shapes import parse_json
 from mmtwin.recordings.snapshot import Snapshot
-from mmtwin.recordings.stream import Events, Lane, Numbering, Summary, merge, own
+from mmtwin.recordings.stream import Events, Lane, Numbering, Room, Summary, merge, own
 from mmtwin.recordings.symbols import Symbols, parse_kallsyms
 from mmtwin.recordings.tables import table_of
 
@@ -74,7 +74,7 @@ class LabRecording(Recording):
         return parse_header_page(self.store.text(name), self.store.where(name))
 
     def _pass(
-        self, wanted: frozenset[str] | None, summary: list[Summary]
+        self, wanted: frozenset[str] | None, summary: list[Summary], room: Room | None = None
     ) -> Iterator[tuple[Events, Tables]]:
         carried: set[int] = set()
 
@@ -89,7 +89,8 @@ class LabRecording(Recording):
         if len(lanes) > 1:
             self.store.seekable(list(self._raw.values()))
         numbering = Numbering(lanes)
-        streams = [self._decode(decoder, cpu, lane) for cpu, lane in lanes.items()]
+        own_room = room if len(lanes) == 1 else None
+        streams = [self._decode(decoder, cpu, lane, own_room) for cpu, lane in lanes.items()]
         for events in merge(streams):
             sides = numbering.number(events, frozenset(carried))
             yield (
@@ -103,37 +104,45 @@ class LabRecording(Recording):
         found.counts.update(decoder.counts())
         summary.append(found)
 
-    def _decode(self, decoder: PageDecoder, cpu: int, lane: Lane) -> Iterator[Events]:
+    def _decode(
+        self, decoder: PageDecoder, cpu: int, lane: Lane, room_for: Room | None
+    ) -> Iterator[Events]:
         """One CPU's pages as blocks of records; what else they hold goes to its lane."""
         name = self._raw[cpu]
         batch = min(BATCH, self.store.sizes[name])
         batch = max(batch // self.layout.size, 1) * self.layout.size
-        room = np.empty(decoder.rows_at_most(batch), EVENT)
+        rows = decoder.rows_at_most(batch)
+        room = np.empty(0 if room_for else rows, EVENT)
+        pages = np.empty(batch, np.uint8)
+        data = pages.data
         position = 0
         with closing(self.store.open(name)) as source:
-            while data := source.read(batch):
-                whole = len(data) - len(data) % self.layout.size
-                pages = np.frombuffer(data, np.uint8)
+            while size := read_into(source, data):
+                whole = size - size % self.layout.size
+                room = room_for(rows) if room_for else room
                 count = decoder.decode(pages.ctypes.data, whole, cpu, room.ctypes.data, len(room))
                 self._hand_over(decoder, data, room, lane)
                 lane.decoded += count
+                lane.apart = decoder.nr_apart > 0
                 if count:
                     yield own(room[:count]) if len(self._raw) > 1 else room[:count]
                 if decoder.failure is not None:
                     raise RecordingError(
                         self.store.where(name), decoder.failure, position + decoder.failed_at
                     )
-                if whole < len(data):
+                if whole < size:
                     raise RecordingError(
                         self.store.where(name), "ends inside a page", position + whole
                     )
                 position += whole
 
-    def _hand_over(self, decoder: PageDecoder, data: bytes, room: Events, lane: Lane) -> None:
+    def _hand_over(
+        self, decoder: PageDecoder, data: memoryview, room: Events, lane: Lane
+    ) -> None:
         for row, count in decoder.losses:
             lane.losses.append((lane.decoded + row, count if count < 1 << 63 else -1))
         for row, start, end in decoder.payloads().tolist():
-            event = data[start:end]
+            event = bytes(data[start:end])
             number = int.from_bytes(event[:2], "little")
             if room["kind"][row]:
                 buf = next(item for item in self.formats[number].fields if item.name == "buf")

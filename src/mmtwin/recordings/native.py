@@ -20,7 +20,7 @@ from mmtwin.recordings.machine import RecordedMachine, parse_config
 from mmtwin.recordings.recording import Recording, Tables
 from mmtwin.recordings.shapes import NUMBERS, parse_json, shape_fault
 from mmtwin.recordings.snapshot import Snapshot
-from mmtwin.recordings.stream import Events, Loss, Marker, Summary
+from mmtwin.recordings.stream import Events, Loss, Marker, Room, Summary
 from mmtwin.recordings.symbols import Symbols
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class NativeRecording(Recording):
         return content
 
     def _pass(
-        self, wanted: frozenset[str] | None, summary: list[Summary]
+        self, wanted: frozenset[str] | None, summary: list[Summary], room: Room | None = None
     ) -> Iterator[tuple[Events, Tables]]:
         done = 0
         events = np.zeros(0, EVENT)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mmtwin.recordings.errors import RecordingError
 from mmtwin.recordings.machine import RecordedMachine
 from mmtwin.recordings.snapshot import Snapshot
-from mmtwin.recordings.stream import Events, Loss, Marker, Summary, cut, own
+from mmtwin.recordings.stream import Events, Loss, Marker, Room, Summary, cut, own
 from mmtwin.recordings.symbols import Symbols
 
 if TYPE_CHECKING:
@@ -56,12 +56,13 @@ class Recording:
     # what each format gives
 
     def _pass(
-        self, wanted: frozenset[str] | None, summary: list[Summary]
+        self, wanted: frozenset[str] | None, summary: list[Summary], room: Room | None = None
     ) -> Iterator[tuple[Events, Tables]]:
         """All events, numbered, in blocks of any size, valid until the next; `summary` gets the
         pass's Summary at the end.
 
         `wanted` names the tables to come along with each block's events; None stands for all.
+        `room`: as in blocks().
         """
         raise NotImplementedError
 
@@ -94,9 +95,12 @@ class Recording:
             raise ValueError(f"a chunk of {size} events")
         return cut(self.blocks(), size)
 
-    def blocks(self) -> Iterator[Events]:
-        """As chunks(), in blocks of any size; each is overwritten by the next."""
-        return (events for events, _tables in self._stream(frozenset()))
+    def blocks(self, room: Room | None = None) -> Iterator[Events]:
+        """As chunks(), in blocks of any size; each is overwritten by the next.
+
+        `room(rows)`: where so many events may be put; a block may lie there, or elsewhere.
+        """
+        return (events for events, _tables in self._stream(frozenset(), room))
 
     def chunks_with_tables(self) -> Iterator[tuple[Events, Tables]]:
         """As chunks(), in blocks of any size, each with the side tables of its events (rows by
@@ -105,9 +109,11 @@ class Recording:
         for events, tables in self._stream(None):
             yield own(events), tables
 
-    def _stream(self, wanted: frozenset[str] | None) -> Iterator[tuple[Events, Tables]]:
+    def _stream(
+        self, wanted: frozenset[str] | None, room: Room | None = None
+    ) -> Iterator[tuple[Events, Tables]]:
         found: list[Summary] = []
-        yield from self._pass(wanted, found)
+        yield from self._pass(wanted, found, room)
         if self._summary is None:
             self._summary = found[0]
 

@@ -6,7 +6,7 @@ from mmtwin.recordings.casts cimport (
     wrap64,
 )
 from mmtwin.recordings.constants cimport (
-    EVENT_SIZE, HOW_DATA_LOC, HOW_EIGHT, HOW_FOUR, HOW_NODE, HOW_NUMBER, HOW_REL_LOC, LAST_NODE,
+    EVENT_SIZE, HOW_DATA_LOC, HOW_NODE, HOW_NUMBER, HOW_REL_LOC, LAST_NODE,
     LAST_SHORT, PADDING,
     PLACE_CPU, PLACE_TIME, TIME_EXTEND,
 )
@@ -21,20 +21,28 @@ cdef class PageDecoder:
     cdef object carry
     cdef dict _arrays
     cdef list moves
+    cdef list copies
     cdef readonly list losses
     cdef readonly u64 nr_payloads
+    cdef readonly u64 nr_apart     # markers and events of KIND_OTHER of the last decode()
     cdef readonly u64 failed_at
     cdef readonly object failure
     cdef u32 page_size
     cdef u32 page_data
     # by event id
     cdef u8 *seen
+    cdef u8 *apart                 # a marker, or of KIND_OTHER
     cdef u8 *carried               # its bytes are kept as a payload
     cdef u32 *needs                # bytes it must have
     cdef u32 *first_move
     cdef u32 *nr_moves
     cdef u64 *count
     cdef u8 *template              # 64 bytes each
+    cdef u32 *first_copy           # numbers of `copy`
+    cdef u32 *end_copy8
+    cdef u32 *end_copy4
+    cdef u32 *end_copy1
+    cdef u32 *copy                 # 2 numbers each: from, to; of 8 bytes, then 4, then 1
     cdef u32 *move                 # 6 numbers each: from, size, signed, to, size, how
     # payloads of the last decode(): row, start, end
     cdef u64 *payload

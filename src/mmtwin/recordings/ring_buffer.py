@@ -30,8 +30,6 @@ if not cython.compiled:
     from mmtwin.recordings.constants import (
         EVENT_SIZE,
         HOW_DATA_LOC,
-        HOW_EIGHT,
-        HOW_FOUR,
         HOW_NODE,
         HOW_NUMBER,
         HOW_REL_LOC,
@@ -44,6 +42,7 @@ if not cython.compiled:
     )
 
 IDS = 1 << 16
+COPIED_SIZES = (8, 4, 1)
 RECORD_SIZE = EVENT.itemsize
 
 
@@ -66,6 +65,7 @@ class PageDecoder:
         self.failure = None
         self.failed_at = 0
         self.nr_payloads = 0
+        self.nr_apart = 0
         self.carry = carry
         self._lay_out()
 
@@ -73,34 +73,55 @@ class PageDecoder:
         """Tables by event id; the kernel gives what is never touched no memory."""
         arrays = {
             "seen": np.zeros(IDS, np.uint8),
+            "apart": np.zeros(IDS, np.uint8),
             "carried": np.zeros(IDS, np.uint8),
             "needs": np.zeros(IDS, np.uint32),
             "first_move": np.zeros(IDS, np.uint32),
             "nr_moves": np.zeros(IDS, np.uint32),
+            "first_copy": np.zeros(IDS, np.uint32),
+            "end_copy8": np.zeros(IDS, np.uint32),
+            "end_copy4": np.zeros(IDS, np.uint32),
+            "end_copy1": np.zeros(IDS, np.uint32),
             "count": np.zeros(IDS, np.uint64),
             "template": np.zeros(IDS * RECORD_SIZE, np.uint8),
             "payload": np.zeros(3, np.uint64),
         }
         self._arrays = arrays
         self.moves = []
+        self.copies = []
         self.seen = as_u8(arrays["seen"].ctypes.data, IDS)
+        self.apart = as_u8(arrays["apart"].ctypes.data, IDS)
         self.carried = as_u8(arrays["carried"].ctypes.data, IDS)
         self.needs = as_u32(arrays["needs"].ctypes.data, IDS)
         self.first_move = as_u32(arrays["first_move"].ctypes.data, IDS)
         self.nr_moves = as_u32(arrays["nr_moves"].ctypes.data, IDS)
+        self.first_copy = as_u32(arrays["first_copy"].ctypes.data, IDS)
+        self.end_copy8 = as_u32(arrays["end_copy8"].ctypes.data, IDS)
+        self.end_copy4 = as_u32(arrays["end_copy4"].ctypes.data, IDS)
+        self.end_copy1 = as_u32(arrays["end_copy1"].ctypes.data, IDS)
         self.count = as_u64(arrays["count"].ctypes.data, IDS)
         self.template = as_u8(arrays["template"].ctypes.data, IDS * RECORD_SIZE)
         self.payload = as_u64(arrays["payload"].ctypes.data, 3)
 
     def _compile(self, number, layout):
-        """The moves of an event's fields, behind those of the events met before."""
+        """The moves of an event's fields, behind those of the events met before: fields that only
+        are copied by their size, then the others.
+        """
         program = program_of(layout)
-        self._arrays["first_move"][number] = len(self.moves)
-        self._arrays["nr_moves"][number] = len(program)
-        self._arrays["needs"][number] = layout.end
-        self.moves += program
-        self._arrays["move"] = np.array(self.moves or [(0,) * 6], np.uint32).ravel()
-        self.move = as_u32(self._arrays["move"].ctypes.data, len(self._arrays["move"]))
+        arrays = self._arrays
+        arrays["first_copy"][number] = 2 * len(self.copies)
+        for size in COPIED_SIZES:
+            self.copies += [(m[0], m[3]) for m in program if m[1] == m[4] == size and not m[5]]
+            arrays[f"end_copy{size}"][number] = 2 * len(self.copies)
+        moves = [m for m in program if m[5] or m[1] != m[4] or m[1] not in COPIED_SIZES]
+        arrays["first_move"][number] = len(self.moves)
+        arrays["nr_moves"][number] = len(moves)
+        arrays["needs"][number] = layout.end
+        self.moves += moves
+        arrays["move"] = np.array(self.moves or [(0,) * 6], np.uint32).ravel()
+        self.move = as_u32(arrays["move"].ctypes.data, len(arrays["move"]))
+        arrays["copy"] = np.array(self.copies or [(0,) * 2], np.uint32).ravel()
+        self.copy = as_u32(arrays["copy"].ctypes.data, len(arrays["copy"]))
 
     def counts(self):
         """{event name: events decoded}."""
@@ -135,6 +156,7 @@ class PageDecoder:
         if kind == CONSTANTS["KIND_OTHER"]:
             name = self.event_name(number)
             record["cache"] = self.names.number(name.encode())
+            self._arrays["apart"][number] = 1
             self._arrays["carried"][number] = self.carry(name)
         if layout:
             self._compile(number, layout)
@@ -143,6 +165,7 @@ class PageDecoder:
         start = number * RECORD_SIZE
         self._arrays["template"][start : start + RECORD_SIZE] = record.view(np.uint8)
         if kind == CONSTANTS["KIND_MARKER"]:
+            self._arrays["apart"][number] = 1
             self._arrays["carried"][number] = 1
         self._arrays["seen"][number] = 1
 
@@ -155,6 +178,7 @@ class PageDecoder:
         """
         self.failure = None
         self.nr_payloads = 0
+        self.nr_apart = 0
         self.losses = []
         if capacity < self.rows_at_most(size) or size % self.page_size:
             raise ValueError("too little room for the events, or no whole pages")
@@ -260,16 +284,20 @@ class PageDecoder:
         copy_bytes(out, place, self.template, number * EVENT_SIZE, EVENT_SIZE)
         put_number(out, place + PLACE_TIME, 8, time)
         put_number(out, place + PLACE_CPU, 2, cpu)
+        base = self.first_copy[number]
+        while base < self.end_copy8[number]:
+            put_number(out, place + self.copy[base + 1], 8, get64(data, start + self.copy[base]))
+            base += 2
+        while base < self.end_copy4[number]:
+            put_number(out, place + self.copy[base + 1], 4, get32(data, start + self.copy[base]))
+            base += 2
+        while base < self.end_copy1[number]:
+            out[place + self.copy[base + 1]] = data[start + self.copy[base]]
+            base += 2
         last = 6 * (self.first_move[number] + self.nr_moves[number])
         for base in range(6 * self.first_move[number], last, 6):
             move = start + self.move[base]
             how = self.move[base + 5]
-            if how == HOW_EIGHT:
-                put_number(out, place + self.move[base + 3], 8, get64(data, move))
-                continue
-            if how == HOW_FOUR:
-                put_number(out, place + self.move[base + 3], 4, get32(data, move))
-                continue
             if how == HOW_NUMBER:
                 value = get_number(data, move, self.move[base + 1], self.move[base + 2])
             elif how == HOW_NODE:
@@ -282,12 +310,14 @@ class PageDecoder:
                     return 0
             put_number(out, place + self.move[base + 3], self.move[base + 4], value)
         self.count[number] += 1
-        if self.carried[number]:
-            base = 3 * self.nr_payloads
-            self.payload[base] = row
-            self.payload[base + 1] = start
-            self.payload[base + 2] = end
-            self.nr_payloads += 1
+        if self.apart[number]:
+            self.nr_apart += 1
+            if self.carried[number]:
+                base = 3 * self.nr_payloads
+                self.payload[base] = row
+                self.payload[base + 1] = start
+                self.payload[base + 2] = end
+                self.nr_payloads += 1
         return 0
 
     def name(self, data, start, end, base):

@@ -3,7 +3,7 @@ cut.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,6 +13,8 @@ import numpy.typing as npt
 from mmtwin.recordings.event import CONSTANTS, EVENT
 
 Events = npt.NDArray[np.void]
+# From a number of rows to an array of so many events, to be written to.
+Room = Callable[[int], Events]
 MARKER = CONSTANTS["KIND_MARKER"]
 OTHER = CONSTANTS["KIND_OTHER"]
 WORDS = EVENT.itemsize // 8
@@ -72,6 +74,7 @@ class Lane:
         default_factory=deque
     )  # (events of this CPU before it, count)
     decoded: int = 0
+    apart: bool = True  # whether markers or events of KIND_OTHER may be in the last block
     numbered: int = 0
 
 
@@ -148,6 +151,10 @@ class Numbering:
         `carried`.
         """
         summary = self.summary
+        if len(self.lanes) == 1 and not any(lane.apart for lane in self.lanes.values()):
+            self._place_losses(events, summary.nr_events)
+            summary.nr_events += len(events)
+            return {}
         kinds = np.ascontiguousarray(events["kind"])
         first = summary.nr_events
         for row in np.flatnonzero(kinds == MARKER).tolist():

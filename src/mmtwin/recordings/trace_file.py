@@ -15,7 +15,7 @@ from mmtwin.recordings.formats import EXTRA_NODE_EVENT
 from mmtwin.recordings.interner import Interner
 from mmtwin.recordings.machine import RecordedMachine
 from mmtwin.recordings.recording import Recording, Tables
-from mmtwin.recordings.stream import Events, Lane, Loss, Numbering, Summary
+from mmtwin.recordings.stream import Events, Lane, Loss, Numbering, Room, Summary
 from mmtwin.recordings.symbols import Symbols
 from mmtwin.recordings.tables import column_name
 from mmtwin.recordings.trace_text import LineScanner
@@ -161,7 +161,7 @@ class TextRecording(Recording):
         return carried << 16 | self._interner.number(text.encode()) << 32
 
     def _pass(
-        self, wanted: frozenset[str] | None, summary: list[Summary]
+        self, wanted: frozenset[str] | None, summary: list[Summary], room: Room | None = None
     ) -> Iterator[tuple[Events, Tables]]:
         events = Interner(lambda name: self._event_code(name, wanted))
         scanner = LineScanner(

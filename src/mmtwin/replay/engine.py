@@ -25,6 +25,8 @@ if not cython.compiled:
         cache_at,
         page_address,
         pfn_to_page,
+        prefetch_page,
+        prefetch_ram,
         virt_to_head_pfn,
         virt_to_pfn,
     )
@@ -96,25 +98,6 @@ class Engine(Unseen):
         with cython.nogil:
             self._run(address, start, stop, available)
 
-    def observe(self, address, start, stop, available):
-        """Only keeps account of the objects of events `start` to `stop`: the twin stands still."""
-        with cython.nogil:
-            self._observe(address, start, stop, available)
-            self.objects.doubt()  # the twin may not have them
-
-    def _observe(self, address, start, stop, available):
-        events = as_events(address, available)
-        for i in range(start, stop):
-            event = event_at(events, i)
-            if event.kind == KIND_KMALLOC or event.kind == KIND_KMEM_CACHE_ALLOC:
-                if event.address != 0:
-                    self._watch_alloc(event, event.address)
-            elif event.kind == KIND_KFREE or event.kind == KIND_KMEM_CACHE_FREE:
-                self.objects.remove(event.address)
-
-    def _watch_alloc(self, event, twin):
-        self.objects.add(event.address, twin, event.call_site, event.bytes_req, event.bytes_alloc)
-
     def cache_misses(self):
         """Objects that were predicted wrongly, by cache number, as a numpy array."""
         return self._buffers["misses"]
@@ -124,8 +107,25 @@ class Engine(Unseen):
         self.events = events
         self.available = available
         for i in range(start, stop):
+            if cython.compiled and i + PREFETCHED < available:
+                self._prefetch(event_at(events, i + PREFETCHED))
             self._event(event_at(events, i), i)
         self.count[COUNT_EVENTS] += stop - start
+
+    def _prefetch(self, event):
+        """An event a little further on: what it will need comes into the processor's cache."""
+        kind = event.kind
+        if kind >= KIND_KMALLOC and kind <= KIND_KMEM_CACHE_FREE:
+            self.objects.prefetch(event.address)
+            pfn = virt_to_pfn(self.mm, event.address)
+            if not 0 <= pfn < self.mm.max_pfn:
+                return
+            prefetch_page(self.mm, pfn)
+            if 0 <= event.cache < self.nr_names and self.cache_of[event.cache] >= 0:
+                s = cache_at(self.mm, self.cache_of[event.cache])
+                prefetch_ram(self.mm, event.address + s.offset)
+        elif is_inside(self.mm, event.address, 0):
+            prefetch_page(self.mm, event.address)
 
     def _event(self, event, number):
         kind = event.kind

@@ -1,5 +1,6 @@
 cimport cython
 
+from mmtwin.kernel.ram cimport prefetch
 from mmtwin.kernel.structs cimport s32, s64, u8, u32, u64
 
 ctypedef object_t *object_p
@@ -61,6 +62,7 @@ cdef class Objects:
     cdef void doubt(self) noexcept nogil
     @cython.locals(place=u64, object=object_p, caller=caller_p, twin=u64)
     cdef u64 remove(self, u64 address) noexcept nogil
+    cdef void prefetch(self, u64 address) noexcept nogil
     @cython.locals(hole=u64, place=u64, home=u64)
     cdef void _close(self, u64 hole) noexcept nogil
     @cython.locals(place=u64)

@@ -30,6 +30,9 @@ if not cython.compiled:
         """One record of an array."""
         return objects[place]
 
+    def prefetch(place):
+        """Brings a record into the processor's cache: nothing to do uncompiled."""
+
     def caller_at(callers, place):
         """One record of an array."""
         return callers[place]
@@ -143,6 +146,10 @@ class Objects:
         self.live -= 1
         self._close(place)
         return twin
+
+    def prefetch(self, address):
+        """Brings the place of an object into the processor's cache."""
+        prefetch(object_at(self.table, hash_address(address) & self.mask))
 
     def _close(self, hole):
         """Moves up what was probed over a place that is free now."""

@@ -17,7 +17,8 @@ from mmtwin.kernel.trace cimport (
     STEP_SLUB_FREE_SLAB,
 )
 from mmtwin.recordings.event cimport (
-    KIND_MM_PAGE_ALLOC, KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED,
+    KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
+    KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED,
     KIND_MM_PAGE_FREE, as_events, event_at, event_t, wrap64,
 )
 from mmtwin.replay.counts cimport *
@@ -84,6 +85,10 @@ cdef class Pages:
     cdef void _page_free(self, event_t *event, s32 order) noexcept nogil
     @cython.locals(predicted=pfn_t)
     cdef void _drain_event(self, event_t *event) noexcept nogil
+    cpdef void observe(self, size_t address, s64 start, s64 stop, s64 available)
+    @cython.locals(events=event_p, event=event_p, i=s64)
+    cdef void _observe(self, size_t address, s64 start, s64 stop, s64 available) noexcept nogil
+    cdef void _watch_alloc(self, event_t *event, virt_t twin) noexcept nogil
     cpdef void recall(self, size_t address, s64 start, s64 stop)
     @cython.locals(events=event_p, event=event_p, i=s64)
     cdef void _recall(self, size_t address, s64 start, s64 stop) noexcept nogil

@@ -122,6 +122,25 @@ class Pages:
         """What was counted, as a numpy array by COUNT_* and UNEXPLAINED_*; it goes on changing."""
         return self._buffers["count"]
 
+    def observe(self, address, start, stop, available):
+        """Only keeps account of the objects of events `start` to `stop`: the twin stands still."""
+        with cython.nogil:
+            self._observe(address, start, stop, available)
+            self.objects.doubt()  # the twin may not have them
+
+    def _observe(self, address, start, stop, available):
+        events = as_events(address, available)
+        for i in range(start, stop):
+            event = event_at(events, i)
+            if event.kind == KIND_KMALLOC or event.kind == KIND_KMEM_CACHE_ALLOC:
+                if event.address != 0:
+                    self._watch_alloc(event, event.address)
+            elif event.kind == KIND_KFREE or event.kind == KIND_KMEM_CACHE_FREE:
+                self.objects.remove(event.address)
+
+    def _watch_alloc(self, event, twin):
+        self.objects.add(event.address, twin, event.call_site, event.bytes_req, event.bytes_alloc)
+
     def recall(self, address, start, stop):
         """Events before the start's state: what they left in fields of the per-CPU lists that
         nothing shows.

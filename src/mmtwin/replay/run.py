@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from mmtwin.kernel.mm import MM
 from mmtwin.machine.history import History
 from mmtwin.machine.recorded import (
@@ -37,8 +35,7 @@ from mmtwin.replay.result import ReplayResult
 from mmtwin.replay.statistics import Statistics
 from mmtwin.replay.truth import Tally, compare_truth
 
-KMALLOC = CONSTANTS["KIND_KMALLOC"]
-KMEM_CACHE_ALLOC = CONSTANTS["KIND_KMEM_CACHE_ALLOC"]
+PIECE = 1 << 14
 Progress = Callable[[int, int], None]
 Stop = tuple[int, Callable[[], None]]
 MODES = ("predict", "follow")
@@ -215,24 +212,28 @@ class Replay:
         """Carries out events `start` to `stop` of a block, how many of them; what lies before the
         start's state is only looked at.
         """
-        address = block.events.ctypes.data
-        if start == 0:
-            self.engine.objects.reserve(count_objects(block.events))
         before = min(max(self.first - block.first, start), stop)
-        self.lines.add(address, start, stop)
-        if before > start:
-            self.engine.recall(address, start, before)
+        self.lines.add(block.events.ctypes.data, start, stop)
         if self.statistics:
-            if before > start:
-                self.engine.observe(address, start, before, len(block.events))
             self.statistics.add_events(block.events[start:stop])
-        if stop > before and self.follower:
-            self.follower.run(address, before, stop, len(block.events))
-        if stop > before and self.predicting:
-            self.engine.run(address, before, stop, len(block.events))
-        elif stop > before:
-            self.engine.observe(address, before, stop, len(block.events))
+        for first, last in pieces(start, before):
+            self.engine.objects.reserve(last - first)
+            self.engine.recall(block.events.ctypes.data, first, last)
+            if self.statistics:
+                self.engine.observe(block.events.ctypes.data, first, last, len(block.events))
+        for first, last in pieces(before, stop):
+            self.engine.objects.reserve(last - first)
+            self._carry_out(block.events, first, last)
         return max(stop - before, 0)
+
+    def _carry_out(self, events: Events, start: int, stop: int) -> None:
+        address = events.ctypes.data
+        if self.follower:
+            self.follower.run(address, start, stop, len(events))
+        if self.predicting:
+            self.engine.run(address, start, stop, len(events))
+        else:
+            self.engine.observe(address, start, stop, len(events))
 
     def _stops(self) -> list[Stop]:
         """What to do at which event, in order."""
@@ -356,10 +357,12 @@ class Replay:
         )
 
 
-def count_objects(events: Events) -> int:
-    """How many events give out an object."""
-    kinds = np.ascontiguousarray(events["kind"])
-    return int(np.count_nonzero((kinds == KMALLOC) | (kinds == KMEM_CACHE_ALLOC)))
+def pieces(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Events `start` to `stop` in pieces. The table of live objects must have room for each piece,
+    and is the quicker the smaller it is.
+    """
+    for first in range(start, stop, PIECE):
+        yield first, min(first + PIECE, stop)
 
 
 # Who allocates the array of a vmalloc's pages before the pages themselves.

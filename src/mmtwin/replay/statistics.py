@@ -2,7 +2,6 @@
 recording's events.
 """
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -12,16 +11,13 @@ from mmtwin.kernel.constants import PG_slab, PG_tail
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.slub_defs import DEFS
 from mmtwin.recordings.annotate import Annotated
-from mmtwin.recordings.event import CONSTANTS
 from mmtwin.replay.engine import Engine
+from mmtwin.replay.tally import TALLY, tally
 
 Events = npt.NDArray[np.void]
-PAGE_ALLOC = CONSTANTS["KIND_MM_PAGE_ALLOC"]
-PAGE_FREE = CONSTANTS["KIND_MM_PAGE_FREE"]
-EXTFRAG = CONSTANTS["KIND_MM_PAGE_ALLOC_EXTFRAG"]
 SITES_KEPT = 200
-ORDERS = 16
-TYPES = 8
+ORDERS = TALLY["TALLY_ORDERS"]
+TYPES = TALLY["TALLY_TYPES"]
 # The paths of SLUB by the counters of enum stat_item that tell them.
 ALLOC_PATHS = {
     "fast": "STAT_ALLOC_FASTPATH",
@@ -47,9 +43,7 @@ class Statistics:
         self.mm = mm
         self.engine = engine
         self.annotated = annotated
-        self.pages = np.zeros((2, ORDERS, TYPES), dtype=np.int64)
-        self.steals: Counter[tuple[int, int]] = Counter()
-        self.claims = 0
+        self.sums = np.zeros(TALLY["TALLY_PLACES"], dtype=np.int64)
         self.times: list[float] = []
         self.unusable: list[list[float]] = []
         self.first_time = -1
@@ -62,18 +56,7 @@ class Statistics:
         if self.first_time < 0:
             self.first_time = int(events["time"][0])
         self.last_time = int(events["time"][-1])
-        kinds = np.ascontiguousarray(events["kind"])
-        for place, kind in enumerate((PAGE_ALLOC, PAGE_FREE)):
-            rows = np.flatnonzero(kinds == kind)
-            types = np.clip(events["migratetype"][rows], 0, TYPES - 1)
-            orders = np.minimum(events["order"][rows], ORDERS - 1)
-            places = orders.astype(np.int64) * TYPES + types
-            counts = np.bincount(places, minlength=ORDERS * TYPES)
-            self.pages[place] += counts.reshape(ORDERS, TYPES)
-        for row in np.flatnonzero(kinds == EXTFRAG):
-            event = events[row]
-            self.steals[int(event["bytes_alloc"]), int(event["migratetype"])] += 1
-            self.claims += bool(event["extra"])
+        tally(events.ctypes.data, 0, len(events), self.sums.ctypes.data)
 
     def sample(self) -> None:
         """Takes a look at the fragmentation now."""
@@ -208,10 +191,11 @@ class Statistics:
     def orders(self) -> list[dict[str, Any]]:
         """Blocks taken and given back, by order and (if taken) migratetype."""
         names = self.mm.profile.migratetypes if self.mm.profile else ()
+        first = TALLY["TALLY_TAKEN"], TALLY["TALLY_FREED"]
         rows = []
         for order in range(ORDERS):
             for kind in range(TYPES):
-                taken, freed = int(self.pages[0, order, kind]), int(self.pages[1, order, kind])
+                taken, freed = (int(self.sums[at + order * TYPES + kind]) for at in first)
                 if taken or freed:
                     name = names[kind] if kind < len(names) else str(kind)
                     rows.append(
@@ -226,8 +210,17 @@ class Statistics:
         def name(kind: int) -> str:
             return names[kind] if 0 <= kind < len(names) else str(kind)
 
-        pairs = {f"{name(a)} to {name(b)}": n for (a, b), n in sorted(self.steals.items())}
-        return {"fallbacks": sum(self.steals.values()), "pageblocks": self.claims, "pairs": pairs}
+        first = TALLY["TALLY_STEALS"]
+        steals = self.sums[first : first + TYPES * TYPES]
+        pairs = {
+            f"{name(int(place) // TYPES)} to {name(int(place) % TYPES)}": int(steals[place])
+            for place in steals.nonzero()[0]
+        }
+        return {
+            "fallbacks": int(steals.sum()),
+            "pageblocks": int(self.sums[TALLY["TALLY_CLAIMS"]]),
+            "pairs": pairs,
+        }
 
     def slub_paths(self, paths: dict[str, str]) -> dict[str, int]:
         """How often each path was taken, over all caches and CPUs."""
