@@ -26,15 +26,17 @@ typedef uint32_t u32;
 typedef int32_t s32;
 
 struct event {
-	u64 time, address, call_site, bytes_req, bytes_alloc;
-	u32 gfp;
-	s32 pid, cache;
-	int16_t node;
+	u64 time;
 	uint16_t cpu;
-	uint8_t order;
-	int8_t migratetype;
-	uint8_t kind, role, flags, extra;
+	uint8_t flags, preempt;
+	s32 pid;
+	u64 call_site, address, bytes_req, bytes_alloc;
+	u32 gfp;
+	s32 cache;
 	uint16_t ahead;
+	uint8_t order;
+	int8_t migratetype, node;
+	uint8_t kind, role, extra;
 };
 _Static_assert(sizeof(struct event) == 64, "event_t has 64 bytes");
 

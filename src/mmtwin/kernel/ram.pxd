@@ -51,16 +51,6 @@ cdef inline void store64(MM mm, virt_t address, u64 value) noexcept nogil:
     mm.ram[(address - mm.page_offset) >> 3] = value
 
 cdef extern from *:
-    void prefetch "__builtin_prefetch"(const void *place) noexcept nogil
-
-# Bring what lies there into the processor's cache.
-cdef inline void prefetch_page(MM mm, pfn_t pfn) noexcept nogil:
-    prefetch(&mm.page[pfn])
-
-cdef inline void prefetch_ram(MM mm, virt_t address) noexcept nogil:
-    prefetch(&mm.ram[(address - mm.page_offset) >> 3])
-
-cdef extern from *:
     u64 swab64 "__builtin_bswap64"(u64 value) noexcept nogil
 
 cdef extern from "string.h":

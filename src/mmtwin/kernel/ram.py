@@ -67,14 +67,6 @@ def store64(mm, address, value):
     mm.ram[((address - mm.page_offset) & MASK64) >> 3] = value
 
 
-def prefetch_page(mm, pfn):
-    """Brings a page's record into the processor's cache: nothing to do uncompiled."""
-
-
-def prefetch_ram(mm, address):
-    """Brings a word of RAM into the processor's cache: nothing to do uncompiled."""
-
-
 def clear_pages(mm, pfn, pages):
     """Zeroes whole pages."""
     first = (pfn << mm.page_shift) >> 3

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from mmtwin.recordings.callers import caches_of
 from mmtwin.recordings.event import CONSTANTS, EVENT
 from mmtwin.recordings.recording import Recording
+from mmtwin.recordings.roles import CONSTANTS as PAGE_SUMS
 from mmtwin.recordings.roles import Annotator
 from mmtwin.recordings.sites import SiteTable
 from mmtwin.recordings.stream import Events, words
@@ -53,6 +54,7 @@ class Annotated:
 
     `names`: as the recording's, with the caches of its snapshots added; `page_offset`: kernel
     virtual address of pfn 0; `nr_pages`: pfns below it may occur; `sites`: the settled SiteTable;
+    `page_sums`: of the blocks handed out last, see Annotator.page_sums();
     `truth_index`: {name of a truth: number of the event just before which RAM was copied}.
     """
 
@@ -64,6 +66,7 @@ class Annotated:
         self.nr_pages = self._count_pages()
         self.page_offset = find_page_offset(recording)
         self.truth_index: dict[str, int] = {}
+        self.page_sums = np.zeros(PAGE_SUMS["SUMS"], dtype=np.int64)
         self.pages_at = self._pages_at_truths()
         self.sites = SiteTable(self.nr_pages, self.page_offset, self.page_shift, type_bits)
         self._learn()
@@ -154,6 +157,7 @@ class Annotated:
         """
         cpus = self.recording.machine.cpus
         annotator = Annotator(self.sites, cpus, 2 << self.page_shift)
+        self.page_sums = annotator.page_sums()
         known = list(self.pages_at[:1])
         room = np.empty(size + WINDOW + SPARE, dtype=EVENT)
         first = held = 0

@@ -4,13 +4,13 @@
 cdef enum:
     EVENT_SIZE = 64
     PLACE_TIME = 0
-    PLACE_PID = 44
-    PLACE_CACHE = 48
-    PLACE_PREEMPT = 53
-    PLACE_CPU = 54
-    PLACE_KIND = 58
-    PLACE_FLAGS = 60
-    PLACE_EXTRA = 61
+    PLACE_PID = 12
+    PLACE_CACHE = 52
+    PLACE_PREEMPT = 11
+    PLACE_CPU = 8
+    PLACE_KIND = 61
+    PLACE_FLAGS = 10
+    PLACE_EXTRA = 63
 
 cdef enum:
     LAST_NODE = 127

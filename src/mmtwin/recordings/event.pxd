@@ -11,29 +11,30 @@ ctypedef int s32
 
 cdef struct event_t:
     u64 time                      # ns, or the trace clock's count
+    # from here to gfp as kmem events have it, so that whole runs are copied
+    u16 cpu
+    # common_flags: 0x8 hard interrupt, 0x10 soft interrupt (TRACE_FLAG_*)
+    u8 flags
+    u8 preempt                    # common_preempt_count
+    s32 pid
+    u64 call_site                 # kernel text address, 0 if unknown
     # object; page events: the pfn; rss_stat: size; marker: number in Recording.markers
     u64 address
-    u64 call_site                 # kernel text address, 0 if unknown
     # kmalloc, kmem_cache_alloc; extfrag: fallback_order; rss_stat: mm_id; other: row
     u64 bytes_req
     u64 bytes_alloc               # kmalloc, kmem_cache_alloc; extfrag: fallback_migratetype
     u32 gfp                       # as the recorded kernel numbers them
-    s32 pid
     # number in Recording.names: the slab cache; KIND_OTHER: the event's name; -1 none
     s32 cache
-    s8 node                       # 127 for any above
-    u8 preempt                    # common_preempt_count
-    u16 cpu
-    u8 order                      # page events; rss_stat: member
-    s8 migratetype                # page events; -1 if the event has none
-    u8 kind                       # KIND_*
-    u8 role                       # ROLE_*, set by roles.py
-    # common_flags: 0x8 hard interrupt, 0x10 soft interrupt (TRACE_FLAG_*)
-    u8 flags
-    # percpu_refill; accounted; change_ownership; rss_stat: curr; EXTRA_PCP_LOCKED
-    u8 extra
     # roles.py: the demand that this page serves comes so many events later, 0: none known
     u16 ahead
+    u8 order                      # page events; rss_stat: member
+    s8 migratetype                # page events; -1 if the event has none
+    s8 node                       # 127 for any above
+    u8 kind                       # KIND_*
+    u8 role                       # ROLE_*, set by roles.py
+    # percpu_refill; accounted; change_ownership; rss_stat: curr; EXTRA_PCP_LOCKED
+    u8 extra
 
 # The numbers are those of the file format: never change one, add at the end.
 cdef enum:

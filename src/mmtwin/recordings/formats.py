@@ -52,6 +52,8 @@ FIELDS_OF_KIND = {
     **{CONSTANTS[f"KIND_MM_PAGE_{name}"]: PAGE for name in ("ALLOC_ZONE_LOCKED", "PCPU_DRAIN")},
 }
 # Without these an event of the kind says nothing: it is kept as KIND_OTHER.
+# Bytes that a copy from an event to its record moves at once.
+COPIED_SIZES = (16, 8, 4, 1)
 HOW_OF_LOCATION = {"data": "HOW_DATA_LOC", "rel": "HOW_REL_LOC", "": "HOW_TEXT"}
 NEEDED = {"ptr", "pfn", "mm_id"}
 EXTRA_NODE_EVENT = 2  # bit of `extra`: the event was kmalloc_node or kmem_cache_alloc_node
@@ -210,3 +212,21 @@ def program_of(layout: Format) -> list[tuple[int, int, int, int, int, int]]:
             how = NUMBERS["HOW_NODE" if wanted[item.name] == "node" else "HOW_NUMBER"]
             moves.append((item.offset, item.size, int(item.signed), offset, to.itemsize, how))
     return moves
+
+
+def join_runs(moves: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Copies (from, to, bytes) joined where both sides go on, in pieces of COPIED_SIZES."""
+    runs: list[list[int]] = []
+    for start, to, size in sorted(moves):
+        if runs and runs[-1][0] + runs[-1][2] == start and runs[-1][1] + runs[-1][2] == to:
+            runs[-1][2] += size
+        else:
+            runs.append([start, to, size])
+    pieces = []
+    for start, to, size in runs:
+        done = 0
+        for piece in COPIED_SIZES:
+            while size - done >= piece:
+                pieces.append((start + done, to + done, piece))
+                done += piece
+    return pieces

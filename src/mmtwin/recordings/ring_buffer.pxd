@@ -13,6 +13,8 @@ from mmtwin.recordings.constants cimport (
 from mmtwin.recordings.event cimport s32, u8, u16, u32, u64
 from mmtwin.recordings.interner cimport Interner
 
+ctypedef u32 *u32_p
+
 @cython.final
 cdef class PageDecoder:
     cdef readonly object formats
@@ -39,10 +41,11 @@ cdef class PageDecoder:
     cdef u64 *count
     cdef u8 *template              # 64 bytes each
     cdef u32 *first_copy           # numbers of `copy`
+    cdef u32 *end_copy16
     cdef u32 *end_copy8
     cdef u32 *end_copy4
     cdef u32 *end_copy1
-    cdef u32 *copy                 # 2 numbers each: from, to; of 8 bytes, then 4, then 1
+    cdef u32 *copy                 # 2 numbers each: from, to; of 16 bytes, then 8, 4, 1
     cdef u32 *move                 # 6 numbers each: from, size, signed, to, size, how
     # payloads of the last decode(): row, start, end
     cdef u64 *payload
@@ -55,7 +58,9 @@ cdef class PageDecoder:
                    step=u64)
     cdef u64 page(self, const u8 *data, u64 at, u32 cpu, u8 *out, u64 row) except? 0xFFFFFFFF
     cdef s32 fail(self, u64 at, message) except -1
-    @cython.locals(number=u32, place=u64, move=u64, last=u32, base=u32, how=u32, value=u64)
+    @cython.locals(
+        number=u32, place=u64, move=u64, last=u32, base=u32, how=u32, value=u64, copy=u32_p,
+        end16=u32, end8=u32, end4=u32, end1=u32)
     cdef s32 record(
         self, const u8 *data, u64 start, u64 end, u64 time, u32 cpu, u8 *out, u64 row) except -1
     @cython.locals(where=u32, first=u64, stop=u64)

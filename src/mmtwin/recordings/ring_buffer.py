@@ -12,7 +12,7 @@ import cython
 import numpy as np
 
 from mmtwin.recordings.event import CONSTANTS, EVENT
-from mmtwin.recordings.formats import EXTRA_NODE_EVENT, program_of
+from mmtwin.recordings.formats import COPIED_SIZES, EXTRA_NODE_EVENT, join_runs, program_of
 
 if not cython.compiled:
     from mmtwin.recordings.casts import (
@@ -42,7 +42,6 @@ if not cython.compiled:
     )
 
 IDS = 1 << 16
-COPIED_SIZES = (8, 4, 1)
 RECORD_SIZE = EVENT.itemsize
 
 
@@ -79,6 +78,7 @@ class PageDecoder:
             "first_move": np.zeros(IDS, np.uint32),
             "nr_moves": np.zeros(IDS, np.uint32),
             "first_copy": np.zeros(IDS, np.uint32),
+            "end_copy16": np.zeros(IDS, np.uint32),
             "end_copy8": np.zeros(IDS, np.uint32),
             "end_copy4": np.zeros(IDS, np.uint32),
             "end_copy1": np.zeros(IDS, np.uint32),
@@ -96,6 +96,7 @@ class PageDecoder:
         self.first_move = as_u32(arrays["first_move"].ctypes.data, IDS)
         self.nr_moves = as_u32(arrays["nr_moves"].ctypes.data, IDS)
         self.first_copy = as_u32(arrays["first_copy"].ctypes.data, IDS)
+        self.end_copy16 = as_u32(arrays["end_copy16"].ctypes.data, IDS)
         self.end_copy8 = as_u32(arrays["end_copy8"].ctypes.data, IDS)
         self.end_copy4 = as_u32(arrays["end_copy4"].ctypes.data, IDS)
         self.end_copy1 = as_u32(arrays["end_copy1"].ctypes.data, IDS)
@@ -104,23 +105,24 @@ class PageDecoder:
         self.payload = as_u64(arrays["payload"].ctypes.data, 3)
 
     def _compile(self, number, layout):
-        """The moves of an event's fields, behind those of the events met before: fields that only
-        are copied by their size, then the others.
+        """The moves of an event's fields, behind those of the events met before: first what only
+        is copied, in runs as long as both sides have them, then the others.
         """
         program = program_of(layout)
+        plain = [m for m in program if not m[5] and m[4] <= m[1]]
+        runs = join_runs([(0, PLACE_CPU, 2), *((m[0], m[3], m[4]) for m in plain)])
         arrays = self._arrays
         arrays["first_copy"][number] = 2 * len(self.copies)
         for size in COPIED_SIZES:
-            self.copies += [(m[0], m[3]) for m in program if m[1] == m[4] == size and not m[5]]
+            self.copies += [run[:2] for run in runs if run[2] == size]
             arrays[f"end_copy{size}"][number] = 2 * len(self.copies)
-        moves = [m for m in program if m[5] or m[1] != m[4] or m[1] not in COPIED_SIZES]
         arrays["first_move"][number] = len(self.moves)
-        arrays["nr_moves"][number] = len(moves)
+        self.moves += [m for m in program if m not in plain]
+        arrays["nr_moves"][number] = len(self.moves) - arrays["first_move"][number]
         arrays["needs"][number] = layout.end
-        self.moves += moves
         arrays["move"] = np.array(self.moves or [(0,) * 6], np.uint32).ravel()
         self.move = as_u32(arrays["move"].ctypes.data, len(arrays["move"]))
-        arrays["copy"] = np.array(self.copies or [(0,) * 2], np.uint32).ravel()
+        arrays["copy"] = np.array(self.copies, np.uint32).ravel()
         self.copy = as_u32(arrays["copy"].ctypes.data, len(arrays["copy"]))
 
     def counts(self):
@@ -282,18 +284,26 @@ class PageDecoder:
             return self.fail(start, f"{name} needs {needs} bytes, has {int(end - start)}")
         place = row * EVENT_SIZE
         copy_bytes(out, place, self.template, number * EVENT_SIZE, EVENT_SIZE)
+        copy = self.copy  # a local: no store through `out` can change it
+        base = self.first_copy[number]
+        end16 = self.end_copy16[number]
+        end8 = self.end_copy8[number]
+        end4 = self.end_copy4[number]
+        end1 = self.end_copy1[number]
+        while base < end16:
+            copy_bytes(out, place + copy[base + 1], data, start + copy[base], 16)
+            base += 2
+        while base < end8:
+            put_number(out, place + copy[base + 1], 8, get64(data, start + copy[base]))
+            base += 2
+        while base < end4:
+            put_number(out, place + copy[base + 1], 4, get32(data, start + copy[base]))
+            base += 2
+        while base < end1:
+            out[place + copy[base + 1]] = data[start + copy[base]]
+            base += 2
         put_number(out, place + PLACE_TIME, 8, time)
         put_number(out, place + PLACE_CPU, 2, cpu)
-        base = self.first_copy[number]
-        while base < self.end_copy8[number]:
-            put_number(out, place + self.copy[base + 1], 8, get64(data, start + self.copy[base]))
-            base += 2
-        while base < self.end_copy4[number]:
-            put_number(out, place + self.copy[base + 1], 4, get32(data, start + self.copy[base]))
-            base += 2
-        while base < self.end_copy1[number]:
-            out[place + self.copy[base + 1]] = data[start + self.copy[base]]
-            base += 2
         last = 6 * (self.first_move[number] + self.nr_moves[number])
         for base in range(6 * self.first_move[number], last, 6):
             move = start + self.move[base]

@@ -52,6 +52,9 @@ cdef inline task_t *as_tasks(size_t address, size_t count) noexcept nogil:
 cdef inline task_t *task_at(task_t *tasks, s32 cpu, u8 flags) noexcept nogil:
     return &tasks[cpu * 4 + (flags >> 3 & 3)]
 
+cdef inline long long *as_sums(size_t address, size_t count) noexcept nogil:
+    return <long long *> address
+
 cdef inline use_t *as_uses(size_t address, size_t count) noexcept nogil:
     return <use_t *> address
 
@@ -70,12 +73,23 @@ cdef enum:
     CONTEXTS = 4
     INTERRUPT = 0x18              # common_flags: hard or soft interrupt
 
+cdef enum:
+    SUM_ORDERS = 16
+    SUM_TYPES = 8
+    # places of Annotator.page_sums(): by order and migratetype; steals by both migratetypes
+    SUM_TAKEN = 0
+    SUM_FREED = 128
+    SUM_STEALS = 256
+    SUM_CLAIMS = 320              # steals that took the whole pageblock
+    SUMS = 321
+
 @cython.final
 cdef class Annotator:
     cdef SiteTable sites
     cdef use_t *use
     cdef waiting_t *waiting
     cdef task_t *tasks            # by CPU and context
+    cdef long long *sums
     cdef event_t *events
     cdef u64 first                # number of events[0]
     cdef readonly long long nr_pages
@@ -108,6 +122,10 @@ cdef class Annotator:
         self, event_t *event, event_t *start, u64 zone, u64 burst) noexcept nogil
     @cython.locals(number=u64)
     cdef void _mark_locked(self, u64 first, u64 last) noexcept nogil
+    @cython.locals(order=u32, migratetype=s32)
+    cdef void _sum(self, u32 first, event_t *event) noexcept nogil
+    @cython.locals(fallback=u32)
+    cdef void _steal(self, event_t *event) noexcept nogil
     @cython.locals(task=task_p)
     cdef void _zone_served(self, event_t *event, u64 number) noexcept nogil
     cdef use_t *_use_of(self, long long pfn) noexcept nogil

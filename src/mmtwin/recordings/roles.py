@@ -6,6 +6,7 @@ the same task gets after it. So an event's role is known a little later than the
 works in one pass over a sliding window.
 """
 
+import ctypes
 from importlib.resources import files
 
 import cython
@@ -49,6 +50,12 @@ if not cython.compiled:
         return (STRUCTS["use_t"] * count).from_address(address)
 
     CONTEXTS = CONSTANTS["CONTEXTS"]
+    SUMS = CONSTANTS["SUMS"]
+    globals().update({name: n for name, n in CONSTANTS.items() if name.startswith("SUM_")})
+
+    def as_sums(address, count):
+        """Signed 64-bit numbers at an address, for the uncompiled run."""
+        return (ctypes.c_int64 * count).from_address(address)
 
     def as_tasks(address, count):
         """The records at an address, for the uncompiled run."""
@@ -84,7 +91,9 @@ class Annotator:
         use["cache"] = -1
         waiting = np.zeros(max(nr_cpus, 1) * WAITING, dtype=np.dtype(STRUCTS["waiting_t"]))
         tasks = np.zeros(max(nr_cpus, 1) * CONTEXTS, dtype=np.dtype(STRUCTS["task_t"]))
-        self._buffers = {"use": use, "waiting": waiting, "tasks": tasks}
+        sums = np.zeros(SUMS, dtype=np.int64)
+        self._buffers = {"use": use, "waiting": waiting, "tasks": tasks, "sums": sums}
+        self.sums = as_sums(sums.ctypes.data, SUMS)
         self.tasks = as_tasks(tasks.ctypes.data, len(tasks))
         self.sites = sites
         self.use = as_uses(use.ctypes.data, len(use))
@@ -92,6 +101,12 @@ class Annotator:
         self.nr_pages = sites.nr_pages
         self.nr_cpus = nr_cpus
         self.large = large
+
+    def page_sums(self):
+        """How many blocks were taken and given back and how often one migratetype took from
+        another, as a numpy array by SUM_* of roles.pxd; it goes on changing.
+        """
+        return self._buffers["sums"]
 
     def know_pages(self, pages):
         """Takes in which pages are slabs now: {pfn: number of the cache in names}, of every page
@@ -131,6 +146,8 @@ class Annotator:
                 or event.kind == KIND_MM_PAGE_ALLOC_EXTFRAG
             ):
                 event.role = ROLE_RESPONSE
+                if event.kind == KIND_MM_PAGE_ALLOC_EXTFRAG:
+                    self._steal(event)
                 if event.kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED and event.cpu < self.nr_cpus:
                     task = task_at(self.tasks, event.cpu, event.flags)
                     task.zone = first + i + 1
@@ -188,6 +205,18 @@ class Annotator:
         for number in range(first, last):
             self._event(number).extra |= EXTRA_PCP_LOCKED
 
+    def _sum(self, first, event):
+        """Counts a block by its order and migratetype."""
+        order = event.order & (SUM_ORDERS - 1)
+        migratetype = event.migratetype if event.migratetype >= 0 else 0
+        self.sums[first + order * SUM_TYPES + (migratetype & (SUM_TYPES - 1))] += 1
+
+    def _steal(self, event):
+        """Counts an allocation from another migratetype's block."""
+        fallback = event.bytes_alloc & (SUM_TYPES - 1)
+        self.sums[SUM_STEALS + fallback * SUM_TYPES + (event.migratetype & (SUM_TYPES - 1))] += 1
+        self.sums[SUM_CLAIMS] += event.extra & 1
+
     def _zone_served(self, event, number):
         """The blocks that were taken from the free lists for a page: the last of them tells how
         far it is.
@@ -214,6 +243,7 @@ class Annotator:
     def _page_alloc(self, event, number):
         """A page is taken: nobody knows yet what for."""
         event.role = ROLE_DEMAND
+        self._sum(SUM_TAKEN, event)
         self._zone_served(event, number)
         order = event.order if event.order < 20 else 0
         if event.address + (1 << order) > self.nr_pages:
@@ -238,6 +268,7 @@ class Annotator:
 
     def _page_free(self, event, number):
         event.role = ROLE_DEMAND
+        self._sum(SUM_FREED, event)
         if event.address >= self.nr_pages:
             return
         use = self._use_of(event.address)

@@ -4,8 +4,7 @@ from mmtwin.kernel.casts cimport as_s64
 from mmtwin.kernel.constants cimport PG_large_kmalloc, PG_slab
 from mmtwin.kernel.page_alloc cimport free_pages
 from mmtwin.kernel.ram cimport (
-    cache_at, cache_p, page_address, page_p, pfn_to_page, prefetch_page, prefetch_ram,
-    virt_to_head_pfn, virt_to_pfn,
+    cache_at, cache_p, page_address, page_p, pfn_to_page, virt_to_head_pfn, virt_to_pfn,
 )
 from mmtwin.kernel.slab_common cimport __kmalloc_node as kmalloc_node, kfree, kmalloc_slab
 from mmtwin.kernel.slub cimport kmem_cache_alloc_node, kmem_cache_free
@@ -36,7 +35,6 @@ ctypedef event_t *event_p
 ctypedef queue_t *queue_p
 
 cdef enum:
-    PREFETCHED = 12               # events that _prefetch() is ahead
     DONE = 0x80                   # set in event.role: the demand was carried out earlier
     MOST_SILENT_OBJECTS = 4096
     ZERO_SIZE_PTR = 16
@@ -52,8 +50,6 @@ cdef class Engine(Unseen):
     cpdef void run(self, size_t address, s64 start, s64 stop, s64 available)
     @cython.locals(events=event_p, i=s64)
     cdef void _run(self, size_t address, s64 start, s64 stop, s64 available) noexcept nogil
-    @cython.locals(kind=s32, pfn=pfn_t, s=cache_p)
-    cdef void _prefetch(self, event_t *event) noexcept nogil
     @cython.locals(kind=s32)
     cdef void _event(self, event_t *event, s64 number) noexcept nogil
     cdef void _page_event(self, event_t *event, s64 number, s32 kind) noexcept nogil

@@ -25,8 +25,6 @@ if not cython.compiled:
         cache_at,
         page_address,
         pfn_to_page,
-        prefetch_page,
-        prefetch_ram,
         virt_to_head_pfn,
         virt_to_pfn,
     )
@@ -107,25 +105,8 @@ class Engine(Unseen):
         self.events = events
         self.available = available
         for i in range(start, stop):
-            if cython.compiled and i + PREFETCHED < available:
-                self._prefetch(event_at(events, i + PREFETCHED))
             self._event(event_at(events, i), i)
         self.count[COUNT_EVENTS] += stop - start
-
-    def _prefetch(self, event):
-        """An event a little further on: what it will need comes into the processor's cache."""
-        kind = event.kind
-        if kind >= KIND_KMALLOC and kind <= KIND_KMEM_CACHE_FREE:
-            self.objects.prefetch(event.address)
-            pfn = virt_to_pfn(self.mm, event.address)
-            if not 0 <= pfn < self.mm.max_pfn:
-                return
-            prefetch_page(self.mm, pfn)
-            if 0 <= event.cache < self.nr_names and self.cache_of[event.cache] >= 0:
-                s = cache_at(self.mm, self.cache_of[event.cache])
-                prefetch_ram(self.mm, event.address + s.offset)
-        elif is_inside(self.mm, event.address, 0):
-            prefetch_page(self.mm, event.address)
 
     def _event(self, event, number):
         kind = event.kind

@@ -1,6 +1,5 @@
 cimport cython
 
-from mmtwin.kernel.ram cimport prefetch
 from mmtwin.kernel.structs cimport s32, s64, u8, u32, u64
 
 ctypedef object_t *object_p
@@ -20,12 +19,8 @@ cdef struct caller_t:
     u64 call_site
     s64 used                      # 0: the place is free
     s64 allocs
-    s64 frees
     s64 bytes_req                 # of all its objects so far
     s64 bytes_alloc
-    s64 live_objects
-    s64 live_bytes_req
-    s64 live_bytes_alloc
 
 cdef enum:
     CALLERS = 0x4000              # a power of two; the last is for what has no room
@@ -62,7 +57,6 @@ cdef class Objects:
     cdef void doubt(self) noexcept nogil
     @cython.locals(place=u64, object=object_p, caller=caller_p, twin=u64)
     cdef u64 remove(self, u64 address) noexcept nogil
-    cdef void prefetch(self, u64 address) noexcept nogil
     @cython.locals(hole=u64, place=u64, home=u64)
     cdef void _close(self, u64 hole) noexcept nogil
     @cython.locals(place=u64)

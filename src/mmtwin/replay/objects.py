@@ -14,6 +14,10 @@ from mmtwin.kernel.structs import parse_structs
 
 TEXT = files(__package__).joinpath("objects.pxd").read_text()
 STRUCTS = parse_structs(TEXT)
+CALLER = np.dtype([
+    ("call_site", "u8"), ("allocs", "i8"), ("bytes_req", "i8"), ("bytes_alloc", "i8"),
+    ("live_objects", "i8"), ("live_bytes", "i8"),
+])  # fmt: skip
 
 if not cython.compiled:
     CALLERS = parse_constants(TEXT)["CALLERS"]
@@ -29,9 +33,6 @@ if not cython.compiled:
     def object_at(objects, place):
         """One record of an array."""
         return objects[place]
-
-    def prefetch(place):
-        """Brings a record into the processor's cache: nothing to do uncompiled."""
 
     def caller_at(callers, place):
         """One record of an array."""
@@ -96,12 +97,7 @@ class Objects:
         while object.address != 0 and object.address != address:
             place = (place + 1) & self.mask
             object = object_at(self.table, place)
-        if object.address == address:
-            caller = caller_at(self.callers, object.caller)
-            caller.live_objects -= 1
-            caller.live_bytes_req -= object.bytes_req
-            caller.live_bytes_alloc -= object.bytes_alloc
-        else:
+        if object.address == 0:
             self.live += 1
         object.address = address
         object.twin = twin
@@ -113,9 +109,6 @@ class Objects:
         caller.allocs += 1
         caller.bytes_req += object.bytes_req
         caller.bytes_alloc += object.bytes_alloc
-        caller.live_objects += 1
-        caller.live_bytes_req += object.bytes_req
-        caller.live_bytes_alloc += object.bytes_alloc
 
     def doubt(self):
         """Slabs were given up or objects not taken over: the twin may not have what it was said to
@@ -138,18 +131,9 @@ class Objects:
             object = object_at(self.table, place)
         twin = object.twin
         self.sure = twin != 0 and object.epoch == self.epoch
-        caller = caller_at(self.callers, object.caller)
-        caller.frees += 1
-        caller.live_objects -= 1
-        caller.live_bytes_req -= object.bytes_req
-        caller.live_bytes_alloc -= object.bytes_alloc
         self.live -= 1
         self._close(place)
         return twin
-
-    def prefetch(self, address):
-        """Brings the place of an object into the processor's cache."""
-        prefetch(object_at(self.table, hash_address(address) & self.mask))
 
     def _close(self, hole):
         """Moves up what was probed over a place that is free now."""
@@ -177,10 +161,20 @@ class Objects:
         return place
 
     def caller_records(self):
-        """The callers as numpy records: call_site, allocs, frees, bytes_req, bytes_alloc, live_*.
+        """The callers as numpy records: call_site, allocs, bytes_req, bytes_alloc of all their
+        objects so far, live_objects, live_bytes of those that are live.
         """
         callers = self._buffers["callers"]
-        return callers[callers["allocs"] > 0]
+        live = self.records()
+        count = np.bincount(live["caller"], minlength=CALLERS)
+        size = np.bincount(live["caller"], weights=live["bytes_alloc"], minlength=CALLERS)
+        used = np.flatnonzero(callers["allocs"] > 0)
+        records = np.zeros(len(used), dtype=CALLER)
+        for name in ("call_site", "allocs", "bytes_req", "bytes_alloc"):
+            records[name] = callers[name][used]
+        records["live_objects"] = count[used]
+        records["live_bytes"] = size[used]
+        return records
 
     def records(self):
         """The live objects as numpy records: address, twin, caller, bytes_req, bytes_alloc."""

@@ -23,8 +23,22 @@ cdef inline queue_t *as_queues(size_t address, size_t count) noexcept nogil:
 cdef inline queue_t *queue_at(queue_t *queues, s32 number) noexcept nogil:
     return &queues[number]
 
-cdef void put(queue_t *queue, s64 item) noexcept nogil
-cdef s64 get(queue_t *queue) noexcept nogil
-cdef bint empty(queue_t *queue) noexcept nogil
+cdef inline void put(queue_t *queue, s64 item) noexcept nogil:
+    if queue.first == queue.last:
+        queue.first = queue.last = 0  # the same few cache lines again
+    queue.items[queue.last & (QUEUE_PLACES - 1)] = item
+    queue.last += 1
+    if queue.last - queue.first > QUEUE_PLACES:
+        queue.first += 1
+
+cdef inline s64 get(queue_t *queue) noexcept nogil:
+    if queue.first == queue.last:
+        return -1
+    queue.first += 1
+    return queue.items[(queue.first - 1) & (QUEUE_PLACES - 1)]
+
+cdef inline bint empty(queue_t *queue) noexcept nogil:
+    return queue.first == queue.last
+
 @cython.locals(number=s64, place=s64)
 cdef void rename(queue_t *queue, s64 first, s64 count, s64 distance) noexcept nogil

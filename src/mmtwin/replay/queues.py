@@ -22,22 +22,26 @@ if not cython.compiled:
         """One record of an array."""
         return queues[number]
 
+    def put(queue, item):
+        """Adds at the end; a full queue loses its first."""
+        if queue.first == queue.last:
+            queue.first = queue.last = 0
+        queue.items[queue.last & (QUEUE_PLACES - 1)] = item
+        queue.last += 1
+        if queue.last - queue.first > QUEUE_PLACES:
+            queue.first += 1
 
-def put(queue, item):
-    """Adds at the end; a full queue loses its first."""
-    queue.items[queue.last & (QUEUE_PLACES - 1)] = item
-    queue.last += 1
-    if queue.last - queue.first > QUEUE_PLACES:
+    def get(queue):
+        """Takes the first; -1 from an empty queue."""
+        if queue.first == queue.last:
+            return -1
+        item = queue.items[queue.first & (QUEUE_PLACES - 1)]
         queue.first += 1
+        return item
 
-
-def get(queue):
-    """Takes the first; -1 from an empty queue."""
-    if queue.first == queue.last:
-        return -1
-    item = queue.items[queue.first & (QUEUE_PLACES - 1)]
-    queue.first += 1
-    return item
+    def empty(queue):
+        """Whether nothing waits."""
+        return queue.first == queue.last
 
 
 def rename(queue, first, count, distance):
@@ -46,8 +50,3 @@ def rename(queue, first, count, distance):
         place = number & (QUEUE_PLACES - 1)
         if first <= queue.items[place] < first + count:
             queue.items[place] += distance
-
-
-def empty(queue):
-    """Whether nothing waits."""
-    return queue.first == queue.last

@@ -21,7 +21,11 @@ from mmtwin.kernel.slub_slab cimport dec_slabs_node, inc_slabs_node, leave_rcu_q
 from mmtwin.kernel.structs cimport gfp_t, kmem_cache_t, pfn_t, s32, s64, u64, virt_t
 from mmtwin.recordings.event cimport wrap64
 
-cdef bint is_inside(MM mm, u64 pfn, s32 order) noexcept nogil
+cdef inline bint is_inside(MM mm, u64 pfn, s32 order) noexcept nogil:
+    if order >= mm.nr_orders or pfn & ((<u64> 1 << order) - 1):
+        return False
+    return <u64> mm.min_pfn <= pfn <= <u64> (mm.max_pfn - (1 << order))
+
 cdef bint page_is_free(MM mm, pfn_t pfn) noexcept nogil
 @cython.locals(block=pfn_t)
 cdef bint take_page(MM mm, pfn_t pfn, s32 order) noexcept nogil

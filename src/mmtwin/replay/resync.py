@@ -35,16 +35,17 @@ if not cython.compiled:
     from mmtwin.kernel.slub_slab import dec_slabs_node, inc_slabs_node, leave_rcu_queue, new_slab
     from mmtwin.recordings.event import wrap64
 
-
-def is_inside(mm, pfn, order):
-    """Whether a block lies in the machine's memory, at an address of its order."""
-    if order >= mm.nr_orders or pfn & ((1 << order) - 1):
-        return False
-    return mm.min_pfn <= pfn <= mm.max_pfn - (1 << order)
+    def is_inside(mm, pfn, order):
+        """Whether a block lies in the machine's memory, at an address of its order."""
+        if order >= mm.nr_orders or pfn & ((1 << order) - 1):
+            return False
+        return mm.min_pfn <= pfn <= mm.max_pfn - (1 << order)
 
 
 def page_is_free(mm, pfn):
     """Whether a page is on a free list or a per-CPU list."""
+    if pfn_to_page(mm, pfn).refcount > 0:
+        return False
     return free_block_of(mm, pfn) >= 0
 
 

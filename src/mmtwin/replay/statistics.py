@@ -11,13 +11,13 @@ from mmtwin.kernel.constants import PG_slab, PG_tail
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.slub_defs import DEFS
 from mmtwin.recordings.annotate import Annotated
+from mmtwin.recordings.roles import CONSTANTS as PLACES
 from mmtwin.replay.engine import Engine
-from mmtwin.replay.tally import TALLY, tally
 
 Events = npt.NDArray[np.void]
 SITES_KEPT = 200
-ORDERS = TALLY["TALLY_ORDERS"]
-TYPES = TALLY["TALLY_TYPES"]
+ORDERS = PLACES["SUM_ORDERS"]
+TYPES = PLACES["SUM_TYPES"]
 # The paths of SLUB by the counters of enum stat_item that tell them.
 ALLOC_PATHS = {
     "fast": "STAT_ALLOC_FASTPATH",
@@ -43,7 +43,6 @@ class Statistics:
         self.mm = mm
         self.engine = engine
         self.annotated = annotated
-        self.sums = np.zeros(TALLY["TALLY_PLACES"], dtype=np.int64)
         self.times: list[float] = []
         self.unusable: list[list[float]] = []
         self.first_time = -1
@@ -56,7 +55,6 @@ class Statistics:
         if self.first_time < 0:
             self.first_time = int(events["time"][0])
         self.last_time = int(events["time"][-1])
-        tally(events.ctypes.data, 0, len(events), self.sums.ctypes.data)
 
     def sample(self) -> None:
         """Takes a look at the fragmentation now."""
@@ -159,7 +157,7 @@ class Statistics:
         callers = self.engine.objects.caller_records()
         waste = callers["bytes_alloc"] - callers["bytes_req"]
         chosen = set(np.argsort(-waste)[:SITES_KEPT]) | set(
-            np.argsort(-callers["live_bytes_alloc"])[:SITES_KEPT]
+            np.argsort(-callers["live_bytes"])[:SITES_KEPT]
         )
         caches = self._caches_of_sites()
         rows = []
@@ -175,7 +173,7 @@ class Statistics:
                     "bytes_alloc": int(caller["bytes_alloc"]),
                     "waste": int(waste[place]),
                     "live_objects": int(caller["live_objects"]),
-                    "live_bytes": int(caller["live_bytes_alloc"]),
+                    "live_bytes": int(caller["live_bytes"]),
                 }
             )
         return sorted(rows, key=lambda row: (-row["live_bytes"], row["site"]))
@@ -191,11 +189,12 @@ class Statistics:
     def orders(self) -> list[dict[str, Any]]:
         """Blocks taken and given back, by order and (if taken) migratetype."""
         names = self.mm.profile.migratetypes if self.mm.profile else ()
-        first = TALLY["TALLY_TAKEN"], TALLY["TALLY_FREED"]
+        sums = self.annotated.page_sums
+        first = PLACES["SUM_TAKEN"], PLACES["SUM_FREED"]
         rows = []
         for order in range(ORDERS):
             for kind in range(TYPES):
-                taken, freed = (int(self.sums[at + order * TYPES + kind]) for at in first)
+                taken, freed = (int(sums[at + order * TYPES + kind]) for at in first)
                 if taken or freed:
                     name = names[kind] if kind < len(names) else str(kind)
                     rows.append(
@@ -210,15 +209,15 @@ class Statistics:
         def name(kind: int) -> str:
             return names[kind] if 0 <= kind < len(names) else str(kind)
 
-        first = TALLY["TALLY_STEALS"]
-        steals = self.sums[first : first + TYPES * TYPES]
+        first = PLACES["SUM_STEALS"]
+        steals = self.annotated.page_sums[first : first + TYPES * TYPES]
         pairs = {
             f"{name(int(place) // TYPES)} to {name(int(place) % TYPES)}": int(steals[place])
             for place in steals.nonzero()[0]
         }
         return {
             "fallbacks": int(steals.sum()),
-            "pageblocks": int(self.sums[TALLY["TALLY_CLAIMS"]]),
+            "pageblocks": int(self.annotated.page_sums[PLACES["SUM_CLAIMS"]]),
             "pairs": pairs,
         }
 
