@@ -21,7 +21,9 @@ from mmtwin.report.replay_report import print_replay
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH = 100
 ROWS = 8
-SESSIONS = ("kmalloc-100.md", "kmemleak.md", "slub-debug.md", "kernel-stacks.md")
+SESSIONS = (
+    "kmalloc-100.md", "kasan.md", "kmemleak.md", "slub-debug.md", "kernel-stacks.md",
+)
 
 
 def put(path: Path, name: str, text: str) -> None:

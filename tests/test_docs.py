@@ -9,7 +9,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 SESSIONS = [
-    ("kmalloc-100.md", 26), ("kmemleak.md", 20), ("slub-debug.md", 14), ("kernel-stacks.md", 26),
+    ("kmalloc-100.md", 26), ("kasan.md", 32), ("kmemleak.md", 20), ("slub-debug.md", 14),
+    ("kernel-stacks.md", 26),
 ]  # fmt: skip
 
 

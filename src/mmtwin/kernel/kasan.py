@@ -364,7 +364,7 @@ class Kasan:
 
     def memory(self):
         """What KASAN costs, in bytes: `shadow` of RAM and of vmalloc, `caches`: {name: (size with
-        its red zone, without)}, `stacks`: by how much each is larger, `quarantine` now.
+        its red zone, without)}, `stacks`: (THREAD_SIZE, the same without), `quarantine` now.
         """
         mm = self.mm
         records = mm.view("cache")
@@ -372,12 +372,12 @@ class Kasan:
         for cache, name in enumerate(mm.cache_names):
             if records["alive"][cache]:
                 caches[name] = int(records["size"][cache]), self.size_without(cache)
-        page_size = 1 << mm.page_shift
+        page_size, stack = 1 << mm.page_shift, int(self.has.thread_size)
         return {
             "shadow": self.shadow.pages() * page_size,
             "vmalloc_shadow": len(self.shadow.vmalloc_pages) * page_size,
             "caches": caches,
-            "stacks": mm.profile.limits.thread_size if mm.profile else 0,
+            "stacks": (stack, max(stack // 2, page_size) if self.has.vmap_stack else stack // 2),
             "quarantine": self.quarantine.bytes(),
         }
 

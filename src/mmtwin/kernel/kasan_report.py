@@ -5,7 +5,7 @@ does not know is left out: offsets of functions, raw words of struct page, the n
 hardware.
 """
 
-from mmtwin.kernel.constants import COMPLAINT_KASAN, PG_head, PG_slab
+from mmtwin.kernel.constants import COMPLAINT_KASAN, PG_head, PG_large_kmalloc, PG_slab
 from mmtwin.kernel.kasan_shadow import GRANULE
 from mmtwin.kernel.mm import report
 
@@ -265,6 +265,10 @@ class Report:
                  if flags & bit and name in bits]
         value = sum(bits[name] for name in names)
         lines.append(f"flags: {value:#x}({'|'.join(names)})")
+        types = self.shadow.page_types
+        kind = "slab" if flags & PG_slab else "large_kmalloc" if flags & PG_large_kmalloc else ""
+        if kind in types:
+            lines.append(f"page_type: {types[kind]:x}({kind})")
         return [*lines, "page dumped because: kasan: bad access detected"]
 
     def memory_state(self):

@@ -22,8 +22,8 @@ class Shadow:
 
     `where`: shadow_offset (KASAN_SHADOW_OFFSET), kernel_start (the first address that has a
     shadow), task_size (TASK_SIZE), and ranges: (first pfn, pfn behind the last, first pfn of its
-    shadow) of the RAM; page_flags: the bits of struct page by name, vmemmap: where that of pfn 0
-    lies; uname: what the kernel calls itself, arch.
+    shadow) of the RAM; page_flags, page_types: the bits of struct page by name, vmemmap: where
+    that of pfn 0 lies; uname: what the kernel calls itself, arch.
     """
 
     def __init__(self, mm, where):
@@ -33,7 +33,7 @@ class Shadow:
         self.task_size = where["task_size"]
         self.ranges = where["ranges"]
         self.uname, self.arch = where["uname"], where["arch"]
-        self.page_flags = where["page_flags"]
+        self.page_flags, self.page_types = where["page_flags"], where["page_types"]
         self._vmemmap = where["vmemmap"]
         self.vmalloc_pages = {}  # address of a page of shadow -> its pfn
         self._ram = mm.view("ram").view("u1")

@@ -5,7 +5,7 @@ from mmtwin.kernel.kasan import Kasan
 from mmtwin.kernel.mm import MM
 from mmtwin.machine.memory_map import SHADOW, MemoryMap, shadow_pages
 from mmtwin.versions.kasan import kernel_start, shadow_offset, task_size, vmemmap_of
-from mmtwin.versions.page_flags import page_flag_bits
+from mmtwin.versions.page_flags import page_flag_bits, page_types
 from mmtwin.versions.profiles import Profile
 
 
@@ -23,12 +23,14 @@ def kasan_init(mm: MM, profile: Profile, memory_map: MemoryMap) -> None:
         ranges.append((start, end, place))
         place += shadow_pages([(start, end)])
     flags = page_flag_bits(profile.version, profile.arch, profile.config)
+    types = page_types(profile.version)
     where = {
         "shadow_offset": shadow_offset(profile.version, profile.arch, built),
         "kernel_start": kernel_start(profile.arch, bits, mm.page_offset),
         "task_size": task_size(profile.arch, bits),
         "vmemmap": vmemmap_of(profile.arch, bits),
         "page_flags": {name.removeprefix("PG_"): 1 << bit for name, bit in flags.items()},
+        "page_types": {name.removeprefix("PGTY_"): value for name, value in types.items()},
         "ranges": ranges,
         "uname": profile.version,
         "arch": profile.arch,
