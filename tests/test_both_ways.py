@@ -1,5 +1,6 @@
 """Compiled and uncompiled code does the same: after each script the whole state is equal."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -19,18 +20,22 @@ PROFILES = (
     "x86_64-5.10 FZPU",
     "x86_64-6.1 FZPU",
     "x86_64-7.3 FZPU",
+    "x86_64-6.1+DEBUG_KMEMLEAK",
+    "x86_64-7.3+DEBUG_KMEMLEAK+KASAN",
 )
 STEPS = 1500
 SIZES = (1, 8, 60, 100, 192, 500, 1000, 3000, 8192, 9000, 40000)
 
 
 def script(case: str) -> str:
-    """The checksum after some thousand allocations and frees on two CPUs: a profile, and what
-    slub_debug= says.
+    """The checksum after some thousand allocations and frees on two CPUs: a profile, switches of
+    its configuration, and what slub_debug= says.
     """
     profile, _, debug = case.partition(" ")
     options = {"slub_debug": debug} if debug else {}
-    k = Machine.boot(profile, memory="64M", cpus=2, seed=7, cmdline=options)
+    name, *switches = profile.split("+")
+    config = dict.fromkeys(switches, True)
+    k = Machine.boot(name, memory="64M", cpus=2, seed=7, cmdline=options, **config)
     state = 12345
     objects: list[int] = []
     blocks = []
@@ -56,7 +61,11 @@ def script(case: str) -> str:
         k.exit(task)
         k.synchronize_rcu()
     assert k.validate() == []
-    return k.checksum()
+    leaks = ""
+    if k.mm.kmemleak is not None:
+        k.sleep(61)
+        leaks = hashlib.sha256(k.kmemleak.report().encode()).hexdigest()
+    return k.checksum() + leaks
 
 
 @pytest.mark.parametrize("profile", PROFILES)
