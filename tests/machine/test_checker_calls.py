@@ -187,6 +187,28 @@ def test_tasks_are_no_leaks_and_their_stacks_are_scanned() -> None:
     assert k.kmemleak.scan() == 0
 
 
+@pytest.mark.parametrize("name", ["x86_64-5.10", "arm64-5.13", "x86_64-6.12", "x86_64-6.18"])
+def test_mapped_stacks_are_no_leaks_kept_waiting_or_in_use(name: str) -> None:
+    k = leaky(name)
+    tasks = [k.fork(f"task{number}") for number in range(5)]
+    k.fork("kworker", kernel=True)
+    for gone in tasks[:3]:
+        assert gone
+        k.exit(gone)
+        k.sleep(10)
+        k.kmemleak.scan()
+        assert k.kmemleak.scan() == 0
+    k.synchronize_rcu()
+    k.kmemleak.scan()
+    assert k.kmemleak.scan() == 0
+    stays = tasks[4]
+    assert stays and stays.stack
+    found = k.kmemleak.find(stays.stack.start)
+    assert found is not None
+    assert (found.min_count, found.color) == (2, "grey")
+    assert k.validate() == []
+
+
 def test_global_variables_lie_in_the_kernels_image() -> None:
     k = leaky()
     one, table = k.global_variable("one"), k.global_variable("table", 100)
