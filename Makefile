@@ -55,12 +55,14 @@ $(VENV)/ready: pyproject.toml
 	  { echo 'mmtwin: needs Python 3.11 or later: make PYTHON=python3.12 ...' >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { echo 'mmtwin: cannot make $(VENV): is python3-venv installed?' >&2; exit 2; }
+	@echo 'mmtwin: installing what it needs into $(VENV)'
 	$(BIN)/python .ci/requirements.py pyproject.toml > $(VENV)/requirements.txt
 	$(BIN)/pip install -q -r $(VENV)/requirements.txt
 	@touch $@
 
 # mmtwin itself. The .so files go into the environment and never into src/.
 $(VENV)/built: $(VENV)/ready setup.py README.md $(SOURCES)
+	@echo 'mmtwin: building it, a few minutes where it is compiled'
 	@find build/lib* -name '*.py' -delete 2>/dev/null || true
 	$(BIN)/pip install -q --no-deps --no-build-isolation --force-reinstall .
 	@cd $(VENV) && bin/python -c 'import mmtwin.kernel.mm as m, sys; \

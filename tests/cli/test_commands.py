@@ -103,3 +103,20 @@ def test_boot_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     options = "slub_debug=Z,dentry quiet"
     assert output(capsys, "boot", "x86_64-6.1", "--append", options, "-c", code) == "8\n"
     assert "nothing.py" in error(capsys, "boot", "x86_64-6.1", str(tmp_path / "nothing.py"))
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("p = k.kmalloc(9); k.kfree(p); k.kfree(p)", "double free"),
+        ("k.kmemleak.scan()", "DEBUG_KMEMLEAK"),
+        ("print(", "SyntaxError"),
+    ],
+)
+def test_an_error_of_the_users_code_shows_none_of_mmtwins(
+    code: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["boot", "x86_64-6.1", "--memory", "64M", "-c", code]) == 1
+    err = capsys.readouterr().err
+    assert said in err.splitlines()[-1]
+    assert "mmtwin/" not in err

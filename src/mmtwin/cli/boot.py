@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,12 @@ if TYPE_CHECKING:
     from mmtwin.machine import Machine
 
 DEFAULT = "arm64-5.13"
+PACKAGE = str(Path(__file__).resolve().parent.parent)
 EXAMPLES = """\
 examples:
   mmtwin boot                              a shell on the deck's machine, arm64-5.13
   mmtwin boot x86_64-6.1 --memory 1G       >>> p = k.kmalloc(100); k.ksize(p)
-  mmtwin boot x86_64-6.1 -c 'print(k.proc["slabinfo"])'
+  mmtwin boot x86_64-6.1 -c 'print(k.proc["slabinfo"].decode())'
   mmtwin boot arm64-5.13 script.py 1 2     runs script.py with k, and sys.argv[1:] == ["1", "2"]
   mmtwin boot x86_64-6.12 --set SLAB_FREELIST_RANDOM=n --json
   mmtwin boot x86_64-6.1 --append 'slub_debug=FZPU init_on_alloc=0'
@@ -30,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("script", metavar="SCRIPT", nargs="?", help="a Python file to run")
     parser.add_argument("arguments", metavar="ARGUMENT", nargs="*", help="the script's own")
     parser.add_argument("-c", dest="code", metavar="CODE", help="Python code to run")
-    parser.add_argument("--memory", metavar="SIZE", help="RAM, as 256M or 4G")
-    parser.add_argument("--cpus", type=int, metavar="N", help="CPUs")
-    parser.add_argument("--nodes", type=int, metavar="N", help="NUMA nodes")
+    parser.add_argument("--memory", metavar="SIZE", help="RAM, as 256M (default: 4G)")
+    parser.add_argument("--cpus", type=int, metavar="N", help="CPUs (default: 1)")
+    parser.add_argument("--nodes", type=int, metavar="N", help="NUMA nodes (default: 1)")
     parser.add_argument("--seed", type=int, metavar="N", help="what the machine draws at random")
     parser.add_argument(
         "--set",
@@ -65,11 +67,11 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.script:
         run_script(machine, arguments.script, arguments.arguments)
     elif arguments.code is not None:
-        exec(compile(arguments.code, "<command line>", "exec"), names(machine))
+        return execute(arguments.code, "<command line>", names(machine))
     elif sys.stdin.isatty():
         shell(machine)
     else:
-        exec(compile(sys.stdin.read(), "<stdin>", "exec"), names(machine))
+        return execute(sys.stdin.read(), "<stdin>", names(machine))
     return 0
 
 
@@ -97,6 +99,24 @@ def names(machine: "Machine") -> dict[str, Any]:
     import mmtwin
 
     return {"__name__": "__main__", "k": machine, "mmtwin": mmtwin}
+
+
+def execute(text: str, name: str, known: dict[str, Any]) -> int:
+    """Runs the user's code; its exit status: 1 after an exception.
+
+    That is shown as Python shows it, without the lines of mmtwin's own files: what the kernel
+    said, and where the user's code was.
+    """
+    try:
+        exec(compile(text, name, "exec"), known)
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        mine = [frame for frame in frames if not frame.filename.startswith(PACKAGE)]
+        lines = ["Traceback (most recent call last):\n"] if mine else []
+        lines += traceback.format_list(mine) + traceback.format_exception_only(error)
+        print("".join(lines), end="", file=sys.stderr)
+        return 1
+    return 0
 
 
 def run_script(machine: "Machine", script: str, arguments: list[str]) -> None:
