@@ -171,17 +171,46 @@ class Vmap:
     def _from_free(self, size, align, start, end, gfp, node):
         """__alloc_vmap_area(): an address, `end` for none."""
         self._preload(gfp, node)
+        area, address = self._search(size, align, start, end)
+        if area is None:
+            return end
+        taken = self.free.clip(area, address, size, self._lower_part, self.free_object)
+        return address if taken else end
+
+    def _search(self, size, align, start, end):
+        """The free range for a request and the address in it; (None, `end`) for none."""
         length = size + align - 1
         if self.exact_alignment and (align <= self.page_size or end - start == size):
             length = size
         area = self.free.find_lowest_match(size, align, start, length)
         if area is None:
-            return end
+            return None, end
         address = align_up(max(area.start, start), align)
-        if address + size > end:
-            return end
+        return (None, end) if address + size > end else (area, address)
+
+    def would_give(self, size, align, start, end):
+        """The address that alloc() would take from the free ranges, `end` for none."""
+        return self._search(size, align, start, end)[1]
+
+    def alloc_from_top(self, size, align):
+        """pcpu_get_vm_areas() for one group of CPUs: the highest place that is free, a busy area
+        or None.
+        """
+        end = self.end // align * align
+        area = self.free.last
+        while area is not None:
+            address = min(area.end // align * align, end) - size
+            if address >= max(area.start, self.start):
+                break
+            area = area.prev
+        if area is None:
+            return None
         taken = self.free.clip(area, address, size, self._lower_part, self.free_object)
-        return address if taken else end
+        if not taken:
+            return None
+        busy = VmapArea(address, address + size)
+        self.node_of(address).busy.insert(busy)
+        return busy
 
     def _node_alloc(self, size, align, start, end):
         """node_alloc(): an area from the pool of this CPU's node, and the node's number for later;

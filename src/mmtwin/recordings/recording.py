@@ -123,14 +123,20 @@ class Recording:
         `index` is the event's number, `time`, `common_cpu`, `common_pid` as in its record. Raises
         KeyError if the recording has no event of that name.
         """
-        import polars as pl
-
         if name not in self.tables:
             raise KeyError(name)
-        parts = [
-            tables[name] for _events, tables in self._stream(frozenset([name])) if name in tables
-        ]
-        return pl.concat(parts, how="diagonal_relaxed")
+        return self.tables_named([name])[name]
+
+    def tables_named(self, names: Iterable[str]) -> dict[str, "pl.DataFrame"]:
+        """The same for several events at once, in one pass; those that did not occur are left out.
+        """
+        import polars as pl
+
+        parts: dict[str, list[pl.DataFrame]] = {}
+        for _events, tables in self._stream(frozenset(names)):
+            for name, table in tables.items():
+                parts.setdefault(name, []).append(table)
+        return {name: pl.concat(found, how="diagonal_relaxed") for name, found in parts.items()}
 
     @property
     def summary(self) -> Summary:

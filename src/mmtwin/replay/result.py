@@ -25,6 +25,7 @@ class ReplayResult:
     snapshots: list[dict[str, Any]]
     seconds: dict[str, float]  # setup_seconds, seconds (the events), compare_seconds
     mm: "MM"
+    vmalloc: dict[str, int] | None = None  # addresses of areas: predicted, exact
     statistics: dict[str, Any] | None = None
     differing: dict[str, list[str]] = field(default_factory=dict)
 
@@ -55,6 +56,7 @@ class ReplayResult:
             "slabs_freed": self._pair("SLAB_FREE"),
             "stacks": self.stacks,
             "geometry": self.geometry,
+            **({"vmalloc": self.vmalloc} if self.vmalloc else {}),
             "misses": self.misses,
             "snapshots": self.snapshots,
         }

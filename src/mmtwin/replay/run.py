@@ -34,6 +34,7 @@ from mmtwin.replay.memory_lines import MemoryLines
 from mmtwin.replay.result import ReplayResult
 from mmtwin.replay.statistics import Statistics
 from mmtwin.replay.truth import Tally, compare_truth
+from mmtwin.replay.vmalloc import VmallocReplay
 
 PIECE = 1 << 14
 Progress = Callable[[int, int], None]
@@ -77,6 +78,8 @@ class Replay:
         self.follower = self._follower()
         sites = vmalloc_sites(self.annotated)
         self.lines = MemoryLines(recording, self.annotated, self.profile, sites)
+        vmalloc = VmallocReplay(self.annotated, self.profile, free_running)
+        self.vmalloc = vmalloc if vmalloc.usable else None
         self.statistics: Statistics | None = None
         if statistics:
             self.statistics = Statistics(self.state, self.engine, self.annotated)
@@ -221,9 +224,11 @@ class Replay:
             self.engine.recall(block.events.ctypes.data, first, last)
             if self.statistics:
                 self.engine.observe(block.events.ctypes.data, first, last, len(block.events))
+            self._feed_vmalloc(block, first, last)
         for first, last in pieces(before, stop):
             self.engine.objects.reserve(last - first)
             self._carry_out(block.events, first, last)
+            self._feed_vmalloc(block, first, last)
         return max(stop - before, 0)
 
     def _carry_out(self, events: Events, start: int, stop: int) -> None:
@@ -235,13 +240,17 @@ class Replay:
         else:
             self.engine.observe(address, start, stop, len(events))
 
+    def _feed_vmalloc(self, block: Block, start: int, stop: int) -> None:
+        if self.vmalloc:
+            self.vmalloc.feed(block.events[start:stop], block.first + start)
+
     def _stops(self) -> list[Stop]:
         """What to do at which event, in order."""
         stops: list[Stop] = []
         for index, _time, text in self.recording.markers:
-            if index < self.first:
-                continue
-            act = self._act_at(text)
+            act = self._vmalloc_at(text, index)
+            if act is None and index >= self.first:
+                act = self._act_at(text)
             if act:
                 stops.append((index, act))
         for name, index in self.annotated.truth_index.items():
@@ -269,6 +278,15 @@ class Replay:
         if word in ("SNAPB", "SNAPE") and file == "buddyinfo":
             return lambda: self._compare_buddyinfo(name)
         return self.lines.act_at(word, file, name, self._snapshot)
+
+    def _vmalloc_at(self, text: str, index: int) -> Callable[[], None] | None:
+        """What to compare of vmalloc, which is followed from the first event on."""
+        word, _, rest = text.partition(" ")
+        name, _, file = rest.partition("/")
+        known = self.vmalloc is not None and name in self.recording.snapshots
+        if known and word in ("SNAPB", "SNAPE") and file == "vmallocinfo":
+            return lambda: self._compare_vmallocinfo(name, index)
+        return None
 
     # ---- comparisons
 
@@ -304,6 +322,18 @@ class Replay:
         text = self.recording.snapshots[name].text("buddyinfo")
         found = compare_buddyinfo(buddyinfo.parse(text), buddyinfo.show(self.state))
         self._keep_better(name, "buddyinfo", "rows", found)
+
+    def _compare_vmallocinfo(self, name: str, index: int) -> None:
+        assert self.vmalloc is not None
+        found = self.vmalloc.compare(name, index)
+        if found is None:
+            return
+        key = f"{name} vmallocinfo"
+        rows, differing = found
+        if key not in self.differing or len(differing) < len(self.differing[key]):
+            self.differing[key] = differing
+            areas = {"areas": rows, "exact": rows - len(differing)}
+            self._snapshot(name)["vmallocinfo"] = areas
 
     def _keep_better(self, name: str, kind: str, rows: str, found: Comparison) -> None:
         """A row is exact if it was so at either end of the file's reading."""
@@ -349,6 +379,7 @@ class Replay:
             },
             geometry=compare_geometry(self.recording, self.profile),
             stacks=self.lines.stacks(),
+            vmalloc=self.vmalloc.figures() if self.vmalloc else None,
             snapshots=list(self.snapshots.values()),
             seconds=seconds,
             mm=self.mm,

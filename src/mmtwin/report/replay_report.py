@@ -23,6 +23,7 @@ SNAPSHOT_COLUMNS = (
     ("pcp_lists", "pcp lists", "lists", "identical"),
     ("slab_lists", "slab lists", "caches", "identical"),
     ("live_objects", "live objects", "caches", "exact"),
+    ("vmallocinfo", "vmalloc areas", "areas", "exact"),
 )
 
 
@@ -91,6 +92,8 @@ def _fidelity(result: Figures) -> FigureTable:
         ("bytes given by kmalloc", fidelity["bytes_alloc"], "predicted", "exact"),
         ("geometry of a slab cache", fidelity["geometry"], "caches", "exact"),
     ]
+    if "vmalloc" in fidelity:
+        rows.append(("address of a vmalloc area", fidelity["vmalloc"], "predicted", "exact"))
     for what, pair, total, exact in rows:
         _add_share(table, what, pair[total], pair[exact])
     return table

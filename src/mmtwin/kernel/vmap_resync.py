@@ -1,0 +1,46 @@
+"""vmalloc space set right from outside: a replay's twin chose other addresses than the kernel."""
+
+from mmtwin.kernel.vmap_area import VmapArea
+
+
+def give_back(vmap, area):
+    """A busy area is free again at once, as if it had not been taken (free_vmap_area())."""
+    vmap.find_unlink(area.start)
+    vmap.free.merge_or_add(area, vmap.free_object)
+
+
+def take_range(vmap, start, end):
+    """Makes a range busy: out of a free one, out of a node's pool, or a lazily freed area that is
+    the same. None if it is none of these.
+    """
+    area = vmap.free.find(start)
+    if area is not None and area.end >= end:
+        taken = vmap.free.clip(
+            area, start, end - start, lambda low, high: VmapArea(low, high), vmap.free_object
+        )
+        busy = VmapArea(start, end) if taken else None
+    else:
+        busy = _from_pool(vmap, start, end) or _from_lazy(vmap, start, end)
+    if busy is not None:
+        vmap.node_of(start).busy.insert(busy)
+    return busy
+
+
+def _from_pool(vmap, start, end):
+    for node in vmap.nodes:
+        pool = node.pool.get((end - start) >> vmap.page_shift, [])
+        for area in pool:
+            if area.start == start:
+                pool.remove(area)
+                return area
+    return None
+
+
+def _from_lazy(vmap, start, end):
+    for node in vmap.nodes:
+        for area in node.lazy:
+            if (area.start, area.end) == (start, end):
+                node.lazy.remove(area)
+                vmap.nr_lazy -= area.size >> vmap.page_shift
+                return area
+    return None

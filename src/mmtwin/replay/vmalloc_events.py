@@ -1,0 +1,115 @@
+"""What a recording's events tell of vmalloc, in order: whose address space is taken and given up.
+
+Kernels from 6.2 on have events of their own (`vmalloc:*`). In any kernel the slab objects tell: of
+struct vm_struct, of the array of pages, of struct vmap_area.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from mmtwin.kernel.constants import parse_constants
+from mmtwin.recordings.annotate import Annotated
+from mmtwin.recordings.event import CONSTANTS
+from mmtwin.recordings.recording import Recording
+from mmtwin.recordings.stream import Events
+from mmtwin.replay.pick import pick_events
+
+KMALLOC = CONSTANTS["KIND_KMALLOC"]
+KFREE = CONSTANTS["KIND_KFREE"]
+KMEM_CACHE_FREE = CONSTANTS["KIND_KMEM_CACHE_FREE"]
+TRACED = ("alloc_vmap_area", "free_vmap_area_noflush", "purge_vmap_area_lazy")
+SUFFIX = r"(_noprof)?(\.\w+)*"
+MARKS = parse_constants(files(__package__).joinpath("pick.pxd").read_text())["MARKS"]
+# Functions that allocate what tells of vmalloc or give it back, and what their events tell.
+FUNCTIONS = (
+    (KMALLOC, re.compile("__get_vm_area_node" + SUFFIX), "struct"),
+    (KMALLOC, re.compile("__vmalloc_(node_range|area_node)" + SUFFIX), "array"),
+    (KMALLOC, re.compile("pcpu_get_vm_areas" + SUFFIX), "per_cpu"),
+    (KMEM_CACHE_FREE,
+     re.compile("(__purge_vmap_area_lazy|purge_vmap_node|reclaim_list_global)" + SUFFIX), "purge"),
+)
+
+
+@dataclass
+class Step:
+    """One thing that an event tells of vmalloc; `what`:
+
+    `task`: a task_struct was allocated, so a stack may be next; `struct`: a vm_struct, at
+    `address`; `array`: the array of an area's pages, of `size` bytes; `per_cpu`: the vm_struct of
+    a range for per-CPU memory; `free`: a kfree of `address`; `purge`: a structure of a range was
+    given back while free ranges were joined. Of the kernel's own events: `alloc_vmap_area`,
+    `free_vmap_area_noflush`, `purge_vmap_area_lazy` with all their `fields`.
+    """
+
+    index: int
+    what: str
+    pid: int
+    cpu: int
+    address: int = 0
+    size: int = 0
+    fields: dict[str, int] | None = None
+
+
+class VmallocEvents:
+    """Picks the events about vmalloc out of blocks; `traced`: the kernel's own are among them."""
+
+    def __init__(self, annotated: Annotated) -> None:
+        recording = annotated.recording
+        self.traced = TRACED[0] in recording.counts
+        self.steps = list(traced_steps(recording)) if self.traced else []
+        self.ranges: list[tuple[int, int, int, str]] = []  # kind, first, behind the last, what
+        symbols = recording.symbols
+        for start, end, name in zip(
+            symbols.addresses, symbols.ends, symbols.names, strict=True
+        ):
+            for kind, pattern, what in FUNCTIONS:
+                if (kind == KMALLOC or not self.traced) and pattern.fullmatch(name):
+                    self.ranges.append((kind, start, end, what))
+        watched = not self.traced
+        words = [(*part[:3], part[3] == "struct" and watched) for part in self.ranges]
+        self.words = np.array(words, dtype=np.uint64).ravel()
+        self.marks = np.zeros(MARKS, np.uint8)
+        inferred = not self.traced and "task_struct" in annotated.names
+        self.task = annotated.names.index("task_struct") if inferred else -1
+
+    @property
+    def usable(self) -> bool:
+        """Whether the recording tells of vmalloc at all."""
+        return self.traced or any(what == "struct" for _, _, _, what in self.ranges)
+
+    def pick(self, events: Events, first: int) -> list[Step]:
+        """The steps of a run of events, of which the first has the number `first`, in order."""
+        places = pick_events(events, self.words, self.task, self.marks)
+        found = [self._step(events[place], first + place) for place in places.tolist()]
+        while self.steps and self.steps[0].index < first + len(events):
+            found.append(self.steps.pop(0))
+        found.sort(key=lambda step: step.index)
+        return found
+
+    def _step(self, event: Any, index: int) -> Step:
+        kind, site = int(event["kind"]), int(event["call_site"])
+        what = "free" if kind == KFREE else "task"
+        for theirs, start, end, name in self.ranges:
+            if theirs == kind and start <= site < end:
+                what = name
+        step = Step(index, what, int(event["pid"]), int(event["cpu"]), int(event["address"]))
+        if kind == KMALLOC:
+            step.size = int(event["bytes_req"])
+        return step
+
+
+def traced_steps(recording: Recording) -> Iterable[Step]:
+    """The kernel's own events of vmalloc, in order."""
+    found = []
+    for name, table in recording.tables_named(TRACED).items():
+        for row in table.iter_rows(named=True):
+            fields = {key: int(value) for key, value in row.items() if isinstance(value, int)}
+            found.append(
+                Step(row["index"], name, row["common_pid"], row["common_cpu"], fields=fields)
+            )
+    return sorted(found, key=lambda step: step.index)
