@@ -21,6 +21,7 @@ PROFILES = (
     "x86_64-6.1 FZPU",
     "x86_64-7.3 FZPU",
     "x86_64-6.1+DEBUG_KMEMLEAK",
+    "x86_64-6.1+KASAN",
     "x86_64-7.3+DEBUG_KMEMLEAK+KASAN",
 )
 STEPS = 1500

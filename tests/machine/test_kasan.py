@@ -323,6 +323,16 @@ def test_an_eighth_of_the_ram_is_shadow() -> None:
     assert with_it.read(shadow, 4) == with_it.shadow(address, 32) == b"\0\0\4\xfc"
 
 
+def test_the_areas_of_arm64_stay_clear_of_the_shadow() -> None:
+    for name in ("arm64-5.10", "arm64-6.1"):
+        k = boot(name, memory="128M")
+        assert k.kasan is not None
+        shadow = k.kasan.shadow
+        first, last = shadow.address(shadow.kernel_start), shadow.address((1 << 64) - 1)
+        assert first < last < k.mm.modules_start < k.mm.vmalloc_start
+        assert not first <= k.kmalloc(8) <= last
+
+
 def test_one_report_unless_multi_shot_and_what_kasan_fault_says() -> None:
     k = Machine.boot("x86_64-6.1", memory="128M", KASAN=True)
     address = k.kmalloc(10)
@@ -426,6 +436,27 @@ def test_the_shadow_of_vmalloc_comes_and_goes() -> None:
         k.write(again, bytes(10 * page))
         assert k.validate() == []
         assert k.complaints == []
+
+
+@pytest.mark.parametrize("name", ["x86_64-5.10", "x86_64-6.1", "x86_64-6.12", "arm64-7.3"])
+def test_with_the_other_checkers(name: str) -> None:
+    options = {"kasan_multi_shot": "", "slub_debug": "FZPU"}
+    k = Machine.boot(name, memory="128M", KASAN=True, DEBUG_KMEMLEAK=True, cmdline=options)
+    before = len(k.complaints)
+    rng, live = random.Random(3), []
+    for _ in range(300):
+        if live and rng.random() < 0.5:
+            k.kfree(live.pop(rng.randrange(len(live))))
+        else:
+            size = rng.choice((3, 8, 24, 100, 700, 5000, 40000))
+            live.append(k.kmalloc(size))
+            k.write(live[-1], bytes(size))
+    k.kmem_cache_shrink("kmalloc-64")
+    assert k.complaints[before:] == [] and k.validate() == []
+    address = k.kmalloc(100)
+    assert kind_of(report_of(k.write, address + 100, b"x")) == "slab-out-of-bounds"
+    k.kfree(live[0])
+    assert kind_of(report_of(k.read, live[0], 1)) in (uaf(k), "use-after-free")
 
 
 def test_without_kasan_nothing_is_there() -> None:

@@ -6,6 +6,7 @@ x86-64: arch/x86/include/asm/pgtable_64_types.h. arm64: asm/pgtable.h, asm/memor
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mmtwin.versions.kasan import ARM64_LINEAR_MAP_MOVED, SHADOW_SPAN, shadow_offset
 from mmtwin.versions.releases import has_since
 
 MASK64 = (1 << 64) - 1
@@ -44,7 +45,8 @@ def address_space(
     """
     if arch == "x86_64":
         return x86_space(page_offset)
-    return arm64_space(version, page_size, int(config.get("CONFIG_ARM64_VA_BITS", 48)))
+    built = int(config.get("CONFIG_ARM64_VA_BITS", 48))
+    return arm64_space(version, page_size, built, "CONFIG_KASAN_GENERIC" in config)
 
 
 def x86_space(page_offset: int) -> AddressSpace:
@@ -56,14 +58,19 @@ def x86_space(page_offset: int) -> AddressSpace:
     )
 
 
-def arm64_space(version: str, page_size: int, built: int) -> AddressSpace:
+def arm64_space(
+    version: str, page_size: int, built: int, kasan: bool = False
+) -> AddressSpace:
     """`built`: CONFIG_ARM64_VA_BITS. A kernel for 52 bits runs on machines with fewer: with 47
-    (16 KiB pages) or 48 (VA_BITS_MIN), which the twin's machines have.
+    (16 KiB pages) or 48 (VA_BITS_MIN), which the twin's machines have. `kasan`: before 5.11 its
+    shadow lies below the modules.
     """
     actual = built if built < 52 else 47 if page_size == 16 * KIB else 48
     page_shift = page_size.bit_length() - 1
     page_end = -(1 << (actual - 1))  # _PAGE_END(VA_BITS_MIN)
     modules = page_end
+    if kasan and not has_since(version, ARM64_LINEAR_MAP_MOVED):
+        modules = shadow_offset(version, "arm64", built) + SHADOW_SPAN - (1 << 64)
     if not has_since(version, NO_BPF_REGION_SINCE):
         modules += 128 * MIB
     start = modules + (2 * GIB if has_since(version, MODULES_2G_SINCE) else 128 * MIB)

@@ -61,7 +61,7 @@ KASAN = (
     Feature("kasan_report_blocks", "parts of a report are set apart by empty lines", 0,
             Change("5.18", 1, "038fd2b4cb42")),
     Feature("kasan_infers_size", "the size asked for is read from the shadow", 0,
-            Change("6.3", 1, "")),
+            Change("6.3", 1, "8f17febb34ce")),
     Feature("dump_page_snapshot", "dump_page() names no addresses, and all counts of a folio", 0,
             Change("6.9", 1, "")),
     Feature("dump_stack_uid", '"CPU: 0 UID: 0 PID: 1", taints on their own line', 0,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from mmtwin.versions.releases import has_since
 
 MASK64 = (1 << 64) - 1
+SHADOW_SPAN = 1 << 61  # the shadow of all 64-bit addresses
 X86_SHADOW_OFFSET = 0xDFFFFC0000000000
 # arm64: by the bits of a kernel address; f4693c2716b3 (5.11) changed the order of the areas.
 ARM64_SHADOW_OFFSETS = {47: (0xDFFFD00000000000, 0xDFFFC00000000000),
