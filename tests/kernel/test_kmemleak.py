@@ -7,7 +7,7 @@ import pytest
 from leak_machine import GFP_KERNEL, HZ, Leaks
 from slub_machine import VERSIONS, kmalloc_machine
 
-from mmtwin.kernel import slub, slub_cache, slub_pcs
+from mmtwin.kernel import kmemleak_scan, slub, slub_cache, slub_pcs
 from mmtwin.kernel.constants import CHECK_KMEMLEAK, COMPLAINT_KMEMLEAK
 from mmtwin.kernel.kmemleak import SIZE_MAX
 from mmtwin.kernel.slab_common import krealloc
@@ -288,6 +288,20 @@ def test_vmalloc_areas_need_a_second_reference_and_take_the_surplus_of_their_vm_
     leaks.store(leaks.root + 8, memory + 5000)
     assert leaks.settle() == set()
     leaks.store(leaks.root + 8, 0)
+    assert leaks.settle() == {memory}
+
+
+@pytest.mark.parametrize("few", [0, 16])
+def test_a_vm_struct_that_points_to_itself_passes_nothing_on(
+    few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kmemleak_scan, "FEW", few)
+    leaks = Leaks()
+    area, memory = leaks.kmalloc(64), leaks.page(2)
+    leaks.k.vmalloc(area, memory, 16384, GFP_KERNEL)
+    leaks.store(area + 8, memory)
+    leaks.store(area + 16, area)
+    leaks.store(leaks.root, area)
     assert leaks.settle() == {memory}
 
 

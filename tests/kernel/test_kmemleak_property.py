@@ -2,6 +2,7 @@
 
 import random
 from collections import deque
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from leak_machine import GFP_KERNEL, Leaks
 from slub_machine import VERSIONS
 
-from mmtwin.kernel import slub
+from mmtwin.kernel import kmemleak_scan, slub
 from mmtwin.kernel.kmemleak_object import KMEMLEAK_BLACK, OBJECT_NO_SCAN, KmemleakObject
 from mmtwin.kernel.slub_validate import validate
 
@@ -110,10 +111,16 @@ def do_step(leaks: Leaks, live: list[int], what: str, one: int, two: int) -> Non
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-@given(version=st.sampled_from(PLAIN), run=steps)
+@given(version=st.sampled_from(PLAIN), few=st.sampled_from([0, 2, 16]), run=steps)
 def test_what_is_found_is_what_a_naive_search_finds(
-    version: str, run: list[tuple[str, int, int]]
+    version: str, few: int, run: list[tuple[str, int, int]]
 ) -> None:
+    with mock.patch.object(kmemleak_scan, "FEW", few):  # alone, or many objects at a time
+        hold_against_model(version, run)
+
+
+def hold_against_model(version: str, run: list[tuple[str, int, int]]) -> None:
+    """One run, and what both say of it."""
     leaks = Leaks(version, pages=512)
     live: list[int] = []
     for what, one, two in run:
