@@ -7,7 +7,7 @@ from mmtwin.kernel.ram cimport (
     cache_at, cache_p, page_address, page_p, pfn_to_page, virt_to_head_pfn, virt_to_pfn,
 )
 from mmtwin.kernel.slab_common cimport __kmalloc_node as kmalloc_node, kfree, kmalloc_slab
-from mmtwin.kernel.slub cimport kmem_cache_alloc_node, kmem_cache_free
+from mmtwin.kernel.slub cimport kmem_cache_alloc_node, slab_free
 from mmtwin.kernel.slub_resync cimport (
     make_cpu_slab, next_object, object_state, put_back, skip_objects, take_object,
 )
@@ -21,6 +21,7 @@ from mmtwin.recordings.event cimport (
 )
 from mmtwin.recordings.sites cimport as_s32
 from mmtwin.replay.counts cimport *
+from mmtwin.replay.pages cimport queue_of, set_cpu
 from mmtwin.replay.queues cimport (
     QUEUE_KERNEL_ZONE, QUEUE_TWIN_SLAB, QUEUE_TWIN_SLAB_FREE, QUEUE_TWIN_ZONE, empty, get, put,
     queue_t,
@@ -89,7 +90,7 @@ cdef class Engine(Unseen):
     cdef void _large_alloc(self, event_t *event, gfp_t gfp) noexcept nogil
     @cython.locals(pfn=pfn_t, object=virt_t)
     cdef void _object_free(self, event_t *event) noexcept nogil
-    @cython.locals(nodes=bint)
-    cdef void _free_slab_object(self, event_t *event, s32 cache, virt_t object) noexcept nogil
+    @cython.locals(nodes=bint, cache=s32)
+    cdef void _free_slab_object(self, event_t *event, pfn_t pfn, virt_t object) noexcept nogil
     @cython.locals(cache=s32, predicted=pfn_t, _=s32)
     cdef void _silent_slab(self, event_t *event, s64 number) noexcept nogil

@@ -30,7 +30,7 @@ if not cython.compiled:
     )
     from mmtwin.kernel.slab_common import __kmalloc_node as kmalloc_node
     from mmtwin.kernel.slab_common import kfree, kmalloc_slab
-    from mmtwin.kernel.slub import kmem_cache_alloc_node, kmem_cache_free
+    from mmtwin.kernel.slub import kmem_cache_alloc_node, slab_free
     from mmtwin.kernel.slub_resync import (
         make_cpu_slab,
         next_object,
@@ -44,6 +44,7 @@ if not cython.compiled:
     from mmtwin.recordings.event import as_events, event_at, wrap64
     from mmtwin.recordings.sites import as_s32
     from mmtwin.replay.counts import COUNTS
+    from mmtwin.replay.pages import queue_of, set_cpu
     from mmtwin.replay.queues import QUEUES, empty, get, put
     from mmtwin.replay.resync import (
         adopt_slab,
@@ -176,7 +177,7 @@ class Engine(Unseen):
         if not 0 <= demand.cache < self.nr_names:
             return
         cache = self.cache_of[demand.cache]
-        self._set_cpu(event)
+        set_cpu(self.mm, event)
         if cache >= 0 and next_object(self.mm, cache, self._gfp(demand.gfp), -1) == demand.address:
             demand.role |= DONE
             self.demand = number + event.ahead
@@ -185,13 +186,13 @@ class Engine(Unseen):
 
     def _zone_event(self, event, number):
         """A block left the free lists; at the last one for a page, the page is asked for."""
-        late = self._queue(event.cpu, QUEUE_TWIN_ZONE)
+        late = queue_of(self, event.cpu, QUEUE_TWIN_ZONE)
         if not empty(late):
             self.nr_wrong = 0
             self._count_zone(get(late), event.address, event.order)
             self._set_zone_right()
             return
-        put(self._queue(event.cpu, QUEUE_KERNEL_ZONE), self._zone_item(event))
+        put(queue_of(self, event.cpu, QUEUE_KERNEL_ZONE), self._zone_item(event))
         if self._awaits(event, number, KIND_MM_PAGE_ALLOC):
             page = event_at(self.events, number + event.ahead)
             if is_inside(self.mm, page.address, page.order):
@@ -216,7 +217,7 @@ class Engine(Unseen):
             self.demand = number + event.ahead
             self._object_alloc(demand, number)
         else:
-            self._compare_page(event.address, get(self._queue(event.cpu, QUEUE_TWIN_SLAB)))
+            self._compare_page(event.address, get(queue_of(self, event.cpu, QUEUE_TWIN_SLAB)))
 
     def _page_free_event(self, event, number):
         if event.role == ROLE_SLAB:
@@ -235,7 +236,7 @@ class Engine(Unseen):
         elif event.ahead and pfn_to_page(self.mm, event.address).flags & PG_slab:
             self._free_ahead(event, number)
         self.count[COUNT_SLAB_FREE_PREDICTED] += 1
-        predicted = get(self._queue(event.cpu, QUEUE_TWIN_SLAB_FREE))
+        predicted = get(queue_of(self, event.cpu, QUEUE_TWIN_SLAB_FREE))
         if self.maple.cache >= 0:
             self._slab_of_nodes_freed(number)
         if predicted == event.address:
@@ -262,7 +263,7 @@ class Engine(Unseen):
         """An object is asked for; `number`: of the event that took the page of a slab for it, -1
         if none did.
         """
-        self._set_cpu(event)
+        set_cpu(self.mm, event)
         if event.address == 0:
             self.count[UNEXPLAINED_FAILED_DEMAND] += 1
             return
@@ -345,7 +346,7 @@ class Engine(Unseen):
             if i + event.ahead != target or not is_inside(self.mm, event.address, event.order):
                 continue
             event.role |= DONE
-            mine = get(self._queue(event.cpu, QUEUE_TWIN_SLAB))
+            mine = get(queue_of(self, event.cpu, QUEUE_TWIN_SLAB))
             self._compare_page(event.address, mine)
             if self.resync and mine != event.address:
                 predicted = self._place_slab(event, cache, mine, predicted)
@@ -366,7 +367,7 @@ class Engine(Unseen):
 
     def _undo_slabs(self, cpu):
         """Slabs that the twin made and the kernel did not: what is not used goes back."""
-        queue = self._queue(cpu, QUEUE_TWIN_SLAB)
+        queue = queue_of(self, cpu, QUEUE_TWIN_SLAB)
         while not empty(queue):
             mine = get(queue)
             if self.resync and slab_is_unused(self.mm, mine):
@@ -422,7 +423,7 @@ class Engine(Unseen):
             self.seen = self.mm.next_step
 
     def _object_free(self, event):
-        self._set_cpu(event)
+        set_cpu(self.mm, event)
         if event.address <= ZERO_SIZE_PTR:
             return
         object = self.objects.remove(event.address)
@@ -432,14 +433,18 @@ class Engine(Unseen):
         if pfn < 0:
             self.count[UNEXPLAINED_OUTSIDE] += 1
         elif pfn_to_page(self.mm, pfn).flags & PG_slab:
-            self._free_slab_object(event, pfn_to_page(self.mm, pfn).cache, object)
+            self._free_slab_object(event, pfn, object)
         elif pfn_to_page(self.mm, pfn).flags & PG_large_kmalloc and event.kind == KIND_KFREE:
             kfree(self.mm, object)
             self._collect(event.cpu)
         else:
             self.count[UNEXPLAINED_UNKNOWN_OBJECT] += 1
 
-    def _free_slab_object(self, event, cache, object):
+    def _free_slab_object(self, event, pfn, object):
+        """An object that the twin knows to be one, or that is looked at: the kernel's own checks
+        are left out.
+        """
+        cache = pfn_to_page(self.mm, pfn).cache
         nodes = cache == self.maple.cache
         if nodes:
             self._free_other_nodes(event)
@@ -449,7 +454,7 @@ class Engine(Unseen):
                 return
         if not self.resync and not self.objects.sure:
             self.objects.doubt()  # it may be the twin's object of another address
-        kmem_cache_free(self.mm, cache, object)
+        slab_free(self.mm, cache, pfn, object)
         self._collect(event.cpu)
         if nodes:
             self._after_free()
@@ -462,7 +467,7 @@ class Engine(Unseen):
         if cache >= 0 and cache == self.maple.cache:
             self._slab_of_nodes(event, number)
             return
-        self._set_cpu(event)
+        set_cpu(self.mm, event)
         self.count[UNEXPLAINED_SILENT_SLAB] += 1
         if cache < 0:
             self._page_alloc(event)
@@ -471,7 +476,7 @@ class Engine(Unseen):
             if kmem_cache_alloc_node(self.mm, cache, self._gfp(event.gfp), -1) == 0:
                 return
             self._collect(event.cpu)
-            predicted = get(self._queue(event.cpu, QUEUE_TWIN_SLAB))
+            predicted = get(queue_of(self, event.cpu, QUEUE_TWIN_SLAB))
             if predicted >= 0:
                 self._compare_page(event.address, predicted)
                 if self.resync and predicted != event.address:

@@ -73,8 +73,6 @@ cdef class Pages:
     cdef public bint resync
     cdef dict _buffers
 
-    cdef queue_t *_queue(self, s32 cpu, s32 number) noexcept nogil
-    cdef void _set_cpu(self, event_t *event) noexcept nogil
     @cython.locals(gfp=gfp_t, bit=s32, place=u32)
     cdef gfp_t _gfp(self, gfp_t recorded) noexcept nogil
     cdef void _compare_page(self, pfn_t pfn, pfn_t predicted) noexcept nogil
@@ -111,3 +109,9 @@ cdef class Pages:
     cdef void _finish_zone(self, s32 cpu, s64 taken) noexcept nogil
     @cython.locals(pfn=pfn_t, order=s32, zone=s32, pindex=s32, pcp=pcp_p, head=pfn_t, left=pfn_t)
     cdef void _fill_list(self, s32 cpu, s64 item, bint was_empty) noexcept nogil
+
+cdef inline queue_t *queue_of(Pages pages, s32 cpu, s32 number) noexcept nogil:
+    return queue_at(pages.queues, (cpu if cpu < pages.mm.nr_cpus else 0) * NR_QUEUES + number)
+
+cdef inline void set_cpu(MM mm, event_t *event) noexcept nogil:
+    mm.cpu = event.cpu if event.cpu < mm.nr_cpus else 0

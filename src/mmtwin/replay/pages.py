@@ -48,6 +48,14 @@ if not cython.compiled:
     globals().update(QUEUES)
     globals().update(parse_constants(files(__package__).joinpath("pages.pxd").read_text()))
 
+    def queue_of(pages, cpu, number):
+        """A CPU's queue: QUEUE_*."""
+        return queue_at(pages.queues, (cpu if cpu < pages.mm.nr_cpus else 0) * NR_QUEUES + number)
+
+    def set_cpu(mm, event):
+        """The event's CPU runs."""
+        mm.cpu = event.cpu if event.cpu < mm.nr_cpus else 0
+
     def as_item(pfn):
         """A pfn as a signed number."""
         return pfn
@@ -152,7 +160,7 @@ class Pages:
         events = as_events(address, stop)
         for i in range(start, stop):
             event = event_at(events, i)
-            self._set_cpu(event)
+            set_cpu(self.mm, event)
             if event.address >= self.mm.max_pfn:
                 continue
             if event.kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED:
@@ -167,12 +175,6 @@ class Pages:
                 recall_alloc(self.mm, event.address, event.order)
             elif event.kind == KIND_MM_PAGE_FREE:
                 recall_free(self.mm, event.address, event.order)
-
-    def _queue(self, cpu, number):
-        return queue_at(self.queues, (cpu if cpu < self.mm.nr_cpus else 0) * NR_QUEUES + number)
-
-    def _set_cpu(self, event):
-        self.mm.cpu = event.cpu if event.cpu < self.mm.nr_cpus else 0
 
     def _gfp(self, recorded):
         """The twin's bits of a recorded gfp mask."""
@@ -197,7 +199,7 @@ class Pages:
                 self.count[COUNT_PCP_EXACT] += 1
 
     def _page_alloc(self, event):
-        self._set_cpu(event)
+        set_cpu(self.mm, event)
         predicted = alloc_pages(self.mm, self._gfp(event.gfp), event.order, -1)
         self.last_page = predicted
         self._collect(event.cpu)
@@ -230,7 +232,7 @@ class Pages:
         self.seen = self.mm.next_step
 
     def _page_free(self, event, order):
-        self._set_cpu(event)
+        set_cpu(self.mm, event)
         if not is_block(self.mm, event.address, order):
             if page_is_free(self.mm, event.address):
                 self.count[UNEXPLAINED_SILENT_PAGE_ALLOC] += 1
@@ -251,7 +253,7 @@ class Pages:
         caused them.
         """
         self.count[COUNT_DRAIN_PREDICTED] += 1
-        predicted = get(self._queue(event.cpu, QUEUE_TWIN_DRAIN))
+        predicted = get(queue_of(self, event.cpu, QUEUE_TWIN_DRAIN))
         if predicted == event.address:
             self.count[COUNT_DRAIN_EXACT] += 1
         elif predicted < 0:
@@ -286,7 +288,7 @@ class Pages:
         """Takes in the steps the twin wrote since the last demand."""
         first = self.seen
         if first == self.mm.next_step and not self.nr_wrong and not self.nr_extra:
-            if not self.filled and empty(self._queue(cpu, QUEUE_KERNEL_ZONE)):
+            if not self.filled and empty(queue_of(self, cpu, QUEUE_KERNEL_ZONE)):
                 return
         if self.mm.next_step - first > self.mm.ring_size:
             first = self.mm.next_step - self.mm.ring_size
@@ -300,11 +302,11 @@ class Pages:
                 self._compare_zone(cpu, record.args[0], record.args[1])
                 taken += 1
             elif record.kind == STEP_MM_PAGE_PCPU_DRAIN:
-                put(self._queue(cpu, QUEUE_TWIN_DRAIN), record.args[0])
+                put(queue_of(self, cpu, QUEUE_TWIN_DRAIN), record.args[0])
             elif record.kind == STEP_SLUB_ALLOC_SLAB:
-                put(self._queue(cpu, QUEUE_TWIN_SLAB), record.args[1])
+                put(queue_of(self, cpu, QUEUE_TWIN_SLAB), record.args[1])
             elif record.kind == STEP_SLUB_FREE_SLAB:
-                put(self._queue(cpu, QUEUE_TWIN_SLAB_FREE), record.args[1])
+                put(queue_of(self, cpu, QUEUE_TWIN_SLAB_FREE), record.args[1])
         self.seen = self.mm.next_step
         self._finish_zone(cpu, taken)
 
@@ -317,11 +319,11 @@ class Pages:
 
     def _compare_zone(self, cpu, predicted, order):
         """A block the twin took from the free lists, against the kernel's next."""
-        queue = self._queue(cpu, QUEUE_KERNEL_ZONE)
+        queue = queue_of(self, cpu, QUEUE_KERNEL_ZONE)
         if not empty(queue):
             self._count_zone(predicted, low40(get(queue)), order)
         elif self.silent:
-            put(self._queue(cpu, QUEUE_TWIN_ZONE), predicted)
+            put(queue_of(self, cpu, QUEUE_TWIN_ZONE), predicted)
         else:
             self.count[UNEXPLAINED_ZONE_EXTRA] += 1
             if self.nr_extra < MOST_WRONG:
@@ -343,7 +345,7 @@ class Pages:
 
         `taken`: how many blocks the twin took.
         """
-        queue = self._queue(cpu, QUEUE_KERNEL_ZONE)
+        queue = queue_of(self, cpu, QUEUE_KERNEL_ZONE)
         while not empty(queue):
             item = get(queue)
             self.count[COUNT_ZONE_PREDICTED] += 1
@@ -395,7 +397,7 @@ class Pages:
             if mine <= self.last_page < mine + (1 << order):
                 self.last_page += wanted - mine  # the page just given out
             for cpu in range(self.mm.nr_cpus):
-                rename(self._queue(cpu, QUEUE_TWIN_SLAB), mine, 1 << order, wanted - mine)
+                rename(queue_of(self, cpu, QUEUE_TWIN_SLAB), mine, 1 << order, wanted - mine)
         self.seen = self.mm.next_step
 
     def _after_exchanges(self, address):

@@ -20,6 +20,7 @@ if not cython.compiled:
     from mmtwin.kernel.slub_slab import inc_slabs_node, new_slab
     from mmtwin.recordings.event import event_at
     from mmtwin.replay.counts import COUNTS
+    from mmtwin.replay.pages import queue_of, set_cpu
     from mmtwin.replay.queues import QUEUES, get
     from mmtwin.replay.resync import move_slab
 
@@ -70,8 +71,8 @@ class Unseen(Pages):
 
     def _slab_of_nodes(self, event, number):
         """A page was taken for a slab of maple nodes: the twin's is there, or it is made now."""
-        self._set_cpu(event)
-        predicted = get(self._queue(event.cpu, QUEUE_TWIN_SLAB))
+        set_cpu(self.mm, event)
+        predicted = get(queue_of(self, event.cpu, QUEUE_TWIN_SLAB))
         if not self._is_slab_of(predicted, self.maple.cache):
             self.count[UNEXPLAINED_SILENT_SLAB] += 1
             predicted = new_slab(self.mm, self.maple.cache, self._gfp(event.gfp), -1)
@@ -116,5 +117,5 @@ class Unseen(Pages):
     def _go_on(self, event):
         """The task that was about to take a vmalloc's pages runs again."""
         self.waiting_pid = -1
-        self._set_cpu(event)
+        set_cpu(self.mm, event)
         self._vmalloc_pages(event.cpu, self.waiting_pages)
