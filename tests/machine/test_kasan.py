@@ -5,6 +5,7 @@ kernel, done to the twin.
 """
 
 import random
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -348,6 +349,19 @@ def test_one_report_unless_multi_shot_and_what_kasan_fault_says() -> None:
     assert "Tainted: G    B" in k.complaints[1].report
     k = Machine.boot("x86_64-6.12", memory="128M", KASAN=True, cmdline={"kasan.fault": "panic"})
     assert "kasan.fault=panic set" in report_of(k.read, k.kmalloc(8) + 8, 1)
+
+
+def test_extra_info_says_where_and_when() -> None:
+    k = boot("x86_64-6.12", memory="128M", cpus=2, KASAN_EXTRA_INFO=True)
+    k.sleep(12.5)
+    k.cpu = 1
+    address = k.kmalloc(100)
+    k.sleep(1)
+    k.kfree(address)
+    report = report_of(k.read, address, 1)
+    now = re.findall(r"(\w+) by task 0 on cpu 1 at (\d+)\.(\d+)s:", report)
+    assert [word for word, *_ in now] == ["Allocated", "Freed"]
+    assert int(now[1][1]) - int(now[0][1]) == 1
 
 
 def test_stack_frames_have_red_zones(k: Machine) -> None:

@@ -32,6 +32,8 @@ KASAN_SLAB_FREE_META = 0xFA  # KASAN_SLAB_FREETRACK before 6.8
 KASAN_VMALLOC_INVALID = 0xF8
 KASAN_STACK_LEFT, KASAN_STACK_MID, KASAN_STACK_RIGHT = 0xF1, 0xF2, 0xF3
 FRAME_MAGIC = 0x41B58AB3  # KASAN_CURRENT_STACK_FRAME_MAGIC
+CPU_BITS, CLOCK_SHIFT = 20, 9  # of struct kasan_track with CONFIG_KASAN_EXTRA_INFO
+NSEC_PER_SEC = 10**9
 TRACK_BYTES = 8  # the pid and the handle of struct kasan_track
 
 
@@ -102,14 +104,23 @@ class Kasan:
         handle = self.save_stack(*functions)
         self.shadow.write(place, self.task()[1].to_bytes(4, "little"))
         self.shadow.write(place + 4, handle.to_bytes(4, "little"))
+        if self.has.kasan_track_bytes > TRACK_BYTES:
+            clock = self.mm.jiffies * NSEC_PER_SEC // self.shadow.hz >> CLOCK_SHIFT
+            extra = self.mm.cpu | clock << CPU_BITS
+            self.shadow.write(place + TRACK_BYTES, (extra & MASK64).to_bytes(8, "little"))
 
     def track(self, place):
-        """(pid, call path or None) of the struct kasan_track at an address; None for an empty
-        one.
+        """(who: "1", or "1 on cpu 0 at 3.000000s" with CONFIG_KASAN_EXTRA_INFO; call path or None)
+        of the struct kasan_track at an address; None for an empty one.
         """
-        data = self.shadow.read(place, TRACK_BYTES)
-        handle = int.from_bytes(data[4:], "little")
-        return (int.from_bytes(data[:4], "little"), self.stack(handle)) if handle else None
+        data = self.shadow.read(place, self.has.kasan_track_bytes)
+        handle = int.from_bytes(data[4:TRACK_BYTES], "little")
+        who = str(int.from_bytes(data[:4], "little"))
+        if len(data) > TRACK_BYTES:
+            extra = int.from_bytes(data[TRACK_BYTES:], "little")
+            usec = (extra >> CPU_BITS << CLOCK_SHIFT) // 1000
+            who += f" on cpu {extra & (1 << CPU_BITS) - 1} at {usec // 10**6}.{usec % 10**6:06}s"
+        return (who, self.stack(handle)) if handle else None
 
     # ---- pages
 

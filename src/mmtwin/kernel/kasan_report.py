@@ -162,9 +162,9 @@ class Report:
         """print_track()"""
         if track is None:
             return []
-        pid, path = track
+        who, path = track
         frames = ["(stack is not available)"] if path is None else [f" {name}" for name in path]
-        return [f"{prefix} by task {pid}:", *frames, ""]
+        return [f"{prefix} by task {who}:", *frames, ""]
 
     def alloc_size(self):
         """kasan_get_alloc_size(): the bytes asked for, as far as the shadow tells."""

@@ -23,7 +23,7 @@ class Shadow:
     `where`: shadow_offset (KASAN_SHADOW_OFFSET), kernel_start (the first address that has a
     shadow), task_size (TASK_SIZE), and ranges: (first pfn, pfn behind the last, first pfn of its
     shadow) of the RAM; page_flags, page_types: the bits of struct page by name, vmemmap: where
-    that of pfn 0 lies; uname: what the kernel calls itself, arch.
+    that of pfn 0 lies; uname: what the kernel calls itself, arch, hz: CONFIG_HZ.
     """
 
     def __init__(self, mm, where):
@@ -32,7 +32,7 @@ class Shadow:
         self.kernel_start = where["kernel_start"]
         self.task_size = where["task_size"]
         self.ranges = where["ranges"]
-        self.uname, self.arch = where["uname"], where["arch"]
+        self.uname, self.arch, self.hz = where["uname"], where["arch"], where["hz"]
         self.page_flags, self.page_types = where["page_flags"], where["page_types"]
         self._vmemmap = where["vmemmap"]
         self.vmalloc_pages = {}  # address of a page of shadow -> its pfn

@@ -34,6 +34,7 @@ def kasan_init(mm: MM, profile: Profile, memory_map: MemoryMap) -> None:
         "ranges": ranges,
         "uname": profile.version,
         "arch": profile.arch,
+        "hz": int(profile.config.get("CONFIG_HZ", 250)),
     }
     options = profile.cmdline
     mm.kasan = Kasan(
