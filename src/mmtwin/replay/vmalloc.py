@@ -8,7 +8,6 @@ vmap) from the first snapshot that shows them; addresses are compared at the sna
 """
 
 import re
-from bisect import bisect_left
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,7 +74,6 @@ class VmallocReplay:
         self._register_early()
         self.map.init_free_space()
         self.predicted = self.exact = 0
-        self.steps: list[Step] = []
         self.waiting: dict[int, list[VmapArea]] = {}  # by pid: areas whose array may come
         self.by_object: dict[int, VmapArea] = {}
         self.stack_next: set[int] = set()  # pids that just allocated a task_struct
@@ -135,12 +133,11 @@ class VmallocReplay:
 
     def feed(self, events: Events, first: int) -> None:
         """The next events, of which the first has the number `first`."""
-        self.steps += self.events.pick(events, first)
+        self.events.feed(events, first)
 
     def settle(self, stop: int) -> None:
         """Carries out what was fed, up to the event of a number."""
-        count = bisect_left(self.steps, stop, key=lambda step: step.index)
-        steps, self.steps = self.steps[:count], self.steps[count:]
+        steps = self.events.take(stop)
         for place, step in enumerate(steps):
             self.map.cpu = step.cpu
             if step.what == "struct" and not self.events.traced:

@@ -5,12 +5,13 @@ struct vm_struct, of the array of pages, of struct vmap_area.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mmtwin.kernel.constants import parse_constants
 from mmtwin.recordings.annotate import Annotated
@@ -22,6 +23,7 @@ from mmtwin.replay.pick import pick_events
 KMALLOC = CONSTANTS["KIND_KMALLOC"]
 KFREE = CONSTANTS["KIND_KFREE"]
 KMEM_CACHE_FREE = CONSTANTS["KIND_KMEM_CACHE_FREE"]
+COLUMNS = ("kind", "call_site", "pid", "cpu", "address", "bytes_req")
 TRACED = ("alloc_vmap_area", "free_vmap_area_noflush", "purge_vmap_area_lazy")
 SUFFIX = r"(_noprof)?(\.\w+)*"
 MARKS = parse_constants(files(__package__).joinpath("pick.pxd").read_text())["MARKS"]
@@ -62,6 +64,7 @@ class VmallocEvents:
         recording = annotated.recording
         self.traced = TRACED[0] in recording.counts
         self.steps = list(traced_steps(recording)) if self.traced else []
+        self.aside: list[tuple[npt.NDArray[np.int64], Events]] = []
         self.ranges: list[tuple[int, int, int, str]] = []  # kind, first, behind the last, what
         symbols = recording.symbols
         for start, end, name in zip(
@@ -82,25 +85,38 @@ class VmallocEvents:
         """Whether the recording tells of vmalloc at all."""
         return self.traced or any(what == "struct" for _, _, _, what in self.ranges)
 
-    def pick(self, events: Events, first: int) -> list[Step]:
-        """The steps of a run of events, of which the first has the number `first`, in order."""
+    def feed(self, events: Events, first: int) -> None:
+        """The next events, of which the first has the number `first`: those about vmalloc are put
+        aside.
+        """
         places = pick_events(events, self.words, self.task, self.marks)
-        found = [self._step(events[place], first + place) for place in places.tolist()]
-        while self.steps and self.steps[0].index < first + len(events):
-            found.append(self.steps.pop(0))
-        found.sort(key=lambda step: step.index)
-        return found
+        if len(places):
+            self.aside.append((places + first, events[places]))
 
-    def _step(self, event: Any, index: int) -> Step:
-        kind, site = int(event["kind"]), int(event["call_site"])
+    def take(self, stop: int) -> list[Step]:
+        """The steps before the event of a number, in order, each once."""
+        found = []
+        for indexes, events in self.aside:
+            columns = (events[name].tolist() for name in COLUMNS)
+            rows = zip(*columns, strict=True)
+            found += [
+                self._step(index, *fields)
+                for index, fields in zip(indexes.tolist(), rows, strict=True)
+            ]
+        self.aside.clear()
+        self.steps = sorted(self.steps + found, key=lambda step: step.index)
+        count = bisect_left(self.steps, stop, key=lambda step: step.index)
+        taken, self.steps = self.steps[:count], self.steps[count:]
+        return taken
+
+    def _step(
+        self, index: int, kind: int, site: int, pid: int, cpu: int, address: int, size: int
+    ) -> Step:
         what = "free" if kind == KFREE else "task"
         for theirs, start, end, name in self.ranges:
             if theirs == kind and start <= site < end:
                 what = name
-        step = Step(index, what, int(event["pid"]), int(event["cpu"]), int(event["address"]))
-        if kind == KMALLOC:
-            step.size = int(event["bytes_req"])
-        return step
+        return Step(index, what, pid, cpu, address, size if kind == KMALLOC else 0)
 
 
 def traced_steps(recording: Recording) -> Iterable[Step]:
