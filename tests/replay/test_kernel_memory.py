@@ -19,11 +19,14 @@ ARRAY, TABLE_GFP, COMP = 0xFFFFFFFF81001000, 0x400DC0, 0x40000
 Row = dict[str, int | str]
 
 
-def memory(levels: int = 2, exits: bool = False, by_rcu: int = 1) -> KernelMemory:
+def memory(
+    levels: int = 2, exits: bool = False, by_rcu: int = 1, threshold: int = 0, overstep: int = 0
+) -> KernelMemory:
     what = {number: PLACES[name] for number, name in enumerate(NAMES)}
-    has = {"vmap_stack": 1, "stack_freed_by_rcu": by_rcu}
+    has = {"vmap_stack": 1, "stack_freed_by_rcu": by_rcu, "thread_size": 16384}
+    lag = {"threshold": threshold, "tick": 1000, "overstep": overstep, "stack_parts": 4}
     return KernelMemory(
-        what, len(NAMES), [ARRAY], 1 << 16, 1, TABLE_GFP, COMP, levels, has, exits
+        what, len(NAMES), [ARRAY], 1 << 16, 1, TABLE_GFP, COMP, levels, has, exits, lag
     )
 
 
@@ -108,6 +111,31 @@ def test_the_pages_of_areas_against_a_naive_model() -> None:
             model.pop(address, 0)
             feed(k, {"kind": "KFREE", "address": address})
         assert k.vmalloc_pages == sum(model.values())
+
+
+@pytest.mark.parametrize(
+    ("overstep", "shown"), [(0, [10, 10, 10, 10, 10, 5, 5]), (1, [10, 10, 10, 10, 10, 3, 3])]
+)
+def test_meminfo_shows_what_cpus_added_up(overstep: int, shown: list[int]) -> None:
+    k = memory(threshold=4, overstep=overstep)
+    counted = np.zeros(100, dtype=bool)
+    counted[:10] = True
+    k.know_tables(counted)
+    seen = [k.shown_counters()[1]]
+    for pfn in range(6):
+        feed(k, {"kind": "MM_PAGE_FREE", "address": pfn})
+        seen.append(k.shown_counters()[1])
+    assert seen == shown
+    assert k.page_tables == 4
+    feed(k, {**alloc("WHAT_CRED"), "time": 1000})  # a second later
+    assert k.shown_counters()[1] == 4
+
+
+def test_stacks_are_added_up_page_by_page() -> None:
+    k = memory(threshold=8)
+    k.know_tasks(10)
+    feed(k, alloc("WHAT_TASK"))
+    assert k.shown_counters()[0] == 160 + 12  # 4 and 8 are kept, 12 is too much, 4 is kept
 
 
 def test_kpageflags_set_the_page_tables_right() -> None:

@@ -28,6 +28,12 @@ cdef enum:
     WHAT_EXIT = 5                 # sched_process_exit
     WHAT_CRED = 6                 # credentials: what a fork allocates behind the stack
 
+cdef enum:
+    # counters that CPUs add up late: places of self.shown
+    COUNTER_STACKS = 0            # NR_KERNEL_STACK_KB
+    COUNTER_TABLES = 1            # NR_PAGETABLE
+    NR_COUNTERS = 2
+
 # A task's last page tables: what it allocated in one fault or for one area.
 cdef struct run_t:
     s32 pid
@@ -61,6 +67,14 @@ cdef class KernelMemory:
     cdef u32 pgtable_gfp
     cdef u32 comp_gfp
     cdef s32 counted_levels
+    cdef s64 *shown               # what meminfo shows of each counter
+    cdef s64 *diff                # by CPU * NR_COUNTERS + counter: not in it yet
+    cdef u64 *due                 # by CPU: when it adds up next
+    cdef s64 threshold
+    cdef u64 tick                 # of the clock: CPUs add up that often; 0: it tells no time
+    cdef bint overstep
+    cdef s64 stack_kb
+    cdef s64 stack_parts          # account_kernel_stack() adds a stack up in so many parts
     cdef bint exits
     cdef bint caches_stacks
     cdef bint freed_by_rcu
@@ -75,6 +89,12 @@ cdef class KernelMemory:
     cdef dict _buffers
 
     cpdef void add(self, size_t address, s64 start, s64 stop)
+    @cython.locals(place=s64, sum=s64, most=s64)
+    cdef void _change(self, s32 counter, s32 cpu, s64 delta, bint overstep) noexcept nogil
+    @cython.locals(counter=s32, place=s64)
+    cdef void _add_up(self, s32 cpu, u64 time) noexcept nogil
+    @cython.locals(part=s64)
+    cdef void _count_stack(self, s32 cpu, s32 sign) noexcept nogil
     @cython.locals(events=event_p, event=event_p, i=s64)
     cdef void _add(self, size_t address, s64 start, s64 stop) noexcept nogil
     @cython.locals(what=s32, run=run_p)
@@ -88,7 +108,8 @@ cdef class KernelMemory:
     cdef void _stack_came(self, event_t *event, run_t *run, bint new) noexcept nogil
     @cython.locals(place=s64, level=s32)
     cdef void _table_alloc(self, event_t *event, run_t *run) noexcept nogil
-    cdef void _mark(self, s64 pfn, s32 mark) noexcept nogil
+    @cython.locals(change=s64)
+    cdef void _mark(self, s64 pfn, s32 mark, s32 cpu) noexcept nogil
     cdef s32 _what(self, event_t *event) noexcept nogil
     @cython.locals(run=run_p)
     cdef run_t *_run_of(self, event_t *event) noexcept nogil

@@ -52,12 +52,16 @@ class KernelMemory:
     sites of the arrays of vmalloc's pages; `pgtable_gfp`: GFP_PGTABLE_USER as recorded,
     `comp_gfp`: __GFP_COMP, which later kernels add to it (pagetable_alloc()); `counted_levels`:
     how many levels of page tables NR_PAGETABLE counts, from the lowest; `has`: features of the
-    recorded kernel by name; `exits`: whether sched_process_exit was recorded.
+    recorded kernel by name; `exits`: whether sched_process_exit was recorded; `lag`: how CPUs add
+    up late: threshold, tick, overstep, stack_parts.
+
+    What a CPU changes of a counter is added to the sum that meminfo shows when it exceeds the
+    threshold, and about once a second (mod_zone_state(), vmstat_update(); mm/vmstat.c).
     """
 
     def __init__(
         self, what, nr_names, sites, nr_pages, nr_cpus, pgtable_gfp, comp_gfp, counted_levels,
-        has, exits,
+        has, exits, lag,
     ):  # fmt: skip
         names = np.zeros(max(nr_names, 1), dtype=np.uint8)
         for number, meaning in what.items():
@@ -68,9 +72,12 @@ class KernelMemory:
         area_pages = np.zeros(AREAS, dtype=np.int64)
         runs = np.zeros(RUNS, dtype=np.dtype(RUN))
         cached = np.zeros(max(nr_cpus, 1), dtype=np.int64)
+        shown = np.zeros(NR_COUNTERS, dtype=np.int64)
+        diff = np.zeros(max(nr_cpus, 1) * NR_COUNTERS, dtype=np.int64)
+        due = np.zeros(max(nr_cpus, 1), dtype=np.uint64)
         self._buffers = {
             "what": names, "site": site, "table": table, "area": area, "area_pages": area_pages,
-            "runs": runs, "cached": cached,
+            "runs": runs, "cached": cached, "shown": shown, "diff": diff, "due": due,
         }  # fmt: skip
         self.what = as_u8(names.ctypes.data, len(names))
         self.nr_names = nr_names
@@ -87,12 +94,28 @@ class KernelMemory:
         self.pgtable_gfp = pgtable_gfp
         self.comp_gfp = comp_gfp
         self.counted_levels = counted_levels
+        self.shown = as_s64(shown.ctypes.data, len(shown))
+        self.diff = as_s64(diff.ctypes.data, len(diff))
+        self.due = as_u64(due.ctypes.data, len(due))
+        self.threshold, self.tick = lag["threshold"], lag["tick"]
+        self.overstep, self.stack_parts = lag["overstep"], lag["stack_parts"]
+        self.stack_kb = has["thread_size"] >> 10
         self.exits = exits
         self.caches_stacks = has["vmap_stack"] != 0
         self.freed_by_rcu = has["stack_freed_by_rcu"] != 0
         self.tasks = self.dead = self.waiting = 0
         self.vmalloc_pages = self.page_tables = 0
         self.stacks_predicted = self.stacks_exact = self.new_stacks = 0
+
+    def shown_counters(self):
+        """What meminfo shows: kB of stacks, page tables."""
+        shown = self._buffers["shown"]
+        return int(shown[COUNTER_STACKS]), int(shown[COUNTER_TABLES])
+
+    def know_tasks(self, tasks):
+        """So many tasks have stacks that count; what CPUs hold back stays."""
+        self._buffers["shown"][COUNTER_STACKS] += (tasks - self.tasks) * self.stack_kb
+        self.tasks = tasks
 
     def tables(self):
         """TABLE_* by pfn, as a numpy array; it goes on changing."""
@@ -109,10 +132,41 @@ class KernelMemory:
             event = event_at(events, i)
             self._event(event)
 
+    def _add_up(self, cpu, time):
+        """A CPU adds up what it held back, once in a tick of its own events: vmstat_update()."""
+        if time < self.due[cpu] or self.tick == 0:
+            return
+        self.due[cpu] = time - time % self.tick + self.tick
+        for counter in range(NR_COUNTERS):
+            place = cpu * NR_COUNTERS + counter
+            self.shown[counter] += self.diff[place]
+            self.diff[place] = 0
+
+    def _change(self, counter, cpu, delta, overstep):
+        """A CPU changes a counter by `delta`: mod_zone_state(). With `overstep` it goes half the
+        threshold further, so that the next changes stay its own.
+        """
+        place = cpu * NR_COUNTERS + counter
+        sum = self.diff[place] + delta
+        most = self.threshold
+        if -most <= sum <= most:
+            self.diff[place] = sum
+            return
+        self.diff[place] = 0
+        if overstep:
+            self.diff[place] = -(most >> 1) if delta > 0 else most >> 1
+        self.shown[counter] += sum - self.diff[place]
+
+    def _count_stack(self, cpu, sign):
+        """account_kernel_stack(): a stack comes or goes."""
+        self.tasks += sign
+        for part in range(self.stack_parts):
+            self._change(COUNTER_STACKS, cpu, sign * self.stack_kb // self.stack_parts, False)
+
     def _event(self, event):
         if event.kind == KIND_MM_PAGE_FREE:
             if event.address < self.nr_pages and self.table[event.address]:
-                self._mark(event.address, 0)
+                self._mark(event.address, 0, event.cpu)
             return
         if event.kind > KIND_MM_PAGE_FREE or event.kind == KIND_RSS_STAT:
             return  # what the page allocator does on its own
@@ -130,6 +184,8 @@ class KernelMemory:
             run.new_mm = 0
             return
         what = self._what(event)
+        if event.cpu < self.nr_cpus:
+            self._add_up(event.cpu, event.time)
         if what != WHAT_FAULT:
             run.tables = 0
             run.new_mm = 0
@@ -162,7 +218,7 @@ class KernelMemory:
 
     def _object_alloc(self, event, what, run):
         if what == WHAT_TASK:
-            self.tasks += 1
+            self._count_stack(event.cpu if event.cpu < self.nr_cpus else 0, 1)
             run.forking = 1
         elif what == WHAT_MM:
             run.new_mm = 1
@@ -202,10 +258,10 @@ class KernelMemory:
 
     def _task_died(self, cpu):
         """A task's stack is not counted any more, and the CPU keeps it if there is a place."""
-        self.tasks -= 1
-        self.dead += 1
         if cpu >= self.nr_cpus:
             cpu = 0
+        self._count_stack(cpu, -1)
+        self.dead += 1
         if self.cached[cpu] < 2:
             self.cached[cpu] += 1
         elif self.freed_by_rcu:
@@ -216,7 +272,7 @@ class KernelMemory:
         if self.dead > 0:
             self.dead -= 1
         else:
-            self.tasks -= 1  # a thread, or a fork that failed
+            self._count_stack(cpu if cpu < self.nr_cpus else 0, -1)  # of a thread, or in vain
         if self.waiting > 0:
             self.waiting -= 1
             if cpu < self.nr_cpus and self.cached[cpu] < 2:
@@ -237,12 +293,16 @@ class KernelMemory:
             self._mark(
                 run.pfn[place],
                 TABLE_COUNTED if level < self.counted_levels else TABLE_UNCOUNTED,
+                event.cpu,
             )
 
-    def _mark(self, pfn, mark):
+    def _mark(self, pfn, mark, cpu):
         """A page becomes a page table or none."""
-        self.page_tables += (mark == TABLE_COUNTED) - (self.table[pfn] == TABLE_COUNTED)
+        change = (mark == TABLE_COUNTED) - (self.table[pfn] == TABLE_COUNTED)
         self.table[pfn] = mark
+        if change:
+            self.page_tables += change
+            self._change(COUNTER_TABLES, cpu if cpu < self.nr_cpus else 0, change, self.overstep)
 
     def know_tables(self, counted):
         """Which pages are page tables that count, as kpageflags tells: a numpy array of bool."""
@@ -251,7 +311,9 @@ class KernelMemory:
         table[:count][counted[:count]] = TABLE_COUNTED
         wrong = ~counted[:count] & (table[:count] == TABLE_COUNTED)
         table[:count][wrong] = TABLE_UNCOUNTED
-        self.page_tables = int(np.count_nonzero(table == TABLE_COUNTED))
+        count = int(np.count_nonzero(table == TABLE_COUNTED))
+        self._buffers["shown"][COUNTER_TABLES] += count - self.page_tables
+        self.page_tables = count
 
     # ---- vmalloc
 

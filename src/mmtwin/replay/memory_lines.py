@@ -2,6 +2,7 @@
 causes say: see kernel_memory.py.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,13 @@ from mmtwin.versions.releases import has_since
 KPF_PGTABLE = 26
 # Upper page tables count since 55d2a0bd5ead; those right below the top one did not before.
 PUD_COUNTED_SINCE = "6.8"
+# NR_PAGETABLE became a node's counter (f0c0c115fb81), whose changes do not overstep.
+TABLES_BY_NODE_SINCE = "5.11"
+# account_kernel_stack() counts page by page since 27faca83a7e9.
+STACK_BY_PAGE_SINCE = "5.13"
+THRESHOLD = re.compile(r"vm stats threshold: (\d+)")
+CLOCKS_WITHOUT_TIME = ("counter", "x86-tsc", "uptime")
+NS_IN_SECOND = 1_000_000_000
 WHAT = {
     "task_struct": "WHAT_TASK",
     "sighand_cache": "WHAT_SIGHAND",
@@ -53,8 +61,25 @@ class MemoryLines:
             what, len(annotated.names), sites, annotated.nr_pages, recording.machine.cpus, gfp,
             comp, 3 if has_since(profile.version, PUD_COUNTED_SINCE) else 2, profile.features,
             recording.counts.get("sched_process_exit", 0) > 0,
+            self._lag(profile),
         )  # fmt: skip
         self.begun: set[str] = set()
+
+    def _lag(self, profile: Profile) -> dict[str, int]:
+        """How the recorded kernel's CPUs add up late; its zoneinfo tells the threshold."""
+        thresholds = [0]
+        for snapshot in self.recording.snapshots.values():
+            if "zoneinfo" in snapshot:
+                thresholds += map(int, THRESHOLD.findall(snapshot.text("zoneinfo")))
+        by_page = has_since(profile.version, STACK_BY_PAGE_SINCE)
+        pages = max(profile.features["thread_size"] // profile.page_size, 1)
+        counts_time = self.recording.machine.clock not in CLOCKS_WITHOUT_TIME
+        return {
+            "threshold": max(thresholds),
+            "tick": NS_IN_SECOND if counts_time else 0,
+            "overstep": 0 if has_since(profile.version, TABLES_BY_NODE_SINCE) else 1,
+            "stack_parts": pages if by_page else 1,
+        }
 
     def add(self, address: int, start: int, stop: int) -> None:
         """Takes in events of a block."""
@@ -66,7 +91,7 @@ class MemoryLines:
             return
         self.begun.add("KernelStack")
         live = [cache["live"] for cache in truth["slab"] if cache["name"] == "task_struct"]
-        self.memory.tasks = sum(live) - self.memory.dead
+        self.memory.know_tasks(sum(live) - self.memory.dead)
 
     def act_at(
         self, word: str, file: str, name: str, figures: Callable[[str], dict[str, Any]]
@@ -92,9 +117,10 @@ class MemoryLines:
 
     def values(self) -> dict[str, int]:
         """The lines as the twin has them, in kB."""
+        stacks, tables = self.memory.shown_counters()
         return {
-            "KernelStack": int(self.memory.tasks) * self.stack_kb,
-            "PageTables": int(self.memory.page_tables) * self.page_kb,
+            "KernelStack": stacks,
+            "PageTables": tables * self.page_kb,
             "VmallocUsed": int(self.memory.vmalloc_pages) * self.page_kb,
         }
 
@@ -109,7 +135,7 @@ class MemoryLines:
             if line in self.begun:
                 better(lines, line, theirs, twin[line])
             elif line == "KernelStack":
-                self.memory.tasks = theirs // self.stack_kb
+                self.memory.know_tasks(theirs // self.stack_kb)
             elif line == "VmallocUsed":
                 self.memory.vmalloc_pages = theirs // self.page_kb
         if not lines:

@@ -216,7 +216,6 @@ class Replay:
         start's state is only looked at.
         """
         before = min(max(self.first - block.first, start), stop)
-        self.lines.add(block.events.ctypes.data, start, stop)
         if self.statistics:
             self.statistics.add_events(block.events[start:stop])
         for first, last in pieces(start, before):
@@ -224,11 +223,11 @@ class Replay:
             self.engine.recall(block.events.ctypes.data, first, last)
             if self.statistics:
                 self.engine.observe(block.events.ctypes.data, first, last, len(block.events))
-            self._feed_vmalloc(block, first, last)
+            self._feed(block, first, last)
         for first, last in pieces(before, stop):
             self.engine.objects.reserve(last - first)
             self._carry_out(block.events, first, last)
-            self._feed_vmalloc(block, first, last)
+            self._feed(block, first, last)
         return max(stop - before, 0)
 
     def _carry_out(self, events: Events, start: int, stop: int) -> None:
@@ -240,7 +239,8 @@ class Replay:
         else:
             self.engine.observe(address, start, stop, len(events))
 
-    def _feed_vmalloc(self, block: Block, start: int, stop: int) -> None:
+    def _feed(self, block: Block, start: int, stop: int) -> None:
+        self.lines.add(block.events.ctypes.data, start, stop)
         if self.vmalloc:
             self.vmalloc.feed(block.events[start:stop], block.first + start)
 
