@@ -24,7 +24,7 @@ from mmtwin.replay.counts cimport *
 from mmtwin.replay.pages cimport queue_of, set_cpu
 from mmtwin.replay.queues cimport (
     QUEUE_KERNEL_ZONE, QUEUE_TWIN_SLAB, QUEUE_TWIN_SLAB_FREE, QUEUE_TWIN_ZONE, empty, get, put,
-    queue_t,
+    queue_t, skip_to,
 )
 from mmtwin.replay.resync cimport (
     adopt_slab, bring_slab, give_back_slab, is_inside, move_large, page_is_free, slab_is_unused,
@@ -60,7 +60,7 @@ cdef class Engine(Unseen):
     @cython.locals(demand=event_p)
     cdef void _slab_page(self, event_t *event, s64 number) noexcept nogil
     cdef void _page_free_event(self, event_t *event, s64 number) noexcept nogil
-    @cython.locals(predicted=pfn_t)
+    @cython.locals(predicted=pfn_t, mine=queue_p, free=bint)
     cdef void _slab_free_event(self, event_t *event, s64 number) noexcept nogil
     @cython.locals(demand=event_p)
     cdef void _free_ahead(self, event_t *event, s64 number) noexcept nogil

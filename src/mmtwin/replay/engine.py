@@ -45,7 +45,7 @@ if not cython.compiled:
     from mmtwin.recordings.sites import as_s32
     from mmtwin.replay.counts import COUNTS
     from mmtwin.replay.pages import queue_of, set_cpu
-    from mmtwin.replay.queues import QUEUES, empty, get, put
+    from mmtwin.replay.queues import QUEUES, empty, get, put, skip_to
     from mmtwin.replay.resync import (
         adopt_slab,
         bring_slab,
@@ -222,24 +222,24 @@ class Engine(Unseen):
     def _page_free_event(self, event, number):
         if event.role == ROLE_SLAB:
             self._slab_free_event(event, number)
-        elif event.role == ROLE_LARGE_KMALLOC and page_is_free(self.mm, event.address):
-            return  # kfree() did it
         elif event.ahead == 0:
-            self._page_free(event, event.order)
+            if event.role != ROLE_LARGE_KMALLOC or not page_is_free(self.mm, event.address):
+                self._page_free(event, event.order)  # else kfree() did it
 
     def _slab_free_event(self, event, number):
-        """SLUB gave a slab back: the twin did too, after the free that emptied it or a grace
-        period.
-        """
+        """SLUB gave a slab back: the twin did when it became empty, or after a grace period."""
         if rcu_free_slab(self.mm, event.address):
             self._collect(event.cpu)
         elif event.ahead and pfn_to_page(self.mm, event.address).flags & PG_slab:
             self._free_ahead(event, number)
         self.count[COUNT_SLAB_FREE_PREDICTED] += 1
-        predicted = get(queue_of(self, event.cpu, QUEUE_TWIN_SLAB_FREE))
+        mine = queue_of(self, event.cpu, QUEUE_TWIN_SLAB_FREE)
+        free = page_is_free(self.mm, event.address)
+        self.count[UNEXPLAINED_SLAB_GIVEN_BACK] += skip_to(mine, event.address) if free else 0
+        predicted = get(mine)
         if self.maple.cache >= 0:
             self._slab_of_nodes_freed(number)
-        if predicted == event.address:
+        if predicted == event.address and free:
             self.count[COUNT_SLAB_FREE_EXACT] += 1
         elif not page_is_free(self.mm, event.address):
             self.count[UNEXPLAINED_SLAB_KEPT] += 1

@@ -1,10 +1,12 @@
 cimport cython
 
-from mmtwin.kernel.ram cimport cache_cpu_of, cache_cpu_p, cache_node_of
+from mmtwin.kernel.ram cimport (
+    cache_cpu_of, cache_cpu_p, cache_node_of, cache_node_p, pfn_to_page,
+)
 from mmtwin.kernel.slub cimport __kmem_cache_alloc_bulk as alloc_bulk
 from mmtwin.kernel.slub cimport __kmem_cache_free_bulk as free_bulk
 from mmtwin.kernel.slub_resync cimport object_state
-from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64
+from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, virt_t
 from mmtwin.replay.maple_ahead cimport (
     WHAT_ALLOC, WHAT_NOWAIT, WHAT_SPARE, WHAT_LATER, WHAT_ROOT, WHAT_COPY, WHAT_PAGE,
     moment_at, moment_p,
@@ -29,7 +31,7 @@ cdef class Maple(Trees):
     cdef bint has_slab(self, pfn_t pfn) noexcept nogil
     @cython.locals(m=s64)
     cdef void page(self, s64 number) noexcept nogil
-    @cython.locals(g=guess_p, c=cache_cpu_p)
+    @cython.locals(g=guess_p, c=cache_cpu_p, n=cache_node_p, first=pfn_t, head=virt_t)
     cdef void compare(self) noexcept nogil
     @cython.locals(i=s32, g=guess_p, moment=moment_p)
     cdef void _moment(self, s64 m) noexcept nogil

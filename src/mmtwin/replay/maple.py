@@ -21,7 +21,7 @@ from mmtwin.replay.maple_nodes import CONSTANTS as NODES_CONSTANTS
 from mmtwin.replay.maple_trees import Trees
 
 if not cython.compiled:
-    from mmtwin.kernel.ram import cache_cpu_of, cache_node_of
+    from mmtwin.kernel.ram import cache_cpu_of, cache_node_of, pfn_to_page
     from mmtwin.kernel.slub import __kmem_cache_alloc_bulk as alloc_bulk
     from mmtwin.kernel.slub import __kmem_cache_free_bulk as free_bulk
     from mmtwin.kernel.slub_resync import object_state
@@ -110,8 +110,15 @@ class Maple(Trees):
             return
         g = guess_at(self.guesses, self.current[0])
         c = cache_cpu_of(self.mm, self.cache, self.mm.cpu)
-        if cache_node_of(self.mm, self.cache, 0).nr_partial != g.nr_node:
+        n = cache_node_of(self.mm, self.cache, 0)
+        if n.nr_partial != g.nr_node:
             self.stale = True
+        elif self.shape.single:
+            first = pfn_to_page(self.mm, n.partial).next
+            if g.node_first != NO_NODE:
+                head = self._address(g.head[g.node_first])
+                self.stale = first != self.pages[g.node_first]
+                self.stale |= pfn_to_page(self.mm, self.pages[g.node_first]).freelist != head
         elif g.cpu_free[self.mm.cpu] == NO_NODE:
             self.stale = c.freelist != 0
         elif c.freelist != self._address(g.cpu_free[self.mm.cpu]):

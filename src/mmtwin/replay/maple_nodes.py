@@ -122,7 +122,7 @@ class Nodes:
             shape.partial_slabs = s.cpu_partial_slabs
         shape.min_partial = s.min_partial
         known = mm.has.cpu_partial_counts_slabs and not s.sheaf_capacity
-        if shape.single or s.oo_objects > GUESS_SLOTS or not known:
+        if s.oo_objects > GUESS_SLOTS or not known:
             self.cache = -1
             return
         for rank in range(s.oo_objects):

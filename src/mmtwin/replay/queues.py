@@ -50,3 +50,13 @@ def rename(queue, first, count, distance):
         place = number & (QUEUE_PLACES - 1)
         if first <= queue.items[place] < first + count:
             queue.items[place] += distance
+
+
+def skip_to(queue, item):
+    """Drops what waits before a pfn, if that waits too: how many the other side never had."""
+    for number in range(queue.first, queue.last):
+        if queue.items[number & (QUEUE_PLACES - 1)] == item:
+            skipped = number - queue.first
+            queue.first = number
+            return skipped
+    return 0
