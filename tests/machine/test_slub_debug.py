@@ -252,6 +252,20 @@ def test_a_free_pointer_that_nothing_checks_leads_nowhere(name: str) -> None:
     assert [complaint.name for complaint in k.complaints] == ["BAD_ADDRESS"]
 
 
+def test_reports_name_the_task() -> None:
+    k = boot()
+    worker = k.fork("worker")
+    assert worker is not None
+    k.run(worker)
+    with worker.frame("demo_probe"):
+        p = k.kmalloc(64)
+    k.write(p + 64, b"!")
+    k.validate_slabs("kmalloc-64")
+    report = k.complaints[0].report
+    assert f"Allocated in demo_probe age=0 cpu=0 pid={worker.pid}" in report
+    assert f"CPU: 0 PID: {worker.pid} Comm: worker Not tainted" in report
+
+
 def test_the_hash_of_pointers_is_siphash() -> None:
     # the reference vector of SipHash-2-4 for eight bytes 00 .. 07 under the key 00 .. 0f
     key = 0x0706050403020100, 0x0F0E0D0C0B0A0908

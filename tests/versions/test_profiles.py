@@ -7,7 +7,7 @@ import pytest
 
 from mmtwin.versions.kernel_image import image_of
 from mmtwin.versions.limits import limits_of, nr_page_orders
-from mmtwin.versions.options import overrides, slub_debug_options
+from mmtwin.versions.options import overrides, slub_debug_of, slub_debug_options
 from mmtwin.versions.profiles import DEFAULT, profile, profile_names
 from mmtwin.versions.slab_flags import slab_flag_bits, slab_flag_names
 
@@ -97,6 +97,16 @@ def test_the_command_line_overrides_features() -> None:
 )
 def test_slub_debug_texts(text: str, flags: int) -> None:
     assert slub_debug_options(text).flags == flags
+
+
+def test_slub_debug_blocks() -> None:
+    options = slub_debug_options("FZ,kmalloc-64,dentry;;P,*;uo;,last")
+    assert options.blocks == (
+        (0x500, ("kmalloc-64", "dentry")), (0x800, ("*",)), (0x10D00, ("last",)),
+    )
+    assert (options.flags, options.spares_orders) == (0x10000, True)
+    assert slub_debug_of({"quiet": ""}) is None
+    assert slub_debug_of({"slab_debug": "F-Z"}) == slub_debug_options("Z")
 
 
 @pytest.mark.parametrize("name", FLAG_BITS)
