@@ -9,11 +9,9 @@ from xml.etree import ElementTree
 import pytest
 
 from mmtwin.draw.stack_picture import scale_end, stacks_svg
-from mmtwin.kernel import lists
 
 ROOT = Path(__file__).resolve().parent.parent
-COMPILED = not lists.__file__.endswith(".py")
-MEMORY = "128M" if COMPILED else "96M"
+MEMORY = "128M"
 
 
 def load_example():
