@@ -131,6 +131,8 @@ class Engine(Unseen):
         elif kind == KIND_KMALLOC or kind == KIND_KMEM_CACHE_ALLOC:
             if event.role & DONE == 0:
                 self._object_alloc(event, -1)
+            if kind == KIND_KMALLOC and event.bytes_req >= 16 and self.mm.has.vmalloc_bulk:
+                self._vmalloc(event)
         elif kind == KIND_KFREE or kind == KIND_KMEM_CACHE_FREE:
             if event.role & DONE == 0:
                 self._object_free(event)
@@ -292,8 +294,6 @@ class Engine(Unseen):
         self._undo_slabs(event.cpu)
         if cache == self.maple.cache:
             self._other_nodes(event, gfp)
-        if event.kind == KIND_KMALLOC and event.bytes_req >= 16 and self.mm.has.vmalloc_bulk:
-            self._vmalloc(event)
 
     def _cache_of(self, event, gfp):
         """The cache asked: of a kmalloc by its size, unless the recording knows better (random

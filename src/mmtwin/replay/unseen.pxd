@@ -38,6 +38,8 @@ cdef class Unseen(Pages):
     cdef void _slab_of_nodes_freed(self, s64 number) noexcept nogil
     @cython.locals(pages=s64)
     cdef void _vmalloc(self, event_t *event) noexcept nogil
+    @cython.locals(before=event_p)
+    cdef bint _is_to_give_way(self, event_t *event) noexcept nogil
     @cython.locals(following=event_p, i=s64)
     cdef bint _gives_way(self, event_t *event) noexcept nogil
     cdef void _go_on(self, event_t *event) noexcept nogil

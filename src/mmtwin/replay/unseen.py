@@ -100,11 +100,23 @@ class Unseen(Pages):
         pages = self._vmalloc_size(event)
         if not pages:
             return
-        if event.flags & NEED_RESCHED and self._gives_way(event):
+        if self._is_to_give_way(event) and self._gives_way(event):
             self.waiting_pid = event.pid
             self.waiting_pages = pages
         else:
             self._vmalloc_pages(event.cpu, pages)
+
+    def _is_to_give_way(self, event):
+        """Whether another task shall run, as the event says, or an interrupt that came while it was
+        being written: its flags are older then.
+        """
+        if event.flags & NEED_RESCHED:
+            return True
+        if self.demand == 0:
+            return False
+        before = event_at(self.events, self.demand - 1)
+        wanted = before.flags & INTERRUPT and before.flags & NEED_RESCHED
+        return wanted and before.cpu == event.cpu and before.pid == event.pid
 
     def _gives_way(self, event):
         """Whether the next event of the CPU's tasks is another task's."""
