@@ -107,8 +107,8 @@ class Unseen(Pages):
             self._vmalloc_pages(event.cpu, pages)
 
     def _is_to_give_way(self, event):
-        """Whether another task shall run, as the event says, or an interrupt that came while it was
-        being written: its flags are older then.
+        """Whether another task shall run, as the event says, or an interrupt that came while it
+        was being written: its flags are older then.
         """
         if event.flags & NEED_RESCHED:
             return True
