@@ -117,8 +117,11 @@ class Kasan(RuleBasedStateMachine):
         total, places = frame_layout(variables)
         assert self.k.kasan is not None
         address = self.stack + sum(self.frames)
-        if sum(self.frames) + total > 8 << int(self.k.mm.page_shift):
+        end = self.stack + (8 << int(self.k.mm.page_shift))
+        if address + total > end:
             return
+        for left in [place for place in self.model if address <= place < end]:
+            del self.model[left]  # a frame that is no more, perhaps laid out otherwise
         self.k.kasan.poison_frame(address, "f", variables)
         zones = [0xF1] * 4 + [0xF2] * ((total - 32) // 8)
         for _, offset, size in places:

@@ -44,6 +44,9 @@ cdef inline pfn_t virt_to_head_pfn(MM mm, virt_t address) noexcept nogil:
     cdef pfn_t pfn = virt_to_pfn(mm, address)
     return mm.page[pfn].compound_head if mm.page[pfn].flags & 8 else pfn
 
+cdef inline bint is_ram(MM mm, virt_t address) noexcept nogil:
+    return (address - mm.page_offset) >> mm.page_shift < <u64> mm.max_pfn
+
 cdef inline u64 load64(MM mm, virt_t address) noexcept nogil:
     return mm.ram[(address - mm.page_offset) >> 3]
 

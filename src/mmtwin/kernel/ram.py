@@ -57,6 +57,11 @@ def virt_to_head_pfn(mm, address):
     return page.compound_head if page.flags & PG_tail else pfn
 
 
+def is_ram(mm, address):
+    """Whether an address lies in the direct map of the machine's memory."""
+    return ((address - mm.page_offset) & MASK64) >> mm.page_shift < mm.max_pfn
+
+
 def load64(mm, address):
     """The 8 bytes at an aligned address."""
     return mm.ram[((address - mm.page_offset) & MASK64) >> 3]

@@ -10,7 +10,7 @@ from mmtwin.kernel.kasan_hooks cimport kasan_slab_alloc, kasan_slab_free
 from mmtwin.kernel.kmemleak_hook cimport kmemleak_alloc_recursive, kmemleak_free_recursive
 from mmtwin.kernel.mm cimport MM, complain
 from mmtwin.kernel.ram cimport (
-    cache_at, cache_cpu_of, cache_p, page_p, pfn_to_page, virt_to_head_pfn, virt_to_pfn,
+    cache_at, cache_cpu_of, cache_p, is_ram, page_p, pfn_to_page, virt_to_head_pfn, virt_to_pfn,
 )
 from mmtwin.kernel.slub_alloc cimport alloc_bulk_from_slab
 from mmtwin.kernel.slub_debug cimport free_invalid, wrong_cache
@@ -36,6 +36,8 @@ cpdef virt_t kmem_cache_alloc(MM mm, s32 cache, gfp_t gfp) noexcept nogil
 cdef s32 cache_from_obj(MM mm, s32 cache, virt_t object) noexcept nogil
 @cython.locals(pfn=pfn_t)
 cpdef void kmem_cache_free(MM mm, s32 cache, virt_t object) noexcept nogil
+@cython.locals(index=s64)
+cdef s64 all_in_ram(MM mm, s32 cache, u64 *objects, s64 count) noexcept nogil
 @cython.locals(done=s64, index=s64, s=cache_p)
 cdef s64 __kmem_cache_alloc_bulk(
     MM mm, s32 cache, gfp_t gfp, u64 *objects, s64 count

@@ -22,6 +22,7 @@ if not cython.compiled:
     from mmtwin.kernel.ram import (
         cache_at,
         cache_cpu_of,
+        is_ram,
         pfn_to_page,
         virt_to_head_pfn,
         virt_to_pfn,
@@ -47,6 +48,10 @@ def slab_alloc_node(mm, cache, gfp, node):
     failure.
     """
     object = alloc_object(mm, cache, gfp, node, True)
+    if object and mm.contents and not is_ram(mm, object):
+        # a free pointer was written over: the kernel faults in get_freepointer()
+        complain(mm, COMPLAINT_BAD_ADDRESS, object, cache)
+        return 0
     if mm.checkers & CHECK_KASAN:
         kasan_slab_alloc(mm, cache, object, gfp)
     if object and mm.contents:
@@ -138,6 +143,15 @@ def kmem_cache_free(mm, cache, object):
     slab_free(mm, cache, virt_to_head_pfn(mm, object), object)
 
 
+def all_in_ram(mm, cache, objects, count):
+    """How many of an array of objects come before one that is none: as in slab_alloc_node()."""
+    for index in range(count):
+        if not is_ram(mm, objects[index]):
+            complain(mm, COMPLAINT_BAD_ADDRESS, objects[index], cache)
+            return index
+    return count
+
+
 def __kmem_cache_alloc_bulk(mm, cache, gfp, objects, count):
     """kmem_cache_alloc_bulk() into a C array of u64: all `count` objects, or 0 and none."""
     done = 0
@@ -147,6 +161,8 @@ def __kmem_cache_alloc_bulk(mm, cache, gfp, objects, count):
         done += alloc_bulk_from_slab(mm, cache, gfp, objects, done, count - done)
     elif done < count:
         done += refill_objects(mm, cache, gfp, objects, done, count - done)
+    if mm.contents:
+        done = all_in_ram(mm, cache, objects, done)
     if done < count:
         free_bulk_to_slab(mm, objects, 0, done, not mm.has.slub_delayed_freezing)
         return 0

@@ -8,7 +8,8 @@ from mmtwin.kernel.slub_defs cimport (
 from mmtwin.kernel.constants cimport __GFP_ZERO
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.ram cimport (
-    cache_at, cache_cpu_of, cache_p, load64, page_address, page_p, pfn_to_page, store64, swab64,
+    cache_at, cache_cpu_of, cache_p, is_ram, load64, page_address, page_p, pfn_to_page, store64,
+    swab64,
 )
 from mmtwin.kernel.structs cimport kmem_cache_t, page_t, pfn_t, s32, s64, u32, u64, virt_t
 
@@ -19,6 +20,8 @@ cdef inline u64 freelist_ptr(MM mm, kmem_cache_t *s, u64 value, virt_t place) no
 
 cdef inline virt_t get_freepointer(MM mm, kmem_cache_t *s, virt_t object) noexcept nogil:
     cdef virt_t place = object + s.offset
+    if mm.contents and not is_ram(mm, place):
+        return 0
     return freelist_ptr(mm, s, load64(mm, place), place)
 
 cdef inline void set_freepointer(

@@ -16,6 +16,7 @@ if not cython.compiled:
     from mmtwin.kernel.ram import (
         cache_at,
         cache_cpu_of,
+        is_ram,
         load64,
         page_address,
         pfn_to_page,
@@ -38,8 +39,12 @@ if not cython.compiled:
         return value
 
     def get_freepointer(mm, s, object):
-        """The object after this one on its free list, 0 at the end."""
+        """The object after this one on its free list, 0 at the end, and where bytes written over a
+        free object lead out of RAM.
+        """
         place = object + s.offset
+        if mm.contents and not is_ram(mm, place):
+            return 0
         return freelist_ptr(mm, s, load64(mm, place), place)
 
     def set_freepointer(mm, s, object, following):
