@@ -4,7 +4,7 @@ from mmtwin.kernel.casts cimport as_s64, as_u8, as_u64
 from mmtwin.kernel.structs cimport s32, s64, u8, u32, u64
 from mmtwin.recordings.event cimport (
     KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
-    KIND_MM_PAGE_FREE, KIND_OTHER, KIND_RSS_STAT, as_events, event_at, event_t,
+    KIND_MM_PAGE_FREE, KIND_OTHER, as_events, event_at, event_t,
 )
 
 ctypedef event_t *event_p
@@ -13,6 +13,7 @@ cdef enum:
     INTERRUPT = 0x18              # event.flags: hard or soft interrupt
     AREAS = 16384                 # places of the table of vmalloc areas, a power of two
     MOST_AREAS = 12288
+    MARKS = 4096                  # a power of two
     RUNS = 256                    # tasks whose last page tables are remembered, a power of two
     RUN_TABLES = 8
     # self.table, by pfn
@@ -60,6 +61,7 @@ cdef class KernelMemory:
     cdef s64 nr_pages
     cdef u64 *area
     cdef s64 *area_pages
+    cdef u8 *mark
     cdef s64 nr_areas
     cdef run_t *runs
     cdef s64 *cached
@@ -115,6 +117,7 @@ cdef class KernelMemory:
     cdef run_t *_run_of(self, event_t *event) noexcept nogil
     @cython.locals(low=s64, high=s64, middle=s64)
     cdef bint _is_array(self, event_t *event) noexcept nogil
+    cdef s64 _mark_place(self, u64 address) noexcept nogil
     cdef s64 _area_place(self, u64 address) noexcept nogil
     @cython.locals(place=s64)
     cdef void _add_area(self, u64 address, s64 pages) noexcept nogil

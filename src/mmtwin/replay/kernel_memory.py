@@ -29,7 +29,6 @@ if not cython.compiled:
         KIND_MM_PAGE_ALLOC,
         KIND_MM_PAGE_FREE,
         KIND_OTHER,
-        KIND_RSS_STAT,
         as_events,
         event_at,
     )
@@ -69,6 +68,7 @@ class KernelMemory:
         site = np.array(sorted(sites) or [0], dtype=np.uint64)
         table = np.zeros(max(nr_pages, 1), dtype=np.uint8)
         area = np.zeros(AREAS, dtype=np.uint64)
+        mark = np.zeros(MARKS, dtype=np.uint8)
         area_pages = np.zeros(AREAS, dtype=np.int64)
         runs = np.zeros(RUNS, dtype=np.dtype(RUN))
         cached = np.zeros(max(nr_cpus, 1), dtype=np.int64)
@@ -78,6 +78,7 @@ class KernelMemory:
         self._buffers = {
             "what": names, "site": site, "table": table, "area": area, "area_pages": area_pages,
             "runs": runs, "cached": cached, "shown": shown, "diff": diff, "due": due,
+            "mark": mark,
         }  # fmt: skip
         self.what = as_u8(names.ctypes.data, len(names))
         self.nr_names = nr_names
@@ -86,6 +87,7 @@ class KernelMemory:
         self.table = as_u8(table.ctypes.data, len(table))
         self.nr_pages = nr_pages
         self.area = as_u64(area.ctypes.data, AREAS)
+        self.mark = as_u8(mark.ctypes.data, MARKS)
         self.area_pages = as_s64(area_pages.ctypes.data, AREAS)
         self.nr_areas = 0
         self.runs = as_runs(runs.ctypes.data, RUNS)
@@ -130,7 +132,8 @@ class KernelMemory:
         events = as_events(address, stop)
         for i in range(start, stop):
             event = event_at(events, i)
-            self._event(event)
+            if event.kind <= KIND_MM_PAGE_FREE:  # not what the page allocator does on its own
+                self._event(event)
 
     def _add_up(self, cpu, time):
         """A CPU adds up what it held back, once in a tick of its own events: vmstat_update()."""
@@ -168,10 +171,8 @@ class KernelMemory:
             if event.address < self.nr_pages and self.table[event.address]:
                 self._mark(event.address, 0, event.cpu)
             return
-        if event.kind > KIND_MM_PAGE_FREE or event.kind == KIND_RSS_STAT:
-            return  # what the page allocator does on its own
         if event.kind == KIND_KFREE:
-            if event.address != 0:
+            if event.address != 0 and self.mark[self._mark_place(event.address)]:
                 self.vmalloc_pages -= self._remove_area(event.address)
         if event.flags & INTERRUPT:
             if event.kind == KIND_KMEM_CACHE_FREE:
@@ -327,6 +328,10 @@ class KernelMemory:
                 high = middle
         return low < self.nr_sites and self.site[low] == event.call_site
 
+    def _mark_place(self, address):
+        """A place in a small table: unmarked, no array has had an address like this."""
+        return (address >> 3 ^ address >> 15) & (MARKS - 1)
+
     def _area_place(self, address):
         return (address >> 3 ^ address >> 17) & (AREAS - 1)
 
@@ -340,6 +345,7 @@ class KernelMemory:
             self.nr_areas += 1
         self.area[place] = address
         self.area_pages[place] = pages
+        self.mark[self._mark_place(address)] = 1
 
     def _remove_area(self, address):
         """The pages of the area whose array is freed, 0 if it is none."""
