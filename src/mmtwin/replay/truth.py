@@ -103,15 +103,22 @@ def lists_of_truth(truth: Mapping[str, Any]) -> dict[str, Any]:
         freelist = cpu.get("freelist", []) if slab is not None else []
         cpus.append((-1 if slab is None else slab, freelist, cpu.get("partial") or []))
     slabs = {s["pfn"]: (s["objects"], s["inuse"], s["free"]) for s in truth["slabs"]}
-    return {"cpu": cpus, "node": truth.get("node_partial") or [], "slabs": slabs}
+    sheaves = [(cpu["main"], cpu["spare"]) for cpu in truth.get("sheaves") or []]
+    return {
+        "cpu": cpus,
+        "sheaves": sheaves,
+        "node": truth.get("node_partial") or [],
+        "slabs": slabs,
+    }
 
 
 def lists_of_cache(mm: MM, number: int, slabs: set[int]) -> dict[str, Any]:
-    """The twin's lists of one cache: by CPU (slab, its free list, partial list), node 0, by slab.
+    """The twin's lists of one cache: by CPU (slab, its free list, partial list) where CPUs own
+    slabs, by CPU (main sheaf, spare one) where it has sheaves, node 0, by slab.
     """
     page = mm.view("page")
     cpus = []
-    for cpu in range(mm.nr_cpus):
+    for cpu in range(mm.nr_cpus if mm.view("has")[0].slub_cpu_slabs else 0):
         record = mm.view("cache_cpu")[number * mm.nr_cpus + cpu]
         slab = int(record["slab"])
         partial: list[int] = []
@@ -130,7 +137,23 @@ def lists_of_cache(mm: MM, number: int, slabs: set[int]) -> dict[str, Any]:
         )
         for pfn in slabs
     }
-    return {"cpu": cpus, "node": node, "slabs": own}
+    return {"cpu": cpus, "sheaves": sheaves_of(mm, number), "node": node, "slabs": own}
+
+
+def sheaves_of(mm: MM, number: int) -> list[tuple[list[int], list[int]]]:
+    """The objects in the main and the spare sheaf of each CPU; [] for a cache without sheaves."""
+    if not mm.view("cache")["sheaf_capacity"][number]:
+        return []
+    sheaf = mm.view("sheaf")
+
+    def objects(place: int) -> list[int]:
+        if place < 0:
+            return []
+        held: list[int] = sheaf["objects"][place][: sheaf["size"][place]].tolist()
+        return held
+
+    records = mm.view("cache_cpu")[number * mm.nr_cpus : (number + 1) * mm.nr_cpus]
+    return [(objects(int(r["sheaf_main"])), objects(int(r["sheaf_spare"]))) for r in records]
 
 
 def free_chain(mm: MM, number: int, first: int) -> Iterator[int]:
@@ -161,9 +184,11 @@ def slabs_by_cache(mm: MM) -> dict[int, set[int]]:
 
 
 def live_count(mm: MM, number: int, slabs: set[int]) -> int:
-    """Objects of a cache in use: neither on their slab's free list nor on a CPU's."""
+    """Objects of a cache in use: neither on their slab's free list nor on a CPU's, in no sheaf."""
     page = mm.view("page")
     used = sum(int(page["inuse"][pfn]) for pfn in slabs)
+    sheaves = mm.view("sheaf")[: mm.next_sheaf]
+    used -= int(sheaves["size"][sheaves["cache"] == number].sum())
     for cpu in range(mm.nr_cpus):
         record = mm.view("cache_cpu")[number * mm.nr_cpus + cpu]
         if record["slab"] >= 0:
