@@ -80,29 +80,21 @@ def test_next_pointer(suite: Suite) -> None:
     suite.end(s)
 
 
-def test_first_word(suite: Suite) -> None:
-    s = suite.create("TestSlub_1th_word_free", 64, "SLAB_POISON")
+@pytest.mark.parametrize(
+    "name, flag, offset, byte",
+    [
+        ("TestSlub_1th_word_free", "SLAB_POISON", 0, b"\x78"),  # test_first_word
+        ("TestSlub_50th_word_free", "SLAB_POISON", 50, b"\x9a"),  # test_clobber_50th_byte
+        ("TestSlub_RZ_free", "SLAB_RED_ZONE", 64, b"\xab"),  # test_clobber_redzone_free
+    ],
+)
+def test_a_byte_written_after_the_free(
+    suite: Suite, name: str, flag: str, offset: int, byte: bytes
+) -> None:
+    s = suite.create(name, 64, flag)
     p = suite.k.kmem_cache_alloc(s)
     suite.k.kmem_cache_free(s, p)
-    suite.k.write(p, b"\x78")
-    assert suite.validate(s) == 2
-    suite.end(s)
-
-
-def test_clobber_50th_byte(suite: Suite) -> None:
-    s = suite.create("TestSlub_50th_word_free", 64, "SLAB_POISON")
-    p = suite.k.kmem_cache_alloc(s)
-    suite.k.kmem_cache_free(s, p)
-    suite.k.write(p + 50, b"\x9a")
-    assert suite.validate(s) == 2
-    suite.end(s)
-
-
-def test_clobber_redzone_free(suite: Suite) -> None:
-    s = suite.create("TestSlub_RZ_free", 64, "SLAB_RED_ZONE")
-    p = suite.k.kmem_cache_alloc(s)
-    suite.k.kmem_cache_free(s, p)
-    suite.k.write(p + 64, b"\xab")
+    suite.k.write(p + offset, byte)
     assert suite.validate(s) == 2
     suite.end(s)
 

@@ -24,9 +24,11 @@ from mmtwin.replay.maple_trees cimport Trees
 
 @cython.final
 cdef class Maple(Trees):
-    @cython.locals(m=s64, g=guess_p, count=s64, i=s64)
+    @cython.locals(m=s64, g=guess_p)
+    cdef bint _guessed(self, s64 number) noexcept nogil
+    @cython.locals(g=guess_p, count=s64, i=s64)
     cdef void allocated(self, s64 number, gfp_t gfp) noexcept nogil
-    @cython.locals(m=s64, g=guess_p, i=s64)
+    @cython.locals(g=guess_p, i=s64)
     cdef void freeing(self, s64 number) noexcept nogil
     cdef bint has_slab(self, pfn_t pfn) noexcept nogil
     @cython.locals(m=s64)

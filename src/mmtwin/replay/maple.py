@@ -47,17 +47,23 @@ if not cython.compiled:
 class Maple(Trees):
     """The silent nodes of one replay; the arguments are those of Nodes."""
 
-    def allocated(self, number, gfp):
-        """A node was given out: takes those that went with it."""
+    def _guessed(self, number):
+        """Goes to a request's moment; whether the best guess there goes on from what the twin has.
+        """
         m = self.ahead.moment_of(number)
         if m < 0 or self.cache < 0:
-            return
+            return False
         self._moment(m)
         g = guess_at(self.guesses, self.current[0])
         if not g.was_best or g.amended:
             self.stale = True
-        if self.stale or self.cache < 0:
+        return not self.stale and self.cache >= 0
+
+    def allocated(self, number, gfp):
+        """A node was given out: takes those that went with it."""
+        if not self._guessed(number):
             return
+        g = guess_at(self.guesses, self.current[0])
         count = g.nr_taken
         if count:
             self.mm.next_freelist_start = g.fresh
@@ -69,14 +75,10 @@ class Maple(Trees):
 
     def freeing(self, number):
         """A node is about to be freed: gives back those that go before it."""
-        m = self.ahead.moment_of(number)
-        if m < 0 or self.cache < 0:
+        if not self._guessed(number):
             return
-        self._moment(m)
         g = guess_at(self.guesses, self.current[0])
-        if not g.was_best or g.amended:
-            self.stale = True
-        if self.stale or self.cache < 0 or not g.nr_given:
+        if not g.nr_given:
             return
         for i in range(g.nr_given):
             self.items[i] = self._address(g.given[i])

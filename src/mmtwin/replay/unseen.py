@@ -107,8 +107,9 @@ class Unseen(Pages):
             self._vmalloc_pages(event.cpu, pages)
 
     def _is_to_give_way(self, event):
-        """Whether another task shall run, as the event says, or an interrupt that came while it
-        was being written: its flags are older then.
+        """Whether another task shall run (TIF_NEED_RESCHED), as the event says, or an interrupt
+        that came while it was being written: trace_event_buffer_lock_reserve() takes the flags
+        first, and __alloc_pages_bulk() gives way in might_alloc().
         """
         if event.flags & NEED_RESCHED:
             return True
