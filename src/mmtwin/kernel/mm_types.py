@@ -1,0 +1,94 @@
+"""What a process's memory is described by: mm_struct, vm_area_struct, and the files it maps
+(include/linux/mm_types.h, include/linux/fs.h).
+
+mm_types.pxd has every field with its type and meaning. `mm` is an mm_struct in the files of
+process address spaces (mmap.py, memory.py, exec.py ...), as in the kernel; `mm.machine` is the MM
+it is on.
+"""
+
+import cython
+
+from mmtwin.kernel.mman import RLIM_INFINITY, RLIMIT_DEFAULTS
+
+NR_MM_COUNTERS = 4  # MM_FILEPAGES, MM_ANONPAGES, MM_SWAPENTS, MM_SHMEMPAGES
+
+
+class File:
+    """An open file, as far as memory goes: what maps shows of it, its size and its page cache."""
+
+    def __init__(self, path, dev="00:00", ino=0, size=0, data=None, device=False, shmem=False):
+        self.path = path
+        self.dev = dev
+        self.ino = ino
+        self.size = size if data is None else len(data)
+        self.device = device
+        self.shmem = shmem
+        self.data = data
+        self.pages = {}
+        self.i_mmap = []
+
+    def __repr__(self):
+        return f"<File {self.path} {self.dev} {self.ino}: {self.size} bytes>"
+
+
+class vm_area_struct:
+    """A range of addresses with one set of flags and one backing; `vm_start` <= a < `vm_end`."""
+
+    def __init__(self, mm, start, end, flags, pgoff=0, file=None, name=None):
+        self.vm_mm = mm
+        self.vm_start = start
+        self.vm_end = end
+        self.vm_flags = flags
+        self.vm_pgoff = pgoff
+        self.vm_file = file
+        self.vm_name = name
+        self.anon_vma = None
+        self.vm_next = self.vm_prev = None
+        self.left = self.right = self.parent = None
+        self.red = False
+        self.rb_subtree_gap = 0
+        self.address = 0
+
+    def __repr__(self):
+        what = self.vm_file.path if self.vm_file else self.vm_name or "anonymous"
+        return f"<vma {self.vm_start:x}-{self.vm_end:x} {self.vm_flags:#x} {what}>"
+
+
+class mm_struct:
+    """A process's address space; the fields are those of the kernel's struct."""
+
+    def __init__(self, machine):
+        self.machine = machine
+        self.tree = None
+        self.mmap = None
+        self.mm_users = self.mm_count = self.users = 1
+        self.map_count = 0
+        self.mmap_base = self.mmap_legacy_base = self.task_size = self.highest_vm_end = 0
+        self.topdown = True
+        self.def_flags = 0
+        self.total_vm = self.locked_vm = self.pinned_vm = 0
+        self.data_vm = self.exec_vm = self.stack_vm = 0
+        self.hiwater_rss = self.hiwater_vm = 0
+        self.start_code = self.end_code = self.start_data = self.end_data = 0
+        self.start_brk = self.brk = self.start_stack = 0
+        self.arg_start = self.arg_end = self.env_start = self.env_end = 0
+        if not cython.compiled:
+            self.rss_stat = [0] * NR_MM_COUNTERS
+        self.pgtables_bytes = 0
+        self.pgd = -1
+        self.saved_auxv = []
+        self.rlimits = dict.fromkeys(range(16), RLIM_INFINITY) | RLIMIT_DEFAULTS
+        self.exe_file = None
+        self.vdso = 0
+        self.owner = None
+        self.cache = -1
+        self.address = 0
+        self.security = 0
+        self.id = 0
+
+    def counters(self):
+        """rss_stat as a list: pages of files, anonymous pages, swap entries, shared memory."""
+        return [self.rss_stat[member] for member in range(NR_MM_COUNTERS)]
+
+    def __repr__(self):
+        return f"<mm {self.id}: {self.map_count} areas, {self.total_vm} pages>"
