@@ -38,6 +38,9 @@ cdef inline u64 get_number(const u8 *data, u64 at, u32 size, u32 is_signed) noex
         return <u64> <long long> <short> get16(data, at) if is_signed else get16(data, at)
     return <u64> <long long> <signed char> data[at] if is_signed else data[at]
 
+cdef inline void put64(u8 *data, u64 at, u64 value) noexcept nogil:
+    memcpy(data + at, &value, 8)
+
 # The low bytes of a number, 1, 2, 4 or 8 of them.
 cdef inline void put_number(u8 *data, u64 at, u32 size, u64 value) noexcept nogil:
     cdef u32 word

@@ -54,6 +54,11 @@ def put_number(data, at, size, value):
     data[at : at + size] = (value & ((1 << 8 * size) - 1)).to_bytes(size, "little")
 
 
+def put64(data, at, value):
+    """Stores a 64-bit number."""
+    data[at : at + 8] = value.to_bytes(8, "little")
+
+
 def copy_bytes(data, at, source, start, size):
     """memcpy()"""
     data[at : at + size] = source[start : start + size]

@@ -10,6 +10,7 @@ cdef enum:
     PLACE_CPU = 8
     PLACE_KIND = 61
     PLACE_FLAGS = 10
+    PLACE_NODE = 60
     PLACE_EXTRA = 63
 
 cdef enum:
@@ -21,6 +22,13 @@ cdef enum:
     PADDING = 29
     TIME_EXTEND = 30
     TIME_STAMP = 31
+
+# What the pieces of an event's plan cannot do (ring_buffer.pxd).
+cdef enum:
+    REST_MOVES = 1
+    REST_APART = 2                # a marker, or of KIND_OTHER
+    REST_CARRIED = 4              # its bytes are kept as a payload
+    SLACK = 8                     # bytes behind the pages that a piece may read
 
 # How a field of a format becomes a number.
 cdef enum:

@@ -3,6 +3,7 @@ event record.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mmtwin.recordings.constants import NUMBERS
@@ -52,10 +53,12 @@ FIELDS_OF_KIND = {
     **{CONSTANTS[f"KIND_MM_PAGE_{name}"]: PAGE for name in ("ALLOC_ZONE_LOCKED", "PCPU_DRAIN")},
 }
 # Without these an event of the kind says nothing: it is kept as KIND_OTHER.
-# Bytes that a copy from an event to its record moves at once.
-COPIED_SIZES = (16, 8, 4, 1)
+PIECES_OF_LAST = 3  # of the record's last word, plan_t
+HOW_NUMBER, HOW_NODE = NUMBERS["HOW_NUMBER"], NUMBERS["HOW_NODE"]
 HOW_OF_LOCATION = {"data": "HOW_DATA_LOC", "rel": "HOW_REL_LOC", "": "HOW_TEXT"}
 NEEDED = {"ptr", "pfn", "mm_id"}
+# From offset, from size, signed, to offset, to size, HOW_*.
+Move = tuple[int, int, int, int, int, int]
 EXTRA_NODE_EVENT = 2  # bit of `extra`: the event was kmalloc_node or kmem_cache_alloc_node
 
 
@@ -188,10 +191,8 @@ def parse_header_page(text: str, file: str) -> PageLayout:
     return PageLayout(data + size, data, commit_size)
 
 
-def program_of(layout: Format) -> list[tuple[int, int, int, int, int, int]]:
-    """The moves from an event to its record: (from offset, from size, signed, to offset, to size,
-    how).
-    """
+def program_of(layout: Format) -> list[Move]:
+    """The moves from an event to its record."""
     moves = []
     places = EVENT.fields
     assert places is not None
@@ -199,8 +200,9 @@ def program_of(layout: Format) -> list[tuple[int, int, int, int, int, int]]:
         target = COMMON.get(item.name, "")
         if target in places and item.size in NUMBER_SIZES:
             to, offset = places[target][:2]
-            how = NUMBERS["HOW_NUMBER"]
-            moves.append((item.offset, item.size, int(item.signed), offset, to.itemsize, how))
+            moves.append(
+                (item.offset, item.size, int(item.signed), offset, to.itemsize, HOW_NUMBER)
+            )
     wanted = FIELDS_OF_KIND.get(layout.kind, {})
     for item in layout.fields:
         if item.name == "name" and wanted is OBJECT:
@@ -209,24 +211,44 @@ def program_of(layout: Format) -> list[tuple[int, int, int, int, int, int]]:
                 moves.append((item.offset, item.size, 0, places["cache"][1], 4, how))
         elif item.name in wanted and item.count is None and not item.location:
             to, offset = places[wanted[item.name]][:2]
-            how = NUMBERS["HOW_NODE" if wanted[item.name] == "node" else "HOW_NUMBER"]
+            how = HOW_NODE if wanted[item.name] == "node" else HOW_NUMBER
             moves.append((item.offset, item.size, int(item.signed), offset, to.itemsize, how))
     return moves
 
 
-def join_runs(moves: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Copies (from, to, bytes) joined where both sides go on, in pieces of COPIED_SIZES."""
-    runs: list[list[int]] = []
-    for start, to, size in sorted(moves):
-        if runs and runs[-1][0] + runs[-1][2] == start and runs[-1][1] + runs[-1][2] == to:
-            runs[-1][2] += size
+def pieces_of(
+    program: list[Move],
+) -> tuple[dict[int, tuple[int, int]], int | None, list[Move]]:
+    """The moves of a program that can be done eight bytes at a time (plan_t of ring_buffer.pxd):
+    {piece: (at, mask)}; where the node's number stands that they move; the moves left.
+    """
+    groups: dict[tuple[int, int], list[Move]] = {}
+    left = []
+    filled: set[int] = set()
+    for move in program:
+        start, size, _signed, to, to_size, how = move
+        target = set(range(to, to + to_size))
+        copied = to_size <= size and (how == HOW_NUMBER or (how == HOW_NODE and size == 4))
+        group = (to // 8, start - to % 8)
+        full = group not in groups and is_full(groups, to // 8)
+        if not copied or full or group[1] < 0 or filled & target:
+            left.append(move)
         else:
-            runs.append([start, to, size])
-    pieces = []
-    for start, to, size in runs:
-        done = 0
-        for piece in COPIED_SIZES:
-            while size - done >= piece:
-                pieces.append((start + done, to + done, piece))
-                done += piece
-    return pieces
+            filled |= target
+            groups.setdefault(group, []).append(move)
+    pieces: dict[int, tuple[int, int]] = {}
+    nodes = [move[0] for group in groups.values() for move in group if move[5] == HOW_NODE]
+    for (word, at), moves in groups.items():
+        mask = 0
+        for _start, _size, _signed, to, to_size, _how in moves:
+            mask |= ((1 << 8 * to_size) - 1) << 8 * (to % 8)
+        number = word - 1
+        while number in pieces:
+            number += 1
+        pieces[number] = (at, mask)
+    return pieces, nodes[0] if nodes else None, left
+
+
+def is_full(groups: Iterable[tuple[int, int]], word: int) -> bool:
+    """Whether a word of the record has all the pieces that a plan has for it."""
+    return sum(group[0] == word for group in groups) >= (PIECES_OF_LAST if word == 7 else 1)

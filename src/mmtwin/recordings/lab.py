@@ -113,8 +113,8 @@ class LabRecording(Recording):
         batch = max(batch // self.layout.size, 1) * self.layout.size
         rows = decoder.rows_at_most(batch)
         room = np.empty(0 if room_for else rows, EVENT)
-        pages = np.empty(batch, np.uint8)
-        data = pages.data
+        pages = np.empty(batch + decoder.slack, np.uint8)
+        data = pages.data[:batch]
         position = 0
         with closing(self.store.open(name)) as source:
             while size := read_into(source, data):

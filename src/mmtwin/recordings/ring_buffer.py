@@ -7,23 +7,28 @@ bits).
 """
 
 from collections import Counter
+from importlib.resources import files
 
 import cython
 import numpy as np
 
+from mmtwin.kernel.structs import parse_structs
 from mmtwin.recordings.event import CONSTANTS, EVENT
-from mmtwin.recordings.formats import COPIED_SIZES, EXTRA_NODE_EVENT, join_runs, program_of
+from mmtwin.recordings.formats import EXTRA_NODE_EVENT, pieces_of, program_of
+
+TEXT = files(__package__).joinpath("ring_buffer.pxd").read_text()
+PLAN = parse_structs(TEXT)["plan_t"]
 
 if not cython.compiled:
     from mmtwin.recordings.casts import (
         as_u8,
         as_u32,
         as_u64,
-        copy_bytes,
         get16,
         get32,
         get64,
         get_number,
+        put64,
         put_number,
         wrap64,
     )
@@ -36,13 +41,27 @@ if not cython.compiled:
         LAST_NODE,
         LAST_SHORT,
         PADDING,
-        PLACE_CPU,
-        PLACE_TIME,
+        PLACE_NODE,
+        REST_APART,
+        REST_CARRIED,
+        REST_MOVES,
+        SLACK,
         TIME_EXTEND,
     )
 
+    def as_plans(address, count):
+        """The records at an address."""
+        return (PLAN * count).from_address(address)
+
+    def plan_at(plans, number):
+        """One record of an array."""
+        return plans[number]
+
+    def piece(data, start, plan, number):
+        """A piece of a record's word out of the event at `start`."""
+        return get64(data, start + plan.at[number]) & plan.mask[number]
+
 IDS = 1 << 16
-RECORD_SIZE = EVENT.itemsize
 
 
 class PageDecoder:
@@ -56,6 +75,7 @@ class PageDecoder:
 
     def __init__(self, formats, layout, names, carry):
         self.formats = formats
+        self.slack = SLACK
         self.names = names
         self.layout = layout
         self.page_size = layout.size
@@ -69,67 +89,37 @@ class PageDecoder:
         self._lay_out()
 
     def _lay_out(self):
-        """Tables by event id; the kernel gives what is never touched no memory."""
-        arrays = {
-            "seen": np.zeros(IDS, np.uint8),
-            "apart": np.zeros(IDS, np.uint8),
-            "carried": np.zeros(IDS, np.uint8),
-            "needs": np.zeros(IDS, np.uint32),
-            "first_move": np.zeros(IDS, np.uint32),
-            "nr_moves": np.zeros(IDS, np.uint32),
-            "first_copy": np.zeros(IDS, np.uint32),
-            "end_copy16": np.zeros(IDS, np.uint32),
-            "end_copy8": np.zeros(IDS, np.uint32),
-            "end_copy4": np.zeros(IDS, np.uint32),
-            "end_copy1": np.zeros(IDS, np.uint32),
-            "count": np.zeros(IDS, np.uint64),
-            "template": np.zeros(IDS * RECORD_SIZE, np.uint8),
-            "payload": np.zeros(3, np.uint64),
-        }
-        self._arrays = arrays
+        """The plans by event id; the kernel gives what is never touched no memory."""
+        plans = np.zeros(IDS, np.dtype(PLAN))
+        self._arrays = {"plan": plans, "payload": np.zeros(3, np.uint64)}
         self.moves = []
-        self.copies = []
-        self.seen = as_u8(arrays["seen"].ctypes.data, IDS)
-        self.apart = as_u8(arrays["apart"].ctypes.data, IDS)
-        self.carried = as_u8(arrays["carried"].ctypes.data, IDS)
-        self.needs = as_u32(arrays["needs"].ctypes.data, IDS)
-        self.first_move = as_u32(arrays["first_move"].ctypes.data, IDS)
-        self.nr_moves = as_u32(arrays["nr_moves"].ctypes.data, IDS)
-        self.first_copy = as_u32(arrays["first_copy"].ctypes.data, IDS)
-        self.end_copy16 = as_u32(arrays["end_copy16"].ctypes.data, IDS)
-        self.end_copy8 = as_u32(arrays["end_copy8"].ctypes.data, IDS)
-        self.end_copy4 = as_u32(arrays["end_copy4"].ctypes.data, IDS)
-        self.end_copy1 = as_u32(arrays["end_copy1"].ctypes.data, IDS)
-        self.count = as_u64(arrays["count"].ctypes.data, IDS)
-        self.template = as_u8(arrays["template"].ctypes.data, IDS * RECORD_SIZE)
-        self.payload = as_u64(arrays["payload"].ctypes.data, 3)
+        self.plans = as_plans(plans.ctypes.data, IDS)
+        self.payload = as_u64(self._arrays["payload"].ctypes.data, 3)
 
     def _compile(self, number, layout):
-        """The moves of an event's fields, behind those of the events met before: first what only
-        is copied, in runs as long as both sides have them, then the others.
+        """The pieces and moves of an event's fields, these behind those of the events met before.
         """
-        program = program_of(layout)
-        plain = [m for m in program if not m[5] and m[4] <= m[1]]
-        runs = join_runs([(0, PLACE_CPU, 2), *((m[0], m[3], m[4]) for m in plain)])
-        arrays = self._arrays
-        arrays["first_copy"][number] = 2 * len(self.copies)
-        for size in COPIED_SIZES:
-            self.copies += [run[:2] for run in runs if run[2] == size]
-            arrays[f"end_copy{size}"][number] = 2 * len(self.copies)
-        arrays["first_move"][number] = len(self.moves)
-        self.moves += [m for m in program if m not in plain]
-        arrays["nr_moves"][number] = len(self.moves) - arrays["first_move"][number]
-        arrays["needs"][number] = layout.end
-        arrays["move"] = np.array(self.moves or [(0,) * 6], np.uint32).ravel()
-        self.move = as_u32(arrays["move"].ctypes.data, len(arrays["move"]))
-        arrays["copy"] = np.array(self.copies, np.uint32).ravel()
-        self.copy = as_u32(arrays["copy"].ctypes.data, len(arrays["copy"]))
+        plan = self._arrays["plan"][number]
+        pieces, node, left = pieces_of(program_of(layout))
+        for place, (at, mask) in pieces.items():
+            plan["at"][place], plan["mask"][place] = at, mask
+            plan["base"][min(place + 1, 7)] &= ~np.uint64(mask)
+        if node is not None:
+            plan["node_at"], plan["node_mask"] = node, 0xFFFFFFFF - LAST_NODE
+        plan["first_move"], plan["nr_moves"] = len(self.moves), len(left)
+        self.moves += left
+        if left:
+            plan["rest"] |= REST_MOVES
+        plan["needs"] = max(layout.end, 8)
+        self._arrays["move"] = np.array(self.moves or [(0,) * 6], np.uint32).ravel()
+        self.move = as_u32(self._arrays["move"].ctypes.data, len(self._arrays["move"]))
 
     def counts(self):
         """{event name: events decoded}."""
         decoded = Counter()
-        for number in np.flatnonzero(self._arrays["count"]):
-            decoded[self.event_name(int(number))] += int(self._arrays["count"][number])
+        counts = self._arrays["plan"]["count"]
+        for number in np.flatnonzero(counts):
+            decoded[self.event_name(int(number))] += int(counts[number])
         return dict(decoded)
 
     def event_name(self, number):
@@ -145,9 +135,10 @@ class PageDecoder:
         return size // 8 + 1
 
     def meet(self, number):
-        """First event of an id: its template, and its name where the record needs it."""
+        """First event of an id: its plan, and its name where the record needs it."""
         layout = self.formats.get(number)
         kind = layout.kind if layout else CONSTANTS["KIND_OTHER"]
+        plan = self._arrays["plan"][number]
         record = np.zeros(1, EVENT)
         record["kind"] = kind
         record["cache"] = -1
@@ -158,25 +149,24 @@ class PageDecoder:
         if kind == CONSTANTS["KIND_OTHER"]:
             name = self.event_name(number)
             record["cache"] = self.names.number(name.encode())
-            self._arrays["apart"][number] = 1
-            self._arrays["carried"][number] = self.carry(name)
+            plan["rest"] = REST_APART
+            if self.carry(name):
+                plan["rest"] |= REST_CARRIED
+        if kind == CONSTANTS["KIND_MARKER"]:
+            plan["rest"] = REST_APART | REST_CARRIED
+        plan["base"] = record.view(np.uint64)
         if layout:
             self._compile(number, layout)
         else:
-            self._arrays["needs"][number] = 8
-        start = number * RECORD_SIZE
-        self._arrays["template"][start : start + RECORD_SIZE] = record.view(np.uint8)
-        if kind == CONSTANTS["KIND_MARKER"]:
-            self._arrays["apart"][number] = 1
-            self._arrays["carried"][number] = 1
-        self._arrays["seen"][number] = 1
+            plan["needs"] = 8
 
     def decode(self, address, size, cpu, out_address, capacity):
         """Decodes whole pages at an address (`size` bytes) into event records; returns their
         number.
 
-        `capacity` must be at least rows_at_most(size). Stops at a broken record: `failure` says
-        what is wrong with the byte `failed_at`; the records before it are there.
+        SLACK bytes behind the pages must be readable. `capacity` must be at least
+        rows_at_most(size). Stops at a broken record: `failure` says what is wrong with the byte
+        `failed_at`; the records before it are there.
         """
         self.failure = None
         self.nr_payloads = 0
@@ -187,125 +177,156 @@ class PageDecoder:
         if len(self._arrays["payload"]) < 3 * capacity:
             self._arrays["payload"] = np.zeros(3 * capacity, np.uint64)
             self.payload = as_u64(self._arrays["payload"].ctypes.data, 3 * capacity)
-        data = as_u8(address, size)
+        data = as_u8(address, size + SLACK)
         out = as_u8(out_address, capacity * EVENT_SIZE)
-        row = 0
+        self.row = 0
         at = 0
-        while at < size:
-            row = self.page(data, at, cpu, out, row)
-            if self.failure is not None:
-                break
+        while at < size and not self.page(data, at, cpu, out):
             at += self.page_size
-        return row
+        return self.row
 
     def fail(self, at, message):
         """Notes why decoding stops here."""
         self.failed_at = at
         self.failure = message
-        return 0
+        return 1
 
-    def lost(self, data, at, end, commit, row):
+    def lost(self, data, at, end, commit):
         """Notes events that were lost before the page at `at`; -1 where the kernel did not say how
         many.
         """
         number = -1
         if (commit >> 30) & 1 and end + 8 <= at + self.page_size:
             number = get64(data, end)
-        self.losses.append((int(row), int(number)))
+        self.losses.append((int(self.row), int(number)))
         return 0
 
-    def page(self, data, at, cpu, out, row):
-        """Decodes one page; returns the next row."""
-        time = get64(data, at)
+    def page(self, data, at, cpu, out):
+        """Decodes one page; whether it failed."""
         commit = get_number(data, at + 8, self.page_data - 8, 0)
         length = commit & 0xFFFFF
-        here = at + self.page_data
-        end = here + length
+        self.time = get64(data, at)
+        self.here = at + self.page_data
+        end = self.here + length
         if length > self.page_size - self.page_data:
-            self.fail(at + 8, f"a page that claims {int(length)} bytes of data")
-            return row
+            return self.fail(at + 8, f"a page that claims {int(length)} bytes of data")
         if (commit >> 31) & 1:
-            self.lost(data, at, end, commit, row)
-        while here < end:
-            if end - here < 4:
-                self.fail(here, "a record cut short by the end of the page")
-                return row
-            header = get32(data, here)
-            kind = header & 31
-            step = header >> 5
-            if 0 < kind <= LAST_SHORT:
-                length = 4 * kind
-                time = wrap64(time + step)
-                here += 4
-            elif kind == PADDING and step == 0:
+            self.lost(data, at, end, commit)
+        while not self.records(data, end, cpu, out):
+            if self.here >= end:
+                return 0
+            if self.other_record(data, end):
                 break
-            else:
-                if end - here < 8:
-                    self.fail(here, "a record cut short by the end of the page")
-                    return row
-                length = get32(data, here + 4)
-                here += 4
-                if kind == 0:
-                    if length < 4:
-                        self.fail(here, f"an event that claims {int(length)} bytes")
-                        return row
-                    time = wrap64(time + step)
-                    length -= 4
-                    here += 4
-                elif kind != PADDING:
-                    step += length << 27
-                    length = 4
-                    time = wrap64(time + step) if kind == TIME_EXTEND else time >> 59 << 59 | step
-                elif length < 4:
-                    self.fail(here, "padding that leads nowhere")
-                    return row
-            if length > end - here:
-                self.fail(
-                    here, f"a record of {int(length)} bytes where {int(end - here)} are left"
-                )
-                return row
-            if kind <= LAST_SHORT:
-                self.record(data, here, here + length, time, cpu, out, row)
-                if self.failure is not None:
-                    return row
-                row += 1
-            here += length
-        return row
+        return 1
 
-    def record(self, data, start, end, time, cpu, out, row):
-        """Fills the record of one event."""
-        if end - start < 2:
+    def records(self, data, end, cpu, out):
+        """Decodes events, up to a record that is none; whether one failed."""
+        here = self.here
+        time = self.time
+        row = self.row
+        while end - here >= 8:
+            header = get32(data, here)
+            start = here + 4
+            length = 4 * (header & 31)
+            if length == 0:
+                length = wrap64(get32(data, start) - 4)
+                start += 4
+            if header & 31 > LAST_SHORT or length > end - start:
+                break
+            plan = plan_at(self.plans, get16(data, start))
+            new = plan.needs == 0
+            if (new or length < plan.needs) and self.new_or_short(data, start, length):
+                self.row = row
+                return 1
+            first = plan.base[1] | piece(data, start, plan, 0) | cpu
+            site = plan.base[2] | piece(data, start, plan, 1)
+            address = plan.base[3] | piece(data, start, plan, 2)
+            req = plan.base[4] | piece(data, start, plan, 3)
+            alloc = plan.base[5] | piece(data, start, plan, 4)
+            names = plan.base[6] | piece(data, start, plan, 5)
+            last = plan.base[7] | piece(data, start, plan, 6)
+            last |= piece(data, start, plan, 7) | piece(data, start, plan, 8)
+            node = get32(data, start + plan.node_at) & plan.node_mask
+            plan.count += 1
+            time = wrap64(time + (header >> 5))
+            place = row * EVENT_SIZE
+            put64(out, place, time)
+            put64(out, place + 8, first)
+            put64(out, place + 16, site)
+            put64(out, place + 24, address)
+            put64(out, place + 32, req)
+            put64(out, place + 40, alloc)
+            put64(out, place + 48, names)
+            put64(out, place + 56, last)
+            if node != 0 and node >> 31 == 0:
+                out[place + PLACE_NODE] = LAST_NODE
+            here = start + length
+            row += 1
+            if plan.rest and self.more(plan, data, start, here, out, row - 1):
+                self.row = row - 1
+                return 1
+        self.here = here
+        self.time = time
+        self.row = row
+        return 0
+
+    def other_record(self, data, end):
+        """A record that is no event, or a broken one; whether that."""
+        here = self.here
+        header = get32(data, here)
+        kind = header & 31
+        step = header >> 5
+        if end - here < 4:
+            return self.fail(here, "a record cut short by the end of the page")
+        here += 4
+        if 0 < kind <= LAST_SHORT:
+            length = 4 * kind
+        elif kind == PADDING and step == 0:
+            length = end - here
+        else:
+            if end - here < 4:
+                return self.fail(self.here, "a record cut short by the end of the page")
+            length = get32(data, here)
+            if kind == 0:
+                here += 4
+                if length < 4:
+                    return self.fail(here - 4, f"an event that claims {int(length)} bytes")
+                length -= 4
+            elif kind != PADDING:
+                step += length << 27
+                length = 4
+                if kind == TIME_EXTEND:
+                    self.time = wrap64(self.time + step)
+                else:
+                    self.time = self.time >> 59 << 59 | step
+            elif length < 4:
+                return self.fail(here, "padding that leads nowhere")
+        if length > end - here or kind <= LAST_SHORT:
+            left = int(end - here)
+            return self.fail(here, f"a record of {int(length)} bytes where {left} are left")
+        self.here = here + length
+        return 0
+
+    def new_or_short(self, data, start, length):
+        """The first event of an id, or one that may be too short; whether it is."""
+        if length < 2:
             return self.fail(start, "an event without a type")
-        number = get16(data, start)
-        if not self.seen[number]:
-            self.meet(int(number))
-        if end - start < self.needs[number]:
-            name, needs = self.event_name(int(number)), int(self.needs[number])
-            return self.fail(start, f"{name} needs {needs} bytes, has {int(end - start)}")
+        number = int(get16(data, start))
+        if self._arrays["plan"]["needs"][number] == 0:
+            self.meet(number)
+        needs = int(self._arrays["plan"]["needs"][number])
+        if length >= needs:
+            return 0
+        name = self.event_name(number)
+        return self.fail(start, f"{name} needs {needs} bytes, has {int(length)}")
+
+    def more(self, plan, data, start, end, out, row):
+        """What of an event its pieces cannot do: names, numbers made wider, its bytes kept;
+        whether it failed.
+        """
         place = row * EVENT_SIZE
-        copy_bytes(out, place, self.template, number * EVENT_SIZE, EVENT_SIZE)
-        copy = self.copy  # a local: no store through `out` can change it
-        base = self.first_copy[number]
-        end16 = self.end_copy16[number]
-        end8 = self.end_copy8[number]
-        end4 = self.end_copy4[number]
-        end1 = self.end_copy1[number]
-        while base < end16:
-            copy_bytes(out, place + copy[base + 1], data, start + copy[base], 16)
-            base += 2
-        while base < end8:
-            put_number(out, place + copy[base + 1], 8, get64(data, start + copy[base]))
-            base += 2
-        while base < end4:
-            put_number(out, place + copy[base + 1], 4, get32(data, start + copy[base]))
-            base += 2
-        while base < end1:
-            out[place + copy[base + 1]] = data[start + copy[base]]
-            base += 2
-        put_number(out, place + PLACE_TIME, 8, time)
-        put_number(out, place + PLACE_CPU, 2, cpu)
-        last = 6 * (self.first_move[number] + self.nr_moves[number])
-        for base in range(6 * self.first_move[number], last, 6):
+        last = 6 * (plan.first_move + plan.nr_moves)
+        for base in range(6 * plan.first_move, last, 6):
             move = start + self.move[base]
             how = self.move[base + 5]
             if how == HOW_NUMBER:
@@ -317,17 +338,16 @@ class PageDecoder:
             else:
                 value = self.name(data, start, end, base)
                 if self.failure is not None:
-                    return 0
+                    return 1
             put_number(out, place + self.move[base + 3], self.move[base + 4], value)
-        self.count[number] += 1
-        if self.apart[number]:
+        if plan.rest & REST_APART:
             self.nr_apart += 1
-            if self.carried[number]:
-                base = 3 * self.nr_payloads
-                self.payload[base] = row
-                self.payload[base + 1] = start
-                self.payload[base + 2] = end
-                self.nr_payloads += 1
+        if plan.rest & REST_CARRIED:
+            base = 3 * self.nr_payloads
+            self.payload[base] = row
+            self.payload[base + 1] = start
+            self.payload[base + 2] = end
+            self.nr_payloads += 1
         return 0
 
     def name(self, data, start, end, base):
