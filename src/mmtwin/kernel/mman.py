@@ -11,6 +11,7 @@ RLIM_INFINITY = 0xFFFFFFFFFFFFFFFF
 RLIMIT_DEFAULTS = {3: 8 << 20, 8: 8 << 20}
 # vm_flags above 32 bits
 VM_UFFD_MINOR = 1 << 37
+VM_SHADOW_STACK = 1 << 38  # 37 where x86 has it, which is VM_UFFD_MINOR in 6.1
 VM_DROPPABLE = 1 << 40
 VM_SEALED = 1 << 63
 
