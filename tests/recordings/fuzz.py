@@ -24,10 +24,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from btf_builder import example
 from recording_sets import KALLSYMS, TRUTH, lab_set, packed, tar_of
 
 from mmtwin.recordings import Recording, RecordingError, import_recording, open_recording
 from mmtwin.recordings.archive import PackedStore, Source, Store, members
+from mmtwin.recordings.btf import Btf
 from mmtwin.recordings.columns import events_of, parse_frame
 from mmtwin.recordings.formats import Format, parse_format
 from mmtwin.recordings.lab import LabRecording
@@ -219,6 +221,15 @@ def first_lines(text: bytes) -> bytes:
     return text[:4000].rpartition(b"\n")[0] + b"\n"
 
 
+def read_structures(data: bytes) -> None:
+    """Every structure of BTF, and what lies in it."""
+    btf = Btf(data)
+    for name in btf.names():
+        structure = btf.structure(name)
+        for member in structure.members if structure else ():
+            btf.expanded(member)
+
+
 def readers(room: Path) -> Iterator[tuple[str, list[bytes], Reader]]:
     """(name, seeds, reader) of every reader."""
     folder = lab_set(room / "set")
@@ -249,6 +260,7 @@ def readers(room: Path) -> Iterator[tuple[str, list[bytes], Reader]]:
     yield "kallsyms", [KALLSYMS.encode()], lambda data: parse_kallsyms(data.decode("latin1"), "?")
     truth = TRUTH.encode()
     yield "truth", [truth, gzip.compress(truth, mtime=0)], lambda data: parse_truth(data, "?")
+    yield "btf", [example().data()], read_structures
     tight = packed(folder, room / "packed")
     for name in PackedStore.ARCHIVES:
         archive = (tight / name).read_bytes()

@@ -8,7 +8,7 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import NoReturn
 
@@ -21,6 +21,8 @@ COMMANDS = {
     "info": ("info", "what a recording holds"),
     "at": ("at", "the twin's /proc and /sys at any instant of a recording"),
     "boot": ("boot", "boot a machine: a Python shell, or a script, with the machine as k"),
+    "explain": ("explain", "what a number, a structure or a call means, for the right kernel"),
+    "draw": ("draw", "pictures (SVG) of layouts, memory and calls"),
 }
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -43,33 +45,72 @@ class Parser(argparse.ArgumentParser):
         raise UserError(message, f"see `{self.prog} --help`")
 
 
-def make_parser(command: str | None) -> argparse.ArgumentParser:
-    """The whole parser without a command, else the one of that command."""
+def new_parser(prog: str, description: str | None, examples: str) -> Parser:
+    """A parser that prints its texts as they are written."""
     raw = argparse.RawDescriptionHelpFormatter
-    if command is None:
-        parser = Parser(prog="mmtwin", epilog=EXAMPLES, formatter_class=raw)
-        parser.description = "An executable twin of Linux memory management."
+    return Parser(prog=prog, description=description, epilog=examples, formatter_class=raw)
+
+
+def add_choices(parser: Parser, title: str, choices: Mapping[str, tuple[str, str]]) -> None:
+    """Lists commands, or the things a command knows, in a parser's help."""
+    group = parser.add_subparsers(title=title, metavar=title.removesuffix("s").upper())
+    for name, (_, summary) in choices.items():
+        group.add_parser(name, help=summary, add_help=False)
+
+
+def make_parser(words: Sequence[str]) -> Parser:
+    """The whole parser without a command, else the one of that command; of a command that knows
+    several THINGS (`explain gfp`) the one of that thing.
+    """
+    if not words:
+        parser = new_parser("mmtwin", "An executable twin of Linux memory management.", EXAMPLES)
         parser.add_argument("--version", action="store_true", help="print the version and exit")
-        group = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-        for name, (_, summary) in COMMANDS.items():
-            group.add_parser(name, help=summary, add_help=False)
+        add_choices(parser, "commands", COMMANDS)
         return parser
-    module = import_module(f"mmtwin.cli.{COMMANDS[command][0]}")
-    parser = Parser(prog=f"mmtwin {command}", epilog=module.EXAMPLES, formatter_class=raw)
-    parser.description = module.__doc__
-    module.add_arguments(parser)
-    parser.set_defaults(run=module.run)
+    module = import_module(f"mmtwin.cli.{COMMANDS[words[0]][0]}")
+    if len(words) > 1:
+        module = import_module(f"mmtwin.cli.{module.THINGS[words[1]][0]}")
+    parser = new_parser(f"mmtwin {' '.join(words)}", module.__doc__, module.EXAMPLES)
+    if hasattr(module, "THINGS"):
+        add_choices(parser, "things", module.THINGS)
+    else:
+        module.add_arguments(parser)
+        parser.set_defaults(run=module.run)
     return parser
+
+
+def run_command(argv: Sequence[str]) -> int:
+    """Runs a command; its exit status."""
+    things = getattr(import_module(f"mmtwin.cli.{COMMANDS[argv[0]][0]}"), "THINGS", None)
+    if things is None:
+        arguments = make_parser(argv[:1]).parse_args(argv[1:])
+    elif len(argv) > 1 and argv[1] in things:
+        arguments = make_parser(argv[:2]).parse_args(argv[2:])
+    elif len(argv) > 1 and not argv[1].startswith("-"):
+        raise UserError(f"nothing to {argv[0]} named {argv[1]!r}", choices(argv[1], things))
+    else:
+        parser = make_parser(argv[:1])
+        parser.parse_args(argv[1:])
+        parser.print_help()
+        return USAGE
+    return int(arguments.run(arguments))
+
+
+def choices(word: str, known: Mapping[str, object]) -> str:
+    """What to say of a word that is none of those known: the nearest, else all."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, known, 2, 0.6)
+    return f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(known)}"
 
 
 def run(argv: Sequence[str]) -> int:
     """Runs one command line; the exit status. Raises UserError for bad input."""
     if argv and argv[0] in COMMANDS:
-        arguments = make_parser(argv[0]).parse_args(argv[1:])
-        return int(arguments.run(arguments))
-    parser = make_parser(None)
+        return run_command(argv)
+    parser = make_parser(())
     if argv and not argv[0].startswith("-"):
-        raise UserError(f"no command {argv[0]!r}", f"there are: {', '.join(COMMANDS)}")
+        raise UserError(f"no command {argv[0]!r}", choices(argv[0], COMMANDS))
     arguments = parser.parse_args(argv)
     if arguments.version:
         from mmtwin import __version__
