@@ -155,3 +155,37 @@ cdef struct features_t:
     s32 kasan_infers_size         # the size asked for is read from the shadow
     s32 dump_page_snapshot        # dump_page() names no addresses, and all counts of a folio
     s32 dump_stack_uid            # "CPU: 0 UID: 0 PID: 1", taints on their own line
+    # areas
+    s32 mmap_merge                # how mmap() merges: see versions/features_vma.py
+    s32 vma_anon_name             # anonymous areas may have names (PR_SET_VMA_ANON_NAME)
+    s32 vma_close_merges          # vm_ops->close only keeps an area from being merged away
+    s32 vma_merge_anon            # whose anon_vma must be its own: see the same
+    s32 vma_sticky                # VM_SOFTDIRTY of one merged area is all's
+    s32 vma_anon_pgoff            # private file areas merge only if their anonymous offsets meet
+    s32 mmap_unmaps_late          # MAP_FIXED unmaps what is there after the limits were checked
+    s32 brk_expands               # brk() only expands the heap's own area; it does not merge
+    s32 mprotect_unaccounts       # untouched memory that is no more writable is not accounted
+    s32 mremap_move_charges       # move_vma() charges, not vma_to_resize()
+    s32 mremap_dontunmap_any      # MREMAP_DONTUNMAP of any area, not only anonymous ones
+    s32 mremap_finds_first        # an mremap() of nothing is -EFAULT, before it unmaps
+    s32 mremap_merges             # mremap() merges an area that it expanded with the next
+    s32 mremap_checks_first       # mremap() checks all its parameters before it unmaps
+    s32 mremap_multi              # a move may be of several areas
+    s32 mremap_counts_splits      # the areas that a move makes must not exceed max_map_count
+    s32 unmapped_area_x86         # x86's arch_get_unmapped_area() and mmap_base()
+    s32 map_above4g               # MAP_ABOVE4G
+    s32 thp_unmapped_file         # thp_get_unmapped_area() aligns more than DAX files
+    s32 thp_unmapped_anon         # anonymous areas are placed for huge pages: see the same
+    s32 thp_unmapped_topdown      # ... at the upper end of the gap, if both fit
+    s32 map_stack_nohuge          # MAP_STACK sets VM_NOHUGEPAGE
+    s32 map_droppable             # MAP_DROPPABLE
+    s32 map_denywrite             # exec maps with MAP_DENYWRITE
+    s32 mseal                     # mseal()
+    s32 madv_populate             # MADV_POPULATE_READ, MADV_POPULATE_WRITE
+    s32 madv_dontneed_locked      # MADV_DONTNEED_LOCKED
+    s32 madv_collapse             # MADV_COLLAPSE
+    s32 madv_guard                # MADV_GUARD_INSTALL: 1 anonymous writable areas, 2 files too
+    s32 madv_ksm                  # CONFIG_KSM
+    s32 madv_thp                  # CONFIG_TRANSPARENT_HUGEPAGE
+    s32 soft_dirty                # CONFIG_MEM_SOFT_DIRTY: areas have VM_SOFTDIRTY
+    s32 mmap_min_addr             # vm.mmap_min_addr at boot

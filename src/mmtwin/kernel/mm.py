@@ -110,6 +110,7 @@ class MM:
         self.kasan = None
         self.kmemleak = None
         self.vmalloc = None
+        self.commit = None
         self.slub_bytes = self.orig_size = self.jiffies = 0
         self.slub_debug = None
         self._buffers = {}

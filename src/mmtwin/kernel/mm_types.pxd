@@ -16,6 +16,13 @@ cdef class File:
     cdef public object data             # bytes, or None where only the size is known
     cdef public dict pages              # the page cache: index in pages -> pfn
     cdef public list i_mmap             # areas that map it
+    cdef public s32 f_mode              # FMODE_READ | FMODE_WRITE
+    cdef public s32 append              # append-only
+    cdef public s32 noexec              # on a mount with noexec
+    cdef public s32 can_mmap            # it has f_op->mmap
+    cdef public s32 get_area            # its f_op->get_unmapped_area: GET_AREA_*
+    cdef public u64 vm_flags            # VM_* that its f_op->mmap sets
+    cdef public s32 vm_close            # its areas have vm_ops->close
 
 @cython.final
 cdef class vm_area_struct:
@@ -26,6 +33,11 @@ cdef class vm_area_struct:
     cdef public mm_struct vm_mm
     cdef public object vm_file          # a File, or None
     cdef public object anon_vma         # what rmap.py keeps, or None
+    cdef public list anon_vma_chain     # links to anon_vmas: one is not shared with a parent
+    cdef public u64 anon_pgoff          # offset as anonymous memory, in pages (vma_anon_pgoff)
+    cdef public object policy           # mempolicy, None for the task's
+    cdef public object userfaultfd      # its vm_userfaultfd_ctx, or None
+    cdef public s32 special             # a special mapping: never split, not anonymous
     cdef public str vm_name             # of a special mapping ("[vdso]") or PR_SET_VMA_ANON_NAME
     cdef public vm_area_struct vm_next  # neighbours by address
     cdef public vm_area_struct vm_prev
@@ -48,6 +60,7 @@ cdef class mm_struct:
     cdef public virt_t mmap_legacy_base
     cdef public virt_t task_size
     cdef public virt_t highest_vm_end
+    cdef public s32 privileged          # its tasks have CAP_IPC_LOCK, CAP_SYS_ADMIN, CAP_SYS_RAWIO
     cdef public s32 topdown             # get_unmapped_area goes down from mmap_base
     cdef public u64 def_flags
     cdef public u64 total_vm            # pages

@@ -10,6 +10,10 @@ import cython
 
 from mmtwin.kernel.mman import RLIM_INFINITY, RLIMIT_DEFAULTS
 
+FMODE_READ, FMODE_WRITE = 1, 2
+# How a file wants addresses chosen: as the mm does, for huge pages (thp_get_unmapped_area()), as
+# shared memory (shmem_get_unmapped_area()).
+GET_AREA_MM, GET_AREA_THP, GET_AREA_SHMEM = range(3)
 NR_MM_COUNTERS = 4  # MM_FILEPAGES, MM_ANONPAGES, MM_SWAPENTS, MM_SHMEMPAGES
 
 
@@ -26,6 +30,12 @@ class File:
         self.data = data
         self.pages = {}
         self.i_mmap = []
+        self.f_mode = FMODE_READ | FMODE_WRITE
+        self.append = self.noexec = 0
+        self.can_mmap = 1
+        self.get_area = GET_AREA_SHMEM if shmem else GET_AREA_MM
+        self.vm_flags = 0
+        self.vm_close = 0
 
     def __repr__(self):
         return f"<File {self.path} {self.dev} {self.ino}: {self.size} bytes>"
@@ -43,6 +53,10 @@ class vm_area_struct:
         self.vm_file = file
         self.vm_name = name
         self.anon_vma = None
+        self.anon_vma_chain = []
+        self.anon_pgoff = start >> mm.machine.page_shift
+        self.policy = self.userfaultfd = None
+        self.special = 0
         self.vm_next = self.vm_prev = None
         self.left = self.right = self.parent = None
         self.red = False
@@ -64,7 +78,7 @@ class mm_struct:
         self.mm_users = self.mm_count = self.users = 1
         self.map_count = 0
         self.mmap_base = self.mmap_legacy_base = self.task_size = self.highest_vm_end = 0
-        self.topdown = True
+        self.topdown = self.privileged = True
         self.def_flags = 0
         self.total_vm = self.locked_vm = self.pinned_vm = 0
         self.data_vm = self.exec_vm = self.stack_vm = 0

@@ -83,6 +83,7 @@ cdef enum:
     VM_GROWSDOWN = 0x100
     VM_UFFD_MISSING = 0x200
     VM_PFNMAP = 0x400
+    VM_DENYWRITE = 0x800
     VM_UFFD_WP = 0x1000
     VM_LOCKED = 0x2000
     VM_IO = 0x4000

@@ -23,8 +23,10 @@ COMMON = {
 # By architecture.
 BY_ARCH = {
     "x86_64": {"CONFIG_ZONE_DEVICE": "y", "CONFIG_NODES_SHIFT": "10", "CONFIG_NR_CPUS": "8192",
-               "CONFIG_PAGE_TABLE_ISOLATION": "y"},
-    "arm64": {"CONFIG_CMA": "y", "CONFIG_CMA_SIZE_MBYTES": "64", "CONFIG_NODES_SHIFT": "4"},
+               "CONFIG_PAGE_TABLE_ISOLATION": "y", "CONFIG_MEM_SOFT_DIRTY": "y",
+               "CONFIG_DEFAULT_MMAP_MIN_ADDR": "65536"},
+    "arm64": {"CONFIG_CMA": "y", "CONFIG_CMA_SIZE_MBYTES": "64", "CONFIG_NODES_SHIFT": "4",
+              "CONFIG_DEFAULT_MMAP_MIN_ADDR": "4096"},
 }
 
 # Changes by release, in order: (release, architecture or "" for both, switches; None unsets).

@@ -19,10 +19,11 @@ from mmtwin.versions.features_kmemleak import KMEMLEAK
 from mmtwin.versions.features_page_alloc import PAGE_ALLOC
 from mmtwin.versions.features_slub import SLUB
 from mmtwin.versions.features_tasks import TASKS
+from mmtwin.versions.features_vma import VMA
 from mmtwin.versions.features_vmalloc import VMALLOC
 
 # The sections of features.pxd, in its order.
-SECTIONS = (PAGE_ALLOC, SLUB, TASKS, VMALLOC, KMEMLEAK, KASAN)
+SECTIONS = (PAGE_ALLOC, SLUB, TASKS, VMALLOC, KMEMLEAK, KASAN, VMA)
 
 
 def all_features() -> Iterator[Feature]:

@@ -1,0 +1,72 @@
+"""The rows of areas (VMAs) and of the calls that make them; an empty commit: a release that has it
+is known, which of the releases since the last one without it brought it was not looked up."""
+
+from mmtwin.versions.facts import Change, Feature
+
+THP = "CONFIG_TRANSPARENT_HUGEPAGE"
+
+VMA = (
+    Feature("mmap_merge", "mmap() merges: 0 by vma_merge(), 1 by vma_expand() of its own, the "
+            "next area first, 2 by vma_merge_new_range()", 0,
+            Change("6.1", 1, "4dd1b84140c1"), Change("6.12", 2, "cacded5e42b9")),
+    Feature("vma_anon_name", "anonymous areas may have names (PR_SET_VMA_ANON_NAME)", 0,
+            Change("5.17", 1, "9a10064f5625"), config="CONFIG_ANON_VMA_NAME"),
+    Feature("vma_close_merges", "vm_ops->close only keeps an area from being merged away", 0,
+            Change("6.3", 1, "714965ca8252")),
+    Feature("vma_merge_anon", "what an area with an anon_vma may merge with: 0 the neighbour's "
+            "is not shared with a parent, 1 nor is its own, 2 nor that it was copied from", 0,
+            Change("6.16", 1, "879bca0a2c4f"), Change("6.19", 2, "")),
+    Feature("vma_sticky", "VM_SOFTDIRTY of one merged area is all's", 0, Change("6.19", 1, "")),
+    Feature("vma_anon_pgoff", "private file areas merge only if their anonymous offsets meet", 0,
+            Change("7.3", 1, "")),
+    Feature("mmap_unmaps_late", "MAP_FIXED unmaps what is there after the limits were checked", 0,
+            Change("6.12", 1, "9014b230d88d")),
+    Feature("brk_expands", "brk() only expands the heap's own area; it does not merge", 0,
+            Change("6.1", 1, "2e7ce7d354f2")),
+    Feature("mprotect_unaccounts", "untouched memory that is no more writable is not accounted", 0,
+            Change("6.7", 1, "")),
+    Feature("mremap_move_charges", "move_vma() charges, not vma_to_resize()", 0,
+            Change("5.16", 1, "fdbef6149135")),
+    Feature("mremap_dontunmap_any", "MREMAP_DONTUNMAP of any area, not only anonymous ones", 0,
+            Change("5.13", 1, "a4609387859f")),
+    Feature("mremap_finds_first", "an mremap() of nothing is -EFAULT, before it unmaps", 0,
+            Change("5.16", 1, "550a7d60bd5e")),
+    Feature("mremap_merges", "mremap() merges an area that it expanded with the next", 0,
+            Change("6.1", 1, "ca3d76b0aa80")),
+    Feature("mremap_checks_first", "mremap() checks all its parameters before it unmaps", 0,
+            Change("6.17", 1, "d23cb648e365")),
+    Feature("mremap_multi", "a move may be of several areas", 0,
+            Change("6.17", 1, "d23cb648e365")),
+    Feature("mremap_counts_splits", "the areas that a move makes must not exceed max_map_count", 0,
+            Change("7.1", 1, "")),
+    Feature("unmapped_area_x86", "x86's arch_get_unmapped_area() and mmap_base()", 1,
+            arch="x86_64"),
+    Feature("map_above4g", "MAP_ABOVE4G", 0, Change("6.6", 1, "29f890d1050f"), arch="x86_64"),
+    Feature("thp_unmapped_file", "thp_get_unmapped_area() aligns more than DAX files", 0,
+            Change("5.18", 1, "1854bc6e2420"), config=THP),
+    Feature("thp_unmapped_anon", "anonymous areas are placed for huge pages: 1 all, 2 those of "
+            "whole huge pages, 3 without a hint, 4 and files no more", 0,
+            Change("6.7", 1, "efa7df3e3bb5"),
+            Change("6.12", 2, "d4148aeab412", ("6.6.59", "6.11.6")),
+            Change("6.13", 3, "249608ee4713", ("6.12.2",)),
+            Change("6.15", 4, "34d7cf637c43", ("6.13.7",)), config=THP),
+    Feature("thp_unmapped_topdown", "... at the upper end of the gap, if both fit", 0,
+            Change("6.8", 1, "96204e15310c"), config=THP),
+    Feature("map_stack_nohuge", "MAP_STACK sets VM_NOHUGEPAGE", 0,
+            Change("6.7", 1, "c4608d1bf7c6"), config=THP),
+    Feature("map_droppable", "MAP_DROPPABLE", 0, Change("6.11", 1, "9651fcedf7b9")),
+    Feature("map_denywrite", "exec maps with MAP_DENYWRITE", 1, Change("5.15", 0, "8d0920bde5eb")),
+    Feature("mseal", "mseal()", 0, Change("6.10", 1, "8be7258aad44")),
+    Feature("madv_populate", "MADV_POPULATE_READ, MADV_POPULATE_WRITE", 0,
+            Change("5.14", 1, "4ca9b3859dac")),
+    Feature("madv_dontneed_locked", "MADV_DONTNEED_LOCKED", 0, Change("5.18", 1, "9457056ac426")),
+    Feature("madv_collapse", "MADV_COLLAPSE", 0, Change("6.1", 1, "7d8faaf15545"), config=THP),
+    Feature("madv_guard", "MADV_GUARD_INSTALL: 1 anonymous writable areas, 2 files too", 0,
+            Change("6.13", 1, "662df3e5c376"), Change("6.15", 2, "")),
+    Feature("madv_ksm", "CONFIG_KSM", 1, config="CONFIG_KSM"),
+    Feature("madv_thp", THP, 1, config=THP),
+    Feature("soft_dirty", "CONFIG_MEM_SOFT_DIRTY: areas have VM_SOFTDIRTY", 1,
+            config="CONFIG_MEM_SOFT_DIRTY"),
+    Feature("mmap_min_addr", "vm.mmap_min_addr at boot", lambda facts: facts.number(
+        "CONFIG_DEFAULT_MMAP_MIN_ADDR", 65536)),
+)
