@@ -3,6 +3,7 @@
 # thing: (module of cli/, what is explained)
 THINGS = {
     "struct": ("explain_struct", "a structure's layout: struct page of any release, or by BTF"),
+    "cache": ("explain_cache", "why a slab cache's size, order and objects are what they are"),
 }
 EXAMPLES = """\
 examples:

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from mmtwin.cli.errors import input_errors
@@ -48,6 +48,31 @@ def opened(path: str | None) -> Iterator["Recording"]:
         recording = open_recording(path)
     with input_errors(), recording:
         yield recording
+
+
+def add_picture(parser: argparse.ArgumentParser) -> None:
+    """Adds -o."""
+    parser.add_argument(
+        "-o", dest="output", metavar="FILE", help="where to (default: standard output)"
+    )
+
+
+def write_picture(path: str | None, svg: str) -> int:
+    """Writes a picture beside its place, then renames it; the exit status."""
+    if path is None:
+        sys.stdout.write(svg)
+        return 0
+    part = f"{path}.part"
+    with input_errors("-o FILE names a file that can be written"):
+        try:
+            with open(part, "w", encoding="utf-8") as file:
+                file.write(svg)
+            os.replace(part, path)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(part)
+            raise
+    return 0
 
 
 def print_json(figures: Mapping[str, Any]) -> None:

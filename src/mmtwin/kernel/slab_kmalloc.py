@@ -92,16 +92,25 @@ def kmalloc_flags(has, type):
     return flags
 
 
-def create_boot_cache(mm, name, size, flags):
-    """create_boot_cache(): a cache of kmalloc or of SLUB itself, which no other may share yet."""
-    has = mm.view("has")[0]
+def boot_cache_align(has, size, flags):
+    """create_boot_cache(): the alignment of a cache of kmalloc or of SLUB itself, in bytes.
+
+    A power of two is aligned to itself (59bb47985c1d, 5.4); since ad59baa31695 (6.11) every
+    kmalloc size to its largest divisor that is one.
+    """
     align = has.kmalloc_minalign
     if has.kmalloc_divisor_align:
         if flags & SLAB_KMALLOC:
             align = max(align, size & -size)
     elif size & (size - 1) == 0:
         align = max(align, size)
-    align = slub_layout.calculate_alignment(has, flags, align, size)
+    return slub_layout.calculate_alignment(has, flags, align, size)
+
+
+def create_boot_cache(mm, name, size, flags):
+    """create_boot_cache(): a cache of kmalloc or of SLUB itself, which no other may share yet."""
+    has = mm.view("has")[0]
+    align = boot_cache_align(has, size, flags)
     cache = new_record(mm, name)
     flags = spared_flags(mm, size, align, kmem_cache_flags(mm, flags, name))
     lay_out(mm, cache, size, align, flags)

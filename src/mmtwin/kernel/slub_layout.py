@@ -68,22 +68,26 @@ def minimum_objects(has, present_cpus, cpu_ids):
     return 4 * (cpus.bit_length() + 1)
 
 
-def lowest_order(size, first_order, max_order, fraction, page_size):
+def lowest_order(size, first_order, max_order, fraction, page_size, tried=None):
     """calc_slab_order(): the lowest order that wastes at most 1/fraction; max_order + 1 if none.
     """
     for order in range(first_order, max_order + 1):
         slab_size = page_size << order
-        if slab_size % size <= slab_size // fraction:
+        fits = slab_size % size <= slab_size // fraction
+        if tried is not None:
+            tried.append((order, fraction, slab_size // size, slab_size % size, fits))
+        if fits:
             return order
     return max_order + 1
 
 
-def calculate_order(has, size, page_size, nr_orders, present_cpus, cpu_ids):
+def calculate_order(has, size, page_size, nr_orders, present_cpus, cpu_ids, tried=None):
     """calculate_order(): the order of a cache's slabs, or -1 if no block holds an object.
 
     `size`: bytes from object to object. Tries to waste at most 1/16, then 1/8, 1/4 of a slab,
     before 0fe2735d5e2e (6.7) with fewer and fewer objects; since then 1/2 at last, with as many
-    objects.
+    objects. `tried` is a list that gets (order, fraction, objects, bytes left over, taken) of
+    every order looked at.
     """
     max_order = has.slub_max_order
     wanted = minimum_objects(has, present_cpus, cpu_ids)
@@ -93,7 +97,7 @@ def calculate_order(has, size, page_size, nr_orders, present_cpus, cpu_ids):
         if (page_size << first) // size > MAX_OBJS_PER_PAGE:
             return get_order(size * MAX_OBJS_PER_PAGE, page_size) - 1
         for fraction in (16, 8, 4, 2):
-            order = lowest_order(size, first, max_order, fraction, page_size)
+            order = lowest_order(size, first, max_order, fraction, page_size, tried)
             if order <= max_order:
                 return order
         order = get_order(size, page_size)
@@ -103,13 +107,13 @@ def calculate_order(has, size, page_size, nr_orders, present_cpus, cpu_ids):
     for objects in range(wanted, 1, -1):
         first = max(has.slub_min_order, get_order(objects * size, page_size))
         for fraction in (16, 8, 4):
-            order = lowest_order(size, first, max_order, fraction, page_size)
+            order = lowest_order(size, first, max_order, fraction, page_size, tried)
             if order <= max_order:
                 return order
     first = max(has.slub_min_order, get_order(size, page_size))
-    order = lowest_order(size, first, max_order, 1, page_size)
+    order = lowest_order(size, first, max_order, 1, page_size, tried)
     if order > max_order:
-        order = lowest_order(size, first, nr_orders - 1, 1, page_size)
+        order = lowest_order(size, first, nr_orders - 1, 1, page_size, tried)
     return order if order < nr_orders else -1
 
 
