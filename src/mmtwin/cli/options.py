@@ -4,11 +4,11 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from mmtwin.cli.errors import input_errors
+from mmtwin.cli.errors import UserError, input_errors
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,3 +86,14 @@ def console() -> "Console":
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=False)
+
+
+def switches_of(settings: Iterable[str]) -> dict[str, str]:
+    """`{"CONFIG_LOCKDEP": "y"}` of `--set LOCKDEP=y`. Raises UserError for other forms."""
+    found = {}
+    for text in settings:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UserError(f"--set {text!r}", "it takes SWITCH=VALUE: NODES_SHIFT=6, NUMA=n")
+        found["CONFIG_" + name.removeprefix("CONFIG_")] = value
+    return found
