@@ -50,10 +50,9 @@ def gfp_bits(version: str, config: Mapping[str, str] = DEBIAN) -> dict[str, int]
 def gfp_masks(version: str, config: Mapping[str, str] = DEBIAN) -> dict[str, int]:
     """The composite masks (`GFP_KERNEL`, ...) of a kernel; flags it lacks count nothing."""
     bits = gfp_bits(version, config)
-    texts = dict(COMPOSITES)
-    for release, name, text in COMPOSITE_CHANGES:
-        if has_since(version, release):
-            texts[name] = text
+    texts = COMPOSITES | {
+        name: text for release, name, text in COMPOSITE_CHANGES if has_since(version, release)
+    }
 
     def mask(text: str) -> int:
         value = 0

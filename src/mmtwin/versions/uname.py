@@ -34,18 +34,12 @@ class UnknownKernel(ValueError):
 class KernelName:
     """`release`, the line of its number (`"6.5"`), and the lines its tables may be of.
 
-    `readings` come with the likeliest first; where one is not certain, the bits of a word can
-    tell (`certain` is false).
+    `readings` come with the likeliest first; where there are several, the bits of a word can tell.
     """
 
     text: str
     release: str
     readings: tuple[str, ...]
-
-    @property
-    def certain(self) -> bool:
-        """Whether only one release's tables are possible."""
-        return len(self.readings) == 1
 
 
 def releases(oldest: tuple[int, int] = OLDEST) -> list[str]:
