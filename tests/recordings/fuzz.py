@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from btf_builder import example
 from recording_sets import KALLSYMS, TRUTH, lab_set, packed, tar_of
+from strace_logs import LOGS
 
 from mmtwin.recordings import Recording, RecordingError, import_recording, open_recording
 from mmtwin.recordings.archive import PackedStore, Source, Store, members
@@ -36,6 +37,7 @@ from mmtwin.recordings.lab import LabRecording
 from mmtwin.recordings.machine import parse_config
 from mmtwin.recordings.recording import parse_sys_kernel_slab
 from mmtwin.recordings.snapshot import Snapshot, parse_truth
+from mmtwin.recordings.strace import read_strace
 from mmtwin.recordings.symbols import parse_kallsyms
 
 SLOWEST = 5.0  # seconds that one run may take
@@ -173,6 +175,11 @@ class Stream:
         return self.file.read(size)
 
 
+def read_log(data: bytes) -> None:
+    """An strace log."""
+    read_strace(io.StringIO(data.decode("latin-1"), newline="\n"))
+
+
 def read_tar(data: bytes) -> None:
     """All members of a tar archive."""
     for member in members(Stream(data)):  # type: ignore[arg-type]
@@ -255,6 +262,8 @@ def readers(room: Path) -> Iterator[tuple[str, list[bytes], Reader]]:
     yield "perf", [first_lines(perf)], file_reader(room / "perf")
     name = "meta.json"
     yield name, [store.read(name)], lab_reader(store, name, formats)
+    logs = [text.encode() for text in LOGS.values()]
+    yield "strace", logs, read_log
     config = b"CONFIG_A=y 1\n# CONFIG_B is not set\nCONFIG_C=x 12345\n"
     yield "snapshots", [config[:32] * 2, b"kmalloc-8 a 016\n" * 4], snapshot_reader
     yield "kallsyms", [KALLSYMS.encode()], lambda data: parse_kallsyms(data.decode("latin1"), "?")
