@@ -3,12 +3,14 @@
 # thing: (module of cli/, what is explained)
 THINGS = {
     "gfp": ("explain_gfp", "a GFP mask: its flags, its names as a kernel prints them, its effect"),
+    "page-flags": ("explain_page_flags", "a page->flags word, a page dump, a kpageflags entry"),
     "struct": ("explain_struct", "a structure's layout: struct page of any release, or by BTF"),
     "cache": ("explain_cache", "why a slab cache's size, order and objects are what they are"),
 }
 EXAMPLES = """\
 examples:
   mmtwin explain gfp 0xcc0                       every reading of a mask, by release
+  mmtwin explain page-flags 0x17ffffc0010200     flags, node, zone; or a whole page dump
   mmtwin explain struct page --view tail --kernel 5.13
   mmtwin explain struct kmem_cache               as this machine's kernel has it
 

@@ -7,7 +7,8 @@ from mmtwin.kernel.mm import MM
 from mmtwin.kernel.slub_freelist import draw
 from mmtwin.kernel.slub_options import SlubDebug
 from mmtwin.versions.options import SlubDebugOptions, slub_debug_of
-from mmtwin.versions.page_flags import page_flag_bits, page_flag_fields
+from mmtwin.versions.page_flag_layout import page_flag_layout
+from mmtwin.versions.page_flags import page_flag_names
 from mmtwin.versions.profiles import Profile
 from mmtwin.versions.releases import has_since
 
@@ -124,8 +125,9 @@ def vmemmap(mm: MM, profile: Profile) -> int:
 
 def page_flags_format(profile: Profile) -> Callable[[MM, int], str]:
     """How a slab's page->flags are printed: a number, with names since 5.13 (%pGp)."""
-    bits = page_flag_bits(profile.version, profile.arch, profile.config)
-    fields = page_flag_fields(profile.config)
+    fields = page_flag_layout(profile.version, profile.arch, profile.config)
+    bits = fields.flags
+    order = [name for _, name in page_flag_names(profile.version, bits)]
     zones = [number for _, number in profile.zones]
     named = has_since(profile.version, "5.13")
     partial = has_since(profile.version, "6.8")  # 8a399e2f6003: PG_workingset
@@ -139,7 +141,7 @@ def page_flags_format(profile: Profile) -> Callable[[MM, int], str]:
                 ("slab", flags & PG_slab), ("head", flags & PG_head),
             ) if there and f"PG_{name}" in bits
         ]
-        names.sort(key=lambda name: bits[f"PG_{name}"])
+        names.sort(key=order.index)
         types = zone % int(mm.nr_zone_types)
         value = fields.value(zone // int(mm.nr_zone_types), zones.index(types))
         value |= sum(1 << bits[f"PG_{name}"] for name in names)

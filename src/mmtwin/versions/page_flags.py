@@ -1,58 +1,84 @@
 """Page flags: the bits of /proc/kpageflags, and where `struct page` keeps the kernel's own.
 
-Sources: include/linux/kernel-page-flags.h and its uapi part; enum pageflags and enum pagetype of
-include/linux/page-flags.h, checked against the type information of Debian's kernels.
+The facts are in page_flag_tables.py, the fields above the flags in page_flag_layout.py.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from mmtwin.versions.page_flag_tables import (
+    FLAGS,
+    IDLE_FIRST_SINCE,
+    KPF,
+    KPF_ENDS,
+    KPF_RENAMED,
+    KPF_SINCE,
+    LARGE_KMALLOC_SINCE,
+    PRINTED,
+    PRINTED_SINCE,
+    SWITCHED,
+    TYPE_BITS,
+    TYPE_VALUES,
+    TYPE_VALUES_SINCE,
+)
 from mmtwin.versions.releases import has_since
 
-# KPF_*: bits of an entry of /proc/kpageflags, an ABI: 0 to 26 never moved.
-KPF_FIRST = (
-    "LOCKED ERROR REFERENCED UPTODATE DIRTY LRU ACTIVE SLAB WRITEBACK RECLAIM BUDDY MMAP ANON "
-    "SWAPCACHE SWAPBACKED COMPOUND_HEAD COMPOUND_TAIL HUGE UNEVICTABLE HWPOISON NOPAGE KSM THP "
-    "OFFLINE ZERO_PAGE IDLE PGTABLE"
-)
-KPF = {name: bit for bit, name in enumerate(KPF_FIRST.split())} | {
-    "RESERVED": 32, "MLOCKED": 33, "MAPPEDTODISK": 34, "PRIVATE": 35, "PRIVATE_2": 36,
-    "OWNER_PRIVATE": 37, "ARCH": 38, "UNCACHED": 39, "SOFTDIRTY": 40, "ARCH_2": 41, "ARCH_3": 42,
+BITS_32 = ("i386", "arm", "mips", "ppc", "riscv32", "m68k", "sh", "xtensa")
+# Switches that an architecture selects by itself.
+SELECTED = {
+    "CONFIG_ARCH_USES_PG_UNCACHED": ("x86_64", "i386"),
+    "CONFIG_ARCH_USES_PG_ARCH_X": ("arm64",),
+    "CONFIG_ARCH_USES_PG_ARCH_2": ("arm64", "x86_64", "i386"),
+    "CONFIG_ARCH_USES_PG_ARCH_3": ("arm64",),
 }
-# Bits for hacking that change: (name until then, name since, bit, release).
-KPF_RENAMED = (("MAPPEDTODISK", "OWNER_2", 34, "6.11"),)
-KPF_ENDS = {"UNCACHED": "6.8"}
-KPF_SINCE = {"ARCH_3": "6.2"}
 
-# enum pageflags from bit 0: names of PG_*; (flag, the switch it needs) where one is needed.
-OLD_FLAGS = (
-    "locked referenced uptodate dirty lru active workingset waiters error slab owner_priv_1 "
-    "arch_1 reserved private private_2 writeback head mappedtodisk reclaim swapbacked unevictable "
-    "mlocked"
-)
-# 6.12: writeback and head moved down for folios; error, mappedtodisk and slab went.
-NEW_FLAGS = (
-    "locked writeback referenced uptodate dirty lru head waiters active workingset owner_priv_1 "
-    "owner_2 arch_1 reserved private private_2 reclaim swapbacked unevictable"
-)
-NEW_ORDER_SINCE = "6.12"
-DROPBEHIND_SINCE = "6.14"
-# A page's type in the top byte of page_type since 6.11; before, bits that are clear.
-PAGE_TYPES = {
-    "buddy": 0xF0, "offline": 0xF1, "table": 0xF2, "guard": 0xF3, "hugetlb": 0xF4, "slab": 0xF5,
-    "zsmalloc": 0xF6, "unaccepted": 0xF7, "large_kmalloc": 0xF8,
-}
-PAGE_TYPE_SINCE = "6.11"
-LARGE_KMALLOC_SINCE = "6.15"
+
+def word_bits(arch: str) -> int:
+    """Bits of an unsigned long: 32 or 64."""
+    return 32 if arch in BITS_32 else 64
+
+
+def has_switch(symbol: str, arch: str, config: Mapping[str, str]) -> bool:
+    """Whether a switch that a page flag needs is on: as configured, else as Kconfig has it."""
+    if symbol in config:
+        return config[symbol] not in ("n", "")
+    if symbol == "CONFIG_MMU":
+        return True
+    if symbol == "CONFIG_64BIT":
+        return word_bits(arch) == 64
+    if symbol == "CONFIG_PAGE_IDLE_FLAG":
+        return word_bits(arch) == 64 and config.get("CONFIG_IDLE_PAGE_TRACKING") == "y"
+    return arch in SELECTED.get(symbol, ())
+
+
+def page_flag_bits(version: str, arch: str, config: Mapping[str, str]) -> dict[str, int]:
+    """`{"PG_locked": 0, ...}`: bit numbers in `page->flags`; slab is no flag since 6.10."""
+    names = next(text for release, text in reversed(FLAGS) if has_since(version, release)).split()
+    names += [
+        flag for flag, first, end, symbol in SWITCHED
+        if has_since(version, first) and not (end and has_since(version, end))
+        and has_switch(symbol, arch, config)
+    ]  # fmt: skip
+    return {f"PG_{name}": bit for bit, name in enumerate(names)}
+
+
+def page_flag_names(version: str, bits: Mapping[str, int]) -> list[tuple[int, str]]:
+    """(mask, name) in the order in which a kernel's %pGp prints the flags of `page_flag_bits`."""
+    if not has_since(version, PRINTED_SINCE):
+        return [(1 << bit, name.removeprefix("PG_")) for name, bit in bits.items()]
+    order = PRINTED.split()
+    if has_since(version, IDLE_FIRST_SINCE):
+        young, idle = order.index("young"), order.index("idle")
+        order[young], order[idle] = "idle", "young"
+    return [(1 << bits[f"PG_{name}"], name) for name in order if f"PG_{name}" in bits]
 
 
 def kpf_bits(version: str) -> dict[str, int]:
     """`{"KPF_BUDDY": 10, ...}`: the bits of /proc/kpageflags of a release, by name."""
     bits = dict(KPF)
     for old, new, bit, release in KPF_RENAMED:
-        if has_since(version, release):
-            del bits[old]
-            bits[new] = bit
+        bits.pop(old, None)
+        bits.pop(new, None)
+        bits[new if has_since(version, release) else old] = bit
     for name, release in KPF_ENDS.items():
         if has_since(version, release):
             del bits[name]
@@ -67,69 +93,24 @@ def kpf_names(value: int, version: str) -> list[str]:
     return [name for name, bit in kpf_bits(version).items() if value >> bit & 1]
 
 
-def page_flag_bits(version: str, arch: str, config: Mapping[str, str]) -> dict[str, int]:
-    """`{"PG_locked": 0, ...}`: bit numbers in `page->flags`; slab is no flag since 6.12."""
-    new = has_since(version, NEW_ORDER_SINCE)
-    names = (NEW_FLAGS if new else OLD_FLAGS).split()
-    if new:
-        if has_since(version, DROPBEHIND_SINCE):
-            names.append("dropbehind")
-        names.append("mlocked")
-    elif arch == "x86_64":
-        names.append("uncached")
-    if config.get("CONFIG_MEMORY_FAILURE") == "y":
-        names.append("hwpoison")
-    if "y" in (config.get("CONFIG_PAGE_IDLE_FLAG"), config.get("CONFIG_IDLE_PAGE_TRACKING")):
-        names += ["young", "idle"]
-    names.append("arch_2")
-    if new and arch == "arm64":
-        names.append("arch_3")
-    return {f"PG_{name}": bit for bit, name in enumerate(names)}
-
-
-@dataclass(frozen=True)
-class PageFlagFields:
-    """What `page->flags` holds above the flags: (name, first bit, bits, base it is printed in)."""
-
-    fields: tuple[tuple[str, int, int, int], ...]
-
-    def value(self, node: int, zone: int) -> int:
-        """The fields of a page of a node and zone that no fault has looked at."""
-        numbers = {"node": node, "zone": zone}
-        return sum(
-            numbers.get(name, (1 << bits) - 1) << first for name, first, bits, _ in self.fields
-        )
-
-    def names(self, value: int) -> list[str]:
-        """As %pGp prints them since 5.13 (c244297acbe5): `zone=2`, `lastcpupid=0x1fffff`."""
-        found = []
-        for name, first, bits, base in self.fields:
-            number = value >> first & (1 << bits) - 1
-            found.append(f"{name}={number:#x}" if base == 16 else f"{name}={number}")
-        return found
-
-
-def page_flag_fields(config: Mapping[str, str]) -> PageFlagFields:
-    """Where node, zone and lastcpupid lie: include/linux/page-flags-layout.h, with vmemmap."""
-    optional = ("CONFIG_ZONE_DMA", "CONFIG_ZONE_DMA32", "CONFIG_HIGHMEM", "CONFIG_ZONE_DEVICE")
-    zones = 2 + sum(config.get(symbol) == "y" for symbol in optional)
-    widths = [("node", int(config.get("CONFIG_NODES_SHIFT", 0)), 10),
-              ("zone", (zones - 1).bit_length(), 10)]
-    if config.get("CONFIG_NUMA_BALANCING") == "y":
-        cpus = int(config.get("CONFIG_NR_CPUS", 1))
-        widths.append(("lastcpupid", 8 + (cpus - 1).bit_length(), 16))
-    first, fields = 64, []
-    for name, bits, base in widths:
-        first -= bits
-        if bits:
-            fields.append((name, first, bits, base))
-    return PageFlagFields(tuple(fields))
-
-
 def page_types(version: str) -> dict[str, int]:
     """`{"PGTY_buddy": 0xf0, ...}`: the types a page may have; {} before they were values."""
-    if not has_since(version, PAGE_TYPE_SINCE):
+    if not has_since(version, TYPE_VALUES_SINCE):
         return {}
     late = has_since(version, LARGE_KMALLOC_SINCE)
-    return {f"PGTY_{name}": value for name, value in PAGE_TYPES.items()
-            if late or name != "large_kmalloc"}
+    return {f"PGTY_{name}": value for name, value in TYPE_VALUES.items()
+            if late or name != "large_kmalloc"}  # fmt: skip
+
+
+def page_type_names(value: int, version: str) -> list[str]:
+    """The types that a page's whole `page_type` (u32) has: bits that are clear, or a value."""
+    if has_since(version, TYPE_VALUES_SINCE):
+        known = page_types(version)
+        return [name.removeprefix("PGTY_") for name, number in known.items()
+                if number == value >> 24]  # fmt: skip
+    bits = next((types for release, types in reversed(TYPE_BITS) if has_since(version, release)),
+                {})  # fmt: skip
+    base = 0x80000000 if has_since(version, "6.11") else 0xF0000000  # PAGE_TYPE_BASE
+    if value & base != base:
+        return []
+    return [name for name, bit in bits.items() if not value & bit]
