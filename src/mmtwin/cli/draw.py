@@ -2,10 +2,12 @@
 
 # thing: (module of cli/, what is drawn)
 THINGS: dict[str, tuple[str, str]] = {
+    "process": ("draw_process", "a process's virtual memory map, with what is resident"),
     "slab": ("draw_slab", "a slab's bytes: objects, free list, padding, tail"),
 }
 EXAMPLES = """\
 examples:
   mmtwin draw slab kmalloc-192 -o slab.svg
+  mmtwin draw process --pid 1234 -o map.svg
 
 `mmtwin draw THING --help` shows a thing's options."""

@@ -192,6 +192,11 @@ def _followed(steps: Iterable[Step], files: Descriptors) -> Iterator[Step]:
         elif step.name == "clone":
             if step.result is not None and step.result > 0:
                 files.fork(step.pid, step.result, step.args[0])
+        elif step.name in ("unlink", "rename"):
+            if not done or step.file is None:
+                continue
+            step.file = files.path(step.pid, step.file, step.directory)
+            step.text = step.text and files.path(step.pid, step.text, step.target)
         elif step.name == "exited":
             files.exit(step.pid)
         yield step

@@ -67,12 +67,14 @@ class Step:
     | execve | number of environment strings (-1: the log does not tell) |
     | prctl | option, second to fifth argument |
     | prlimit64 | pid (0: its own), resource, soft limit, hard limit |
+    | unlink, rename | none; only those that were done |
     | exited | none |
     | others | the call's own, in order |
 
     `result` is what the kernel returned (below zero: -errno), None where the log does not tell.
-    `file` is the absolute path of what execve runs or mmap maps, None for none or an unknown
-    one; `argv` and `envp` are execve's, cut where strace cut them; `text` a name given by prctl.
+    `file` is the absolute path of what execve runs, mmap maps, unlink or rename moves, None for
+    none or an unknown one; `argv` and `envp` are execve's, cut where strace cut them; `text` is a
+    name given by prctl, or the new path of rename.
     `line` is the line of the log on which the step came to its end, `time` what stood before it.
     """
 
@@ -88,6 +90,7 @@ class Step:
     text: str | None = None
     started: int = 0  # the line on which it began
     directory: int = -100  # the descriptor that a relative `file` is relative to
+    target: int = -100  # the same for the new path of rename
 
 
 def _numbers(call: Call) -> tuple[int, ...]:
@@ -224,12 +227,26 @@ def _chdir(call: Call, step: Step) -> None:
     step.file = parse_string(call.arguments[0]) if call.arguments else None
 
 
+def _unlink(call: Call, step: Step) -> None:
+    arguments = list(call.arguments)
+    at = call.name.endswith(("at", "at2"))
+    step.name = call.name.removesuffix("2").removesuffix("at")
+    if at and arguments:
+        step.directory = _int(parse_number(arguments.pop(0)))
+    step.file = parse_string(arguments.pop(0)) if arguments else None
+    if step.name == "rename":
+        if at and arguments:
+            step.target = _int(parse_number(arguments.pop(0)))
+        step.text = parse_string(arguments[0]) if arguments else None
+
+
 READERS: dict[str, Callable[[Call, Step], None]] = {
     **dict.fromkeys(NUMBERS, _plain),
     **dict.fromkeys(("execve", "execveat"), _execve),
     **dict.fromkeys(("clone", "clone3", "fork", "vfork"), _clone),
     **dict.fromkeys(("prlimit64", "setrlimit"), _limits),
     **dict.fromkeys(("open", "openat", "openat2", "creat", "memfd_create"), _open),
+    **dict.fromkeys(("unlink", "unlinkat", "rename", "renameat", "renameat2"), _unlink),
     "prctl": _prctl,
     "chdir": _chdir,
 }

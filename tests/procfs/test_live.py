@@ -1,0 +1,56 @@
+"""Processes of this machine: read as they are, refused in one line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmtwin.procfs import live
+from mmtwin.procfs.errors import ProcError
+from mmtwin.procfs.live import read_live
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def test_a_process_of_this_machine() -> None:
+    sleeper = subprocess.Popen(["sleep", "60"])
+    try:
+        while read_live(sleeper.pid).comm != "sleep":
+            continue
+        process = read_live(sleeper.pid)
+        names = [area.name for area in process.areas]
+        assert "[stack]" in names
+        assert process.texts["maps"] == Path(f"/proc/{sleeper.pid}/maps").read_text()
+        resident = process.resident_kb
+        assert not resident or sum(resident.values()) > 0
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+    with pytest.raises(ProcError, match=rf"/proc/{sleeper.pid}/comm: no process"):
+        read_live(sleeper.pid)
+
+
+def test_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "PROC", tmp_path)
+    place = tmp_path / "7"
+    place.mkdir()
+    (place / "comm").write_text("kthreadd\n")
+    (place / "maps").write_text("")
+    with pytest.raises(ProcError, match="kthreadd has no memory of its own"):
+        read_live(7)
+    (place / "maps").write_text("not a map\n")
+    with pytest.raises(ProcError, match="maps, line 1"):
+        _ = read_live(7).areas
+    (place / "maps").unlink()
+    (place / "maps").mkdir()
+    with pytest.raises(ProcError, match="cannot be read: Is a directory"):
+        read_live(7)
+
+    def forbidden(_path: Path) -> bytes:
+        raise PermissionError(13, "no")
+
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    with pytest.raises(ProcError, match="no permission"):
+        read_live(os.getpid())
