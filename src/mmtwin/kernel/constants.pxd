@@ -14,6 +14,17 @@ cdef enum:
     PG_table = 0x100              # page table page
     PG_hole = 0x200               # no memory there
     PG_partial = 0x400            # slab on its node's partial list (SL_partial, 6.8)
+    # of user pages and the page cache
+    PG_lru = 0x800
+    PG_active = 0x1000
+    PG_referenced = 0x2000
+    PG_uptodate = 0x4000
+    PG_dirty = 0x8000
+    PG_swapbacked = 0x10000
+    PG_anon_exclusive = 0x20000
+    PG_mlocked = 0x40000
+    PG_unevictable = 0x80000
+    PG_readahead = 0x100000
 
 # enum zone_type, all of them; a profile says which exist.
 cdef enum:

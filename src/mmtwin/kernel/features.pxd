@@ -189,3 +189,17 @@ cdef struct features_t:
     s32 madv_thp                  # CONFIG_TRANSPARENT_HUGEPAGE
     s32 soft_dirty                # CONFIG_MEM_SOFT_DIRTY: areas have VM_SOFTDIRTY
     s32 mmap_min_addr             # vm.mmap_min_addr at boot
+    # memory: page tables and faults of processes
+    s32 pte_soft_dirty            # entries have a soft-dirty bit (CONFIG_MEM_SOFT_DIRTY, x86)
+    s32 pgtable_table_pxn         # arm64: entries that lead to tables of users say PXN
+    s32 old_prefaulted_pte        # pages mapped around a fault are not young
+    s32 rss_split                 # tasks count faults of their own before the mm does
+    s32 rss_sum_shown             # /proc sums what CPUs hold of rss_stat
+    s32 rss_batched_map           # a fault-around counts its pages at once
+    s32 user_gfp_comp             # user pages are folios: __GFP_COMP
+    s32 wp_reuse                  # 0: one reference; 1: once batches are drained; 2: AnonExclusive
+    s32 wp_reuse_large            # ... of large folios too
+    s32 lru_batch                 # pages of a pagevec or folio batch
+    s32 frees_in_order          # freed pages go in order of their batch, not backwards
+    s32 gather_pairs              # mmu_gather keeps a place for the number of pages
+    s32 table_free_rcu            # page tables are freed by RCU

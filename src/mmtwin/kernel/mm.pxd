@@ -104,6 +104,7 @@ cdef class MM:
     cdef public object kmemleak
     cdef public object commit           # memory promised to processes: a Commit, None until used
     cdef public object vmalloc          # the state of vmalloc.py, None until it is first used
+    cdef public object paging           # paging.Paging, None until it is first asked for
     cdef public u64 jiffies             # the machine's clock: it goes on when it is told to
     # debug caches (slub_debug=) keep and check red zones, poison and tracks in RAM
     cdef public s32 slub_bytes

@@ -107,10 +107,9 @@ class MM:
         self.frames = []
         self.tasks = None
         self.checkers = 0
-        self.kasan = None
-        self.kmemleak = None
+        self.kasan = self.kmemleak = None
         self.vmalloc = None
-        self.commit = None
+        self.commit = self.paging = None
         self.slub_bytes = self.orig_size = self.jiffies = 0
         self.slub_debug = None
         self._buffers = {}

@@ -3,6 +3,7 @@
 cimport cython
 
 from mmtwin.kernel.mm cimport MM
+from mmtwin.kernel.paging cimport Paging, paging_of
 from mmtwin.kernel.structs cimport pfn_t, s32, s64, u64, virt_t
 
 @cython.final
@@ -14,7 +15,11 @@ cdef class File:
     cdef public s32 device              # a device's or kernel's pages, not the page cache
     cdef public s32 shmem                # tmpfs and its like: its pages count as MM_SHMEMPAGES
     cdef public object data             # bytes, or None where only the size is known
-    cdef public dict pages              # the page cache: index in pages -> pfn
+    cdef public dict i_pages            # the page cache: filemap.Node by index / 64
+    cdef public s64 nrpages             # pages in it
+    cdef public s32 cached              # its pages are all in the page cache since before
+    cdef public s64 mmap_miss           # file_ra_state: faults that did not find their page
+    cdef public u64 mapping             # what page->mapping says of its pages, 0: none yet
     cdef public list i_mmap             # areas that map it
     cdef public s32 f_mode              # FMODE_READ | FMODE_WRITE
     cdef public s32 append              # append-only
@@ -32,8 +37,8 @@ cdef class vm_area_struct:
     cdef public u64 vm_pgoff            # offset in vm_file, in pages; of anonymous memory too
     cdef public mm_struct vm_mm
     cdef public object vm_file          # a File, or None
-    cdef public object anon_vma         # what rmap.py keeps, or None
-    cdef public list anon_vma_chain     # links to anon_vmas: one is not shared with a parent
+    cdef public object anon_vma         # an rmap.anon_vma, or None
+    cdef public list anon_vma_chain     # rmap.anon_vma_chain, oldest first
     cdef public u64 anon_pgoff          # offset as anonymous memory, in pages (vma_anon_pgoff)
     cdef public object policy           # mempolicy, None for the task's
     cdef public object userfaultfd      # its vm_userfaultfd_ctx, or None
@@ -82,9 +87,15 @@ cdef class mm_struct:
     cdef public virt_t arg_end
     cdef public virt_t env_start
     cdef public virt_t env_end
-    cdef s64 rss_stat[4]                # pages by MM_*
+    cdef s64 rss_stat[4]                # pages by MM_*: see rss_stat.py
     cdef public s64 pgtables_bytes
     cdef public pfn_t pgd               # first page of the top page table, -1 for none
+    cdef public s64 pgd_slot            # ... its first entry, as a word of RAM
+    cdef readonly Paging paging         # levels and entry formats, those of the machine
+    cdef s64 rss_percpu[256]            # CPUs' parts of rss_stat (6.2 and later), CPU * 4 + MM_*
+    cdef s64 rss_vec[4]                 # of the page table that is walked: see add_mm_rss_vec()
+    cdef public object tlb              # the mmu_gather of an unmap that is going on, or None
+    cdef public object task_rss         # rss_stat.TaskRss of a task that nobody names
     cdef public list saved_auxv         # (AT_*, value)
     cdef public dict rlimits            # RLIMIT_* -> bytes (or a count); of the task's signal
     cdef public File exe_file

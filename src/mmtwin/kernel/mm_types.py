@@ -10,6 +10,9 @@ import cython
 
 from mmtwin.kernel.mman import RLIM_INFINITY, RLIMIT_DEFAULTS
 
+if not cython.compiled:
+    from mmtwin.kernel.paging import paging_of
+
 FMODE_READ, FMODE_WRITE = 1, 2
 # How a file wants addresses chosen: as the mm does, for huge pages (thp_get_unmapped_area()), as
 # shared memory (shmem_get_unmapped_area()).
@@ -28,7 +31,10 @@ class File:
         self.device = device
         self.shmem = shmem
         self.data = data
-        self.pages = {}
+        self.i_pages = {}
+        self.nrpages = self.mmap_miss = 0
+        self.cached = False
+        self.mapping = 0
         self.i_mmap = []
         self.f_mode = FMODE_READ | FMODE_WRITE
         self.append = self.noexec = 0
@@ -88,8 +94,12 @@ class mm_struct:
         self.arg_start = self.arg_end = self.env_start = self.env_end = 0
         if not cython.compiled:
             self.rss_stat = [0] * NR_MM_COUNTERS
+            self.rss_percpu = [0] * 256
+            self.rss_vec = [0] * NR_MM_COUNTERS
         self.pgtables_bytes = 0
-        self.pgd = -1
+        self.pgd = self.pgd_slot = -1
+        self.paging = paging_of(machine) if machine is not None else None
+        self.tlb = self.task_rss = None
         self.saved_auxv = []
         self.rlimits = dict.fromkeys(range(16), RLIM_INFINITY) | RLIMIT_DEFAULTS
         self.exe_file = None

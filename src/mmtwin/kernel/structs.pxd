@@ -23,7 +23,8 @@ cdef struct page_t:
     u8 migratetype                # of a page on a pcp list (page->index, pcp_migratetype)
     s64 next                      # lru or slab_list; `next` alone: CPU partial list of slabs
     s64 prev
-    u64 freelist                  # slab: first free object, 0 for none
+    # slab: first free object, 0 for none; user page: mapping, bit 0 PAGE_MAPPING_ANON
+    u64 freelist
     u16 inuse                     # slab
     u16 objects                   # slab
     u8 frozen                     # slab
@@ -32,9 +33,9 @@ cdef struct page_t:
     u16 pobjects
     s32 cache                     # slab: number in mm.cache, -1 for none
     s32 refcount
-    s32 mapcount
+    s32 mapcount                  # page table entries that map it; PMDs: in `slabs` of page 1
     u32 slabs                     # first slab of a CPU partial list: slabs on it
-    s64 compound_head             # tail page: its head's pfn
+    s64 compound_head             # tail page: its head's pfn; other user page: its index
 
 cdef struct zone_t:
     s32 node

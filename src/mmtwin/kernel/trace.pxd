@@ -18,6 +18,7 @@ cdef enum:
     STEP_ALLOC_VMAP_AREA = 10         # addr, size, align, vstart, vend, failed
     STEP_PURGE_VMAP_AREA_LAZY = 11    # start, end, npurged
     STEP_FREE_VMAP_AREA_NOFLUSH = 12  # va_start, nr_lazy, nr_lazy_max
+    STEP_RSS_STAT = 13                # mm, curr, member, size: in bytes, as the kernel has it
     # finer steps of SLUB: cache first
     STEP_SLUB_ALLOC_FASTPATH = 16     # cache, object, next object, tid
     STEP_SLUB_ALLOC_SLOWPATH = 17     # cache

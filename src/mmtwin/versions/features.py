@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from mmtwin.versions.facts import Facts, Feature
 from mmtwin.versions.features_kasan import KASAN
 from mmtwin.versions.features_kmemleak import KMEMLEAK
+from mmtwin.versions.features_memory import MEMORY
 from mmtwin.versions.features_page_alloc import PAGE_ALLOC
 from mmtwin.versions.features_slub import SLUB
 from mmtwin.versions.features_tasks import TASKS
@@ -23,7 +24,7 @@ from mmtwin.versions.features_vma import VMA
 from mmtwin.versions.features_vmalloc import VMALLOC
 
 # The sections of features.pxd, in its order.
-SECTIONS = (PAGE_ALLOC, SLUB, TASKS, VMALLOC, KMEMLEAK, KASAN, VMA)
+SECTIONS = (PAGE_ALLOC, SLUB, TASKS, VMALLOC, KMEMLEAK, KASAN, VMA, MEMORY)
 
 
 def all_features() -> Iterator[Feature]:

@@ -1,0 +1,198 @@
+"""Page table entries copied at fork, moved by mremap and changed by mprotect and MADV_FREE
+(mm/memory.c: copy_page_range(); mm/mremap.c: move_page_tables(); mm/mprotect.c).
+"""
+
+import cython
+
+if not cython.compiled:
+    from mmtwin.kernel.constants import PG_anon_exclusive
+    from mmtwin.kernel.mman import ENOMEM, VM_MAYWRITE, VM_MIXEDMAP, VM_PFNMAP, VM_SHARED, VM_WRITE
+    from mmtwin.kernel.paging import (
+        pte_dirty,
+        pte_mkclean,
+        pte_mkwrite,
+        pte_modify,
+        pte_pfn,
+        pte_present,
+        pte_write,
+        pte_wrprotect,
+        vm_get_page_prot,
+    )
+    from mmtwin.kernel.pgtable import entry_slot, next_boundary, slot_alloc
+    from mmtwin.kernel.rmap import mm_counter, page_anon
+    from mmtwin.kernel.rss_stat import add_mm_rss_vec
+    from mmtwin.kernel.swap import get_page, mark_page_lazyfree
+
+
+
+def next_table(mm, address, end):
+    """Where the next entries may be, behind an address that has no table of PTEs."""
+    level = 1
+    while level < mm.paging.levels - 1 and entry_slot(mm, address, level) < 0:
+        level += 1
+    return next_boundary(mm.paging, address, end, level)
+
+
+def copy_pte_range(dst_vma, src_vma, dst, src, count):
+    """copy_pte_range(): `count` entries from slot `src` on into those from `dst` on.
+
+    Private writable pages become read-only on both sides; the copies are not young.
+    """
+    p = src_vma.vm_mm.paging
+    machine = p.machine
+    private = src_vma.vm_flags & (VM_SHARED | VM_MAYWRITE) == VM_MAYWRITE
+    for place in range(count):
+        entry = machine.ram[src + place]
+        if entry == 0 or not pte_present(p, entry):
+            continue
+        pfn = -1 if entry & p.special else pte_pfn(p, entry)
+        if pfn >= 0:
+            get_page(machine, pfn)
+            machine.page[pfn].mapcount += 1
+            member = mm_counter(machine, pfn)
+            dst_vma.vm_mm.rss_vec[member] += 1
+            if page_anon(machine, pfn):
+                machine.page[pfn].flags &= ~PG_anon_exclusive  # page_try_dup_anon_rmap()
+        if private and pte_write(p, entry):
+            entry = pte_wrprotect(p, entry)
+            machine.ram[src + place] = entry
+        if src_vma.vm_flags & VM_SHARED:
+            entry = pte_mkclean(p, entry)
+        machine.ram[dst + place] = entry & ~p.young
+
+
+def vma_needs_copy(src_vma):
+    """vma_needs_copy(): areas without anonymous pages are filled by faults again."""
+    return bool(src_vma.vm_flags & (VM_PFNMAP | VM_MIXEDMAP)) or src_vma.anon_vma is not None
+
+
+def copy_page_range(dst_vma, src_vma):
+    """copy_page_range(): the entries of a parent's area for its child's; 0 or -ENOMEM.
+
+    Nothing is copied where a fault can find it again (vma_needs_copy()). The child's counters
+    change once for each page table.
+    """
+    if not vma_needs_copy(src_vma):
+        return 0
+    mm, child = src_vma.vm_mm, dst_vma.vm_mm
+    address, end = src_vma.vm_start, src_vma.vm_end
+    while address < end:
+        src = entry_slot(mm, address, 0)
+        if src < 0:
+            address = next_table(mm, address, end)
+            continue
+        following = next_boundary(mm.paging, address, end, 1)
+        dst = slot_alloc(child, address, 0)
+        if dst < 0:
+            return -ENOMEM
+        copy_pte_range(dst_vma, src_vma, dst, src, following - address >> mm.paging.page_shift)
+        add_mm_rss_vec(child)
+        address = following
+    return 0
+
+
+def change_protection(vma, start, end, newflags):
+    """change_protection(): the entries of a range get the protection of `newflags` (VM_*); how
+    many there were.
+
+    A dirty page that nobody shares becomes writable at once, where the area is.
+    """
+    p = vma.vm_mm.paging
+    machine = p.machine
+    prot = vm_get_page_prot(p, newflags)
+    pages = 0
+    while start < end:
+        slot = entry_slot(vma.vm_mm, start, 0)
+        if slot < 0:
+            start = next_table(vma.vm_mm, start, end)
+            continue
+        next = next_boundary(p, start, end, 1)
+        while start < next:
+            old = machine.ram[slot]
+            if old != 0 and pte_present(p, old):
+                entry = pte_modify(p, old, prot)
+                if newflags & VM_WRITE and not newflags & VM_SHARED:
+                    entry = pte_wrprotect(p, entry)
+                    if can_change_writable(vma, old):
+                        entry = pte_mkwrite(p, entry)
+                machine.ram[slot] = entry
+                pages += 1
+            slot += 1
+            start += p.page_size
+    return pages
+
+
+def can_change_writable(vma, entry):
+    """can_change_pte_writable() of a private area: an anonymous page of its own, 64fe24a3e05e
+    (6.0); before, what was writable stays so.
+    """
+    p = vma.vm_mm.paging
+    if p.machine.has.wp_reuse < 2:
+        return pte_write(p, entry)
+    if entry & p.special or not pte_dirty(p, entry):
+        return pte_write(p, entry)
+    pfn = pte_pfn(p, entry)
+    return page_anon(p.machine, pfn) and bool(p.machine.page[pfn].flags & PG_anon_exclusive)
+
+
+def move_page_tables(vma, old, new_vma, new, length):
+    """move_page_tables(): entries of `length` bytes from address `old` on go to `new`; how many
+    bytes were moved: fewer without memory for tables.
+
+    Whole page tables are moved as they are where both addresses lie on their boundary and the
+    machine can (CONFIG_HAVE_MOVE_PMD).
+    """
+    mm = vma.vm_mm
+    p = mm.paging
+    words = mm.machine.view("ram")
+    end = old + length
+    start = old
+    while old < end:
+        following = min(next_boundary(p, old, end, 1), old + next_boundary(p, new, -1, 1) - new)
+        source = entry_slot(mm, old, 0)
+        if source < 0:
+            new += following - old
+            old = following
+            continue
+        whole = following - old == 1 << p.shift(1)
+        if whole and not int(words[pmd_of(mm, new)]):
+            above = pmd_of(mm, old)
+            words[pmd_of(mm, new)] = words[above]
+            words[above] = 0
+        else:
+            target = slot_alloc(mm, new, 0)
+            if target < 0:
+                return old - start
+            count = following - old >> p.page_shift
+            words[target : target + count] = words[source : source + count]
+            words[source : source + count] = 0
+        new += following - old
+        old = following
+    return old - start
+
+
+def pmd_of(mm, address):
+    """The slot of the PMD of an address, with the tables above it made."""
+    return slot_alloc(mm, address, 1)
+
+
+def madvise_free_range(vma, start, end):
+    """madvise_free_pte_range(): anonymous pages of the range lose what makes them dirty and wait
+    on the file list to be taken, until they are written again.
+    """
+    mm = vma.vm_mm
+    p = mm.paging
+    words = mm.machine.view("ram")
+    pages = mm.machine.view("page")
+    while start < end:
+        slot = entry_slot(mm, start, 0)
+        if slot < 0:
+            start = next_table(mm, start, end)
+            continue
+        entry = int(words[slot])
+        if entry and pte_present(p, entry) and not entry & p.special:
+            pfn = pte_pfn(p, entry)
+            if page_anon(mm.machine, pfn) and pages["mapcount"][pfn] == 1:
+                words[slot] = pte_mkclean(p, entry & ~p.young)
+                mark_page_lazyfree(mm.machine, pfn)
+        start += p.page_size
