@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mmtwin.cli.main import run
 from mmtwin.draw.replay_picture import replay_svg
 from mmtwin.replay import replay
 from mmtwin.report.replay_report import print_replay
@@ -23,6 +24,7 @@ WIDTH = 100
 ROWS = 8
 SESSIONS = (
     "kmalloc-100.md", "kasan.md", "kmemleak.md", "slub-debug.md", "kernel-stacks.md",
+    "gfp-and-page-flags.md",
 )
 
 
@@ -62,6 +64,7 @@ def main() -> None:
     print_replay(figures, console, ROWS)
     report = console.file.getvalue()  # type: ignore[attr-defined]
     put(ROOT / "README.md", "report", f"```text\n$ mmtwin replay --top {ROWS}\n{report}```\n")
+    run(["draw", "page-flags", "-o", str(ROOT / "docs" / "page-flags.svg")])
     (ROOT / "docs" / "replay.svg").write_text(replay_svg(figures), encoding="utf-8")
 
 

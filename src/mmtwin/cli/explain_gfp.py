@@ -131,4 +131,4 @@ def lines_of_all(figures: Mapping[str, Any]) -> list[str]:
     for each in found:
         span = each["from"] if each["from"] == each["to"] else f"{each['from']} to {each['to']}"
         lines.append(f"{span:<14} {each['value']:<10} {each['text'] or '(no flags)'}")
-    return [*lines, "", *lines_of(found[-1])]
+    return [*lines, *lines_of(found[-1])]

@@ -140,7 +140,7 @@ def of_word(arguments: argparse.Namespace, value: int) -> tuple[dict[str, Any], 
         lines.append(f"{span:<14} {each.text or '(nothing)'}")
     figures = [{"from": first, "to": last, **figures_of(each)} for first, last, each in runs]
     newest = runs[-1][2]
-    return {"text": newest.text, "readings": figures}, [*lines, "", *lines_of(newest)]
+    return {"text": newest.text, "readings": figures}, [*lines, *lines_of(newest)]
 
 
 def pfn_of(arguments: argparse.Namespace) -> int | None:

@@ -31,6 +31,9 @@ SELECTED = {
     "CONFIG_ARCH_USES_PG_ARCH_3": ("arm64",),
 }
 
+# Architectures that have CONFIG_MEMORY_FAILURE (ARCH_SUPPORTS_MEMORY_FAILURE).
+SURVIVE_FAILURES = ("x86_64", "i386", "arm64", "ppc64", "riscv64", "loongarch64", "parisc64")
+
 
 def word_bits(arch: str) -> int:
     """Bits of an unsigned long: 32 or 64."""
@@ -39,6 +42,10 @@ def word_bits(arch: str) -> int:
 
 def has_switch(symbol: str, arch: str, config: Mapping[str, str]) -> bool:
     """Whether a switch that a page flag needs is on: as configured, else as Kconfig has it."""
+    if symbol == "CONFIG_MEMORY_FAILURE" and arch not in SURVIVE_FAILURES:
+        return False
+    if symbol == "CONFIG_PAGE_IDLE_FLAG" and word_bits(arch) == 32:
+        return False
     if symbol in config:
         return config[symbol] not in ("n", "")
     if symbol == "CONFIG_MMU":
@@ -46,7 +53,7 @@ def has_switch(symbol: str, arch: str, config: Mapping[str, str]) -> bool:
     if symbol == "CONFIG_64BIT":
         return word_bits(arch) == 64
     if symbol == "CONFIG_PAGE_IDLE_FLAG":
-        return word_bits(arch) == 64 and config.get("CONFIG_IDLE_PAGE_TRACKING") == "y"
+        return config.get("CONFIG_IDLE_PAGE_TRACKING") == "y"
     return arch in SELECTED.get(symbol, ())
 
 
