@@ -5,6 +5,7 @@ from typing import Any
 
 from mmtwin.kernel import slab_common, slub, slub_cache, slub_traces
 from mmtwin.kernel.slab_common import __kmalloc_node as kmalloc_node
+from mmtwin.kernel.slab_index import kmalloc_slab
 from mmtwin.kernel.slub_defs import DEFS as SLUB_DEFS
 from mmtwin.machine.calls import Calls
 from mmtwin.machine.views import Cache
@@ -22,6 +23,25 @@ class SlabCalls(Calls):
             raise ValueError(f"kmalloc of {size} bytes")
         address: int = kmalloc_node(self.mm, size, self._gfp[gfp], -1)
         return address
+
+    def kmalloc_node(self, size: int, gfp: str | int = "GFP_KERNEL", node: int = -1) -> int:
+        """kmalloc() of memory of a NUMA node, of any with -1: kmalloc_node().
+
+        Raises ValueError for a node that the machine does not have.
+        """
+        if size < 0 or not -1 <= node < self.mm.nr_nodes:
+            raise ValueError(f"kmalloc_node of {size} bytes on node {node}")
+        address: int = kmalloc_node(self.mm, size, self._gfp[gfp], node)
+        return address
+
+    def kmalloc_cache(self, size: int, gfp: str | int = "GFP_KERNEL") -> Cache:
+        """The cache that kmalloc() takes an object of `size` bytes from: kmalloc_slab().
+
+        Raises ValueError for sizes that no cache serves.
+        """
+        if not 0 < size <= 2 << self.mm.page_shift:
+            raise ValueError(f"no cache serves {size} bytes")
+        return Cache(self.mm, kmalloc_slab(self.mm, size, self._gfp[gfp]))
 
     def kzalloc(self, size: int, gfp: str | int = "GFP_KERNEL") -> int:
         """kmalloc() of zeroed memory: kzalloc()."""

@@ -1,0 +1,48 @@
+"""Walks through one kfree(): where the object goes.
+
+The object is one that kmalloc() gave just before, in the state of --state (`mmtwin explain kmalloc
+--help` lists them); with --remote another CPU frees it.
+"""
+
+import argparse
+
+from mmtwin.cli.errors import UserError, input_errors
+from mmtwin.cli.explain_kmalloc import add_machine, machine_of, show
+from mmtwin.cli.options import add_json
+
+EXAMPLES = """\
+examples:
+  mmtwin explain kfree 100                   an object of 100 bytes: the fast path
+  mmtwin explain kfree 100 --remote          freed by another CPU: the slow path
+  mmtwin explain kfree 20000                 a large kmalloc
+  mmtwin explain kfree 0                     ZERO_SIZE_PTR"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("size", type=int, metavar="SIZE", help="bytes of the object")
+    parser.add_argument("--remote", action="store_true", help="another CPU frees it")
+    parser.add_argument("--full", action="store_true", help="its slab is full and no CPU's")
+    add_machine(parser)
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command; its exit status."""
+    from mmtwin.machine.situations import used_up
+
+    if arguments.size < 0:
+        raise UserError(f"{arguments.size} bytes", "a size is 0 or more")
+    own = arguments.cpu
+    arguments.cpu = max(own, 1) if arguments.remote else own  # so many CPUs are booted
+    with input_errors("`mmtwin boot --list` prints the profiles"):
+        machine = machine_of(arguments, arguments.size, "GFP_KERNEL")
+        machine.cpu = own
+        address = machine.kmalloc(arguments.size)
+        if arguments.full:
+            cache = machine.kmalloc_cache(arguments.size)
+            used_up(machine, cache)
+            machine.kmem_cache_alloc(cache)
+        if arguments.remote:
+            machine.cpu = own + 1 if own == 0 else 0
+        return show(arguments, machine, "kfree", address=address)

@@ -1,0 +1,126 @@
+"""Walks through one kmalloc(): the path that this very call takes in the kernel, with the values.
+
+--state says what the CPU has at hand, so that every branch can be seen:
+  fresh         just booted
+  warm          one object was given out before: the fast path
+  empty         the CPU's objects are used up: a new slab
+  refilled      used up, then another CPU freed objects to its slab
+  cpu-partial   used up, with a slab on the CPU's partial list
+  node-partial  no slab, but one on the node's partial list
+  no-memory     used up, and no free page
+  other-node    two nodes, the CPU's slab on node 0 (with --node 1)
+  RECORDING@MARK  a recording's machine at a marker, as `mmtwin at` takes it
+"""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from mmtwin.cli.errors import UserError, input_errors
+from mmtwin.cli.options import add_json, opened, print_json
+
+if TYPE_CHECKING:
+    from mmtwin.machine import Machine
+
+DEFAULT = "arm64-5.13"
+EXAMPLES = """\
+examples:
+  mmtwin explain kmalloc 100
+  mmtwin explain kmalloc 100 GFP_KERNEL --state warm
+  mmtwin explain kmalloc 100 --state cpu-partial --profile x86_64-6.12
+  mmtwin explain kmalloc 20000 GFP_ATOMIC --runtime
+  mmtwin explain kmalloc 64 --state other-node --node 1 --profile x86_64-6.1"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("size", type=int, metavar="SIZE", help="bytes")
+    parser.add_argument("gfp", nargs="?", default="GFP_KERNEL", metavar="GFP", help="(GFP_KERNEL)")
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument("--constant", action="store_true", help="the compiler knows SIZE (default)")
+    known.add_argument("--runtime", action="store_true", help="SIZE is known at run time only")
+    parser.add_argument("--node", type=int, default=-1, metavar="N", help="kmalloc_node()")
+    add_machine(parser)
+    add_json(parser)
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say on what machine a call is made."""
+    parser.add_argument("--profile", metavar="PROFILE", help=f"(default: {DEFAULT})")
+    parser.add_argument("--state", default="fresh", metavar="STATE", help="(default: fresh)")
+    parser.add_argument("--cpu", type=int, default=0, metavar="N", help="that calls (default: 0)")
+    parser.add_argument("--memory", default="128M", metavar="SIZE", help="RAM (default: 128M)")
+    parser.add_argument("--append", default="", metavar="OPTIONS", help="boot options")
+
+
+def machine_of(
+    arguments: argparse.Namespace, size: int, gfp: str, cache: str | None = None
+) -> "Machine":
+    """The machine of the command line, in the state asked for."""
+    from mmtwin.machine import Machine
+    from mmtwin.machine.situations import SITUATIONS
+
+    path, at, mark = arguments.state.rpartition("@")
+    if at:
+        if arguments.profile:
+            raise UserError("--profile with a recording", "a recording has its own kernel")
+        with opened(path) as recording, input_errors("`mmtwin info` lists the markers"):
+            machine = Machine.at(recording, mark)
+    elif arguments.state not in SITUATIONS:
+        known = ", ".join(SITUATIONS)
+        raise UserError(f"no state {arguments.state!r}", f"there are: {known}, RECORDING@MARK")
+    else:
+        machine = booted(arguments, size, gfp, cache)
+    if not 0 <= arguments.cpu < machine.mm.nr_cpus:
+        raise UserError(f"--cpu {arguments.cpu}", f"the machine has {machine.mm.nr_cpus}")
+    machine.cpu = arguments.cpu
+    return machine
+
+
+def booted(
+    arguments: argparse.Namespace, size: int, gfp: str, cache: str | None
+) -> "Machine":
+    """A machine booted and brought into a situation."""
+    from mmtwin.machine import Machine
+    from mmtwin.machine.situations import SITUATIONS
+
+    situation = SITUATIONS[arguments.state]
+    words = (option.partition("=") for option in arguments.append.split())
+    with input_errors("`mmtwin boot --list` prints the profiles"):
+        machine = Machine.boot(
+            arguments.profile or DEFAULT, memory=arguments.memory,
+            cpus=max(situation.cpus, arguments.cpu + 1), nodes=situation.nodes,
+            cmdline={name: value for name, _, value in words},
+        )  # fmt: skip
+    if arguments.state != "fresh":
+        with input_errors("states are about slab caches: SIZE of at most two pages"):
+            situation.make(
+                machine, machine.cache(cache) if cache else machine.kmalloc_cache(size, gfp)
+            )
+    return machine
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command; its exit status."""
+    if arguments.size < 0:
+        raise UserError(f"{arguments.size} bytes", "a size is 0 or more")
+    entry = "kmalloc" if arguments.node < 0 else "kmalloc_node"
+    if entry == "kmalloc_node" and arguments.runtime:
+        raise UserError("--node with --runtime", "kmalloc_node is shown with a constant size")
+    with input_errors("GFP is names joined by |, as GFP_KERNEL|__GFP_ZERO, or a number"):
+        machine = machine_of(arguments, arguments.size, arguments.gfp)
+        asked = {"size": arguments.size, "gfp": arguments.gfp, "constant": not arguments.runtime}
+        if arguments.node >= 0:
+            asked["node"] = arguments.node
+        return show(arguments, machine, entry, **asked)
+
+
+def show(arguments: argparse.Namespace, machine: "Machine", entry: str, **asked: Any) -> int:
+    """Makes the call and prints the walk; the exit status."""
+    from mmtwin.explain.walk import json_of, lines_of, walk
+
+    found = walk(machine, entry, **asked)
+    if arguments.json:
+        print_json({"walk": json_of(found)})
+    else:
+        print("\n".join(lines_of(found)))
+    return 0

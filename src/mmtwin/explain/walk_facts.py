@@ -1,0 +1,329 @@
+"""What a walk knows of its call: facts by name for the texts and conditions of data/walks.txt,
+out of the machine before it, the twin's steps in it, and the machine after it.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmtwin.machine import Machine
+from mmtwin.versions.gfp import decode_gfp
+
+Step = tuple[str, int, int, tuple[int, ...]]
+KMALLOC_TYPES = {"kmalloc": "KMALLOC_NORMAL", "kmalloc-rcl": "KMALLOC_RECLAIM",
+                 "dma-kmalloc": "KMALLOC_DMA", "kmalloc-cg": "KMALLOC_CGROUP"}  # fmt: skip
+ZERO_SIZE_PTR = 16
+TWIN_GFP = "5.10"  # whose bits the twin's are
+
+
+def facts_of(
+    machine: Machine, entry: str, asked: Mapping[str, Any], steps: Sequence[Step] | None = None,
+    result: int = 0, before: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """The facts of a call: without `steps` those that stand before it, else the others, too."""
+    if steps is None:
+        return before_call(machine, entry, asked)
+    assert before is not None
+    by_name: dict[str, list[tuple[int, ...]]] = {}
+    for name, _, _, arguments in steps:
+        by_name.setdefault(name, []).append(arguments)
+    facts = dict(before)
+    facts.update(page_facts(machine, by_name, facts))
+    if entry == "kfree":
+        facts.update(free_facts(machine, by_name, facts))
+        facts["result_text"] = "nothing"
+    else:
+        facts.update(slab_facts(machine, by_name, facts, result))
+        failed = result < 0 if entry == "alloc_pages" else result == 0
+        facts["failed"] = failed
+        facts["address"] = f"{result & (1 << 64) - 1:#x}"
+        facts["result_text"] = "NULL" if failed else (
+            f"pfn {result:#x}" if entry == "alloc_pages" else
+            "ZERO_SIZE_PTR (16)" if result == ZERO_SIZE_PTR else facts["address"]
+        )  # fmt: skip
+    return facts
+
+
+# ---- before the call
+
+
+def before_call(machine: Machine, entry: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands before the call."""
+    facts: dict[str, Any] = {"node_asked": asked.get("node", -1) >= 0}
+    if "gfp" in asked:
+        facts["gfp"] = asked["gfp"]
+    if entry == "kfree":
+        facts.update(before_free(machine, asked["address"]))
+    elif entry == "alloc_pages":
+        facts.update(page_order=asked["order"],
+                     call_text=f"alloc_pages({asked['gfp']}, {asked['order']})")  # fmt: skip
+    elif entry == "kmem_cache_alloc":
+        facts.update(cache=asked["cache"], object_size=machine.cache(asked["cache"]).object_size,
+                     call_text=f"kmem_cache_alloc({asked['cache']}, {asked['gfp']})",
+                     **cpu_facts(machine, asked["cache"]))  # fmt: skip
+    else:
+        facts.update(before_kmalloc(machine, entry, asked))
+    return facts
+
+
+def before_kmalloc(machine: Machine, entry: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """kmalloc(): which cache, or how many pages."""
+    profile = machine.profile
+    assert profile is not None
+    size, constant = asked["size"], asked["constant"]
+    largest = 1 << profile.limits.kmalloc_shift_high
+    order = max((size - 1).bit_length() - profile.limits.page_shift, 0) if size > 1 else 0
+    facts = {
+        "constant": constant, "runtime": not constant, "large": size > largest, "zero": size == 0,
+        "kmalloc_large": size > largest,
+        "cached": 0 < size <= largest, "max_cache": largest, "order": order,
+        "pages_text": f"{1 << order} page" + ("s" if order else ""),
+        "max_order": profile.limits.nr_orders - 1, "too_large": order >= profile.limits.nr_orders,
+        "constant_text": "yes, the compiler chooses the branch" if constant else
+                         "no, it is known at run time only",
+        "kasan_text": f"{size} bytes are accessible" if machine.kasan else "CONFIG_KASAN is off",
+        "kmemleak_text": "tracked" if profile.on("DEBUG_KMEMLEAK") else
+                         "CONFIG_DEBUG_KMEMLEAK is off",
+    }  # fmt: skip
+    gfp, node = asked["gfp"], asked.get("node", -1)
+    facts["call_text"] = (
+        f"kmalloc_node({size}, {gfp}, {node})" if entry == "kmalloc_node"
+        else f"kmalloc({size}, {gfp})"
+    )  # fmt: skip
+    if facts["cached"]:
+        cache = machine.kmalloc_cache(size, gfp)
+        prefix = cache.name.rpartition("-")[0]
+        by_table = size <= 192
+        facts.update(
+            cache=cache.name, object_size=cache.object_size, index=kmalloc_index(machine, size),
+            type_text=f"{KMALLOC_TYPES.get(prefix, prefix)}: {gfp}",
+            slab_text=f"{'the table size_index' if by_table else 'fls()'} says {cache.name}",
+            **cpu_facts(machine, cache.name),
+        )
+    return facts
+
+
+def kmalloc_index(machine: Machine, size: int) -> int:
+    """__kmalloc_index() of a size: 1 and 2 are 96 and 192 bytes."""
+    smallest = min(c.object_size for c in machine.caches if c.name.startswith("kmalloc-"))
+    if smallest <= 32 and 64 < size <= 96:
+        return 1
+    if smallest <= 64 and 128 < size <= 192:
+        return 2
+    return max((size - 1).bit_length(), (smallest - 1).bit_length())
+
+
+def cpu_facts(machine: Machine, name: str) -> dict[str, Any]:
+    """What the CPU has of a cache."""
+    cache = machine.cache(name)
+    state = cache.cpu_slab(machine.cpu)
+    node = machine.mm.view("cache_node")[cache.number * machine.mm.nr_nodes]
+    free = state["freelist"]
+    main = int(machine.mm.view("cache_cpu")[
+        cache.number * machine.mm.nr_cpus + machine.cpu
+    ]["sheaf_main"])  # fmt: skip
+    return {
+        "tid_before": state["tid"],
+        "had_slab": state["slab"] is not None,
+        "slab_before": "none" if state["slab"] is None else f"pfn {state['slab']:#x}",
+        "object_before": f"{free[0]:#x}" if free else "NULL",
+        "partial_before": list(state["partial"]),
+        "node_partial_before": int(node["nr_partial"]),
+        "slab_order": cache.oo_order,
+        "slab_objects": cache.oo_objects,
+        "sheaf_before": int(machine.mm.view("sheaf")["size"][main]) if main >= 0 else 0,
+    }
+
+
+def before_free(machine: Machine, address: int) -> dict[str, Any]:
+    """kfree(): what the address is."""
+    facts: dict[str, Any] = {"address": f"{address:#x}", "call_text": f"kfree({address:#x})",
+                             "nothing": address <= ZERO_SIZE_PTR}  # fmt: skip
+    if facts["nothing"]:
+        return facts
+    page = machine.page(machine.page(machine.virt_to_pfn(address)).head)
+    facts.update(order=page.order, page_text=f"pfn {page.pfn:#x}", pfn=f"{page.pfn:#x}",
+                 page_order=page.order)  # fmt: skip
+    slab = page.slab
+    facts.update(cached=slab is not None, large=slab is None)
+    if slab is not None:
+        facts.update(cache=slab["cache"], slab=f"pfn {page.pfn:#x}",
+                     **cpu_facts(machine, slab["cache"]))  # fmt: skip
+        facts["page_text"] += f", a slab of {slab['cache']}"
+    return facts
+
+
+# ---- out of the steps
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 slab`, `2 slabs`."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def slab_facts(
+    machine: Machine, steps: Mapping[str, list[tuple[int, ...]]], facts: Mapping[str, Any],
+    result: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Which way SLUB took."""
+    found: dict[str, Any] = {
+        "fast": "slub_alloc_fastpath" in steps,
+        "slow": "slub_alloc_slowpath" in steps,
+        "refill": "slub_alloc_refill" in steps and "slub_cpu_partial_alloc" not in steps,
+        "cpu_partial": "slub_cpu_partial_alloc" in steps,
+        "node_partial": "slub_alloc_from_partial" in steps,
+        "new_slab": "slub_alloc_slab" in steps,
+        "from_sheaf": "slub_sheaf_alloc" in steps,
+        "sheaf_refill": "slub_sheaf_refill" in steps,
+        "kept_more": "slub_cpu_partial_node" in steps,
+        "mismatch": False,
+    }
+    name = facts.get("cache")
+    if name is None:
+        return found
+    cache = machine.cache(name)
+    state = cache.cpu_slab(machine.cpu)
+    free = state["freelist"]
+    mine = f"{result:#x}"
+    found.update(
+        object=mine, tid_after=state["tid"], next=f"{free[0]:#x}" if free else "NULL",
+        slab="none" if not result else f"pfn {machine.page(machine.virt_to_pfn(result)).head:#x}",
+        mismatch=facts["had_slab"] and "slub_deactivate" in steps,
+    )
+    count = len(free) + 1
+    partial = len(facts["partial_before"])
+    found.update(
+        sheaf_replaced=found["from_sheaf"] and facts["sheaf_before"] == 0,
+        sheaf_barn=found["from_sheaf"] and facts["sheaf_before"] == 0
+        and not found["sheaf_refill"],
+        sheaf_new=found["sheaf_refill"],
+        sheaf_filled=steps["slub_sheaf_refill"][0][1] if found["sheaf_refill"] else 0,
+        sheaf_text="the spare one or a full one takes its place" if not found["sheaf_refill"]
+        else "none is full, so one is filled",
+        slow_text="no free object at hand" if facts["object_before"] == "NULL" else "wrong node",
+        refill_text=f"{counted(count, 'object')} freed to it meanwhile" if found["refill"] else
+        "nothing was freed to it: the CPU gives the slab up",
+        cpu_partial_text=counted(partial, "slab"), objects_text=counted(count, "object"),
+        node_partial_text=counted(facts["node_partial_before"], "slab")
+        + " on the node's partial list",
+        kept_more_text=f"{len(steps.get('slub_cpu_partial_node', ()))} more for the CPU",
+        new_slab_text="the page allocator is asked", oom_text="no page: a warning, NULL",
+        wipe_text="its free pointer is wiped if memory is to be zeroed",
+    )  # fmt: skip
+    profile = machine.profile
+    assert profile is not None
+    zeroed = profile.features.get("init_on_alloc") or "__GFP_ZERO" in str(facts.get("gfp", ""))
+    found["zero_text"] = "zeroed" if zeroed else "not zeroed"
+    return found
+
+
+def page_facts(
+    machine: Machine, steps: Mapping[str, list[tuple[int, ...]]], facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Which way the page allocator took."""
+    allocated = steps.get("mm_page_alloc", [])
+    got = bool(allocated) and allocated[0][0] >= 0
+    splits = steps.get("buddy_split", [])
+    found: dict[str, Any] = {
+        "got_pages": got, "pcp": "pcp_alloc" in steps, "pcp_refill": "pcp_refill" in steps,
+        "split": bool(splits), "fallback": "mm_page_alloc_extfrag" in steps,
+        "alloc_slowpath": "alloc_slowpath" in steps,
+    }  # fmt: skip
+    if allocated:
+        pfn, order, gfp, _ = allocated[0][:4]
+        found["page_order"] = order
+        found["gfp_slab"] = decode_gfp(gfp, TWIN_GFP)
+        if got:
+            zone = machine.page(pfn).zone
+            found.update(pfn=f"{pfn:#x}", zone=f"zone {zone}", zone_text=f"first zone: {zone}")
+    found.setdefault("gfp_slab", facts.get("gfp", ""))
+    found.setdefault("zone_text", "no zone has a page to give")
+    failed = steps.get("watermark_fail", [])
+    found["watermark_text"] = (
+        f"{failed[0][3]} pages free, mark {failed[0][2]}: below it" if failed
+        else "enough pages above the low watermark"
+    )  # fmt: skip
+    if found["pcp_refill"]:
+        found["refill_pages"] = steps["pcp_refill"][0][3]
+    if splits:
+        counts = Counter(each[1] for each in splits)
+        largest = max(counts)
+        found["split_text"] = (
+            f"{counted(len(splits), 'block')} split, the largest of order {largest}"
+        )
+        found["smallest_text"] = f"a block of order {splits[0][1]} is the first that fits"
+    else:
+        found["smallest_text"] = "a block of the order asked for"
+    if found["fallback"]:
+        _, _, order, own, other, claimed = steps["mm_page_alloc_extfrag"][0]
+        kinds = machine.profile.migratetypes if machine.profile else []
+        found["fallback_text"] = (
+            f"no {kinds[own]} block is left: one of order {order} is taken from {kinds[other]}"
+            + (", the pageblock changes its owner" if claimed else "")
+        )
+    found["init_text"] = "zeroed (init_on_alloc)" if (
+        machine.profile and machine.profile.features.get("init_on_alloc")
+    ) else "as it was"  # fmt: skip
+    return found
+
+
+def free_facts(
+    machine: Machine, steps: Mapping[str, list[tuple[int, ...]]], facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Which way the free took."""
+    found: dict[str, Any] = {
+        "free_sheaf": "slub_sheaf_free" in steps,
+        "free_fast": "slub_free_fastpath" in steps,
+        "free_slow": "slub_free_slowpath" in steps,
+        "free_frozen": "slub_free_frozen" in steps,
+        "free_cpu_partial": "slub_cpu_partial_free" in steps,
+        "free_add_partial": "slub_free_add_partial" in steps,
+        "free_remove_partial": "slub_free_remove_partial" in steps,
+        "free_slab": "slub_free_slab" in steps,
+        "free_slow_text": "its slab is not the CPU's",
+    }
+    if "cache" in facts:
+        found["tid_after"] = machine.cache(facts["cache"]).cpu_slab(machine.cpu)["tid"]
+    return found
+
+
+# ---- the state around it
+
+
+def state_of(machine: Machine, name: str | None) -> dict[str, str]:
+    """The state that a call may change, as texts by what they say: of the cache of a name, and of
+    the zones.
+    """
+    found: dict[str, str] = {}
+    mm = machine.mm
+    for cache in [machine.cache(name)] if name else []:
+        for cpu in range(int(mm.nr_cpus)):
+            state = cache.cpu_slab(cpu)
+            record = mm.view("cache_cpu")[cache.number * mm.nr_cpus + cpu]
+            if state["slab"] is None and not state["partial"] and int(record["sheaf_main"]) < 0:
+                continue
+            where = f"{cache.name}, CPU {cpu}"
+            if state["slab"] is not None:
+                found[f"{where}: slab"] = f"pfn {state['slab']:#x}"
+                found[f"{where}: free objects"] = str(len(state["freelist"]))
+                found[f"{where}: tid"] = str(state["tid"])
+            if state["partial"]:
+                found[f"{where}: partial slabs"] = str(len(state["partial"]))
+            if int(record["sheaf_main"]) >= 0:
+                size = int(mm.view("sheaf")["size"][int(record["sheaf_main"])])
+                found[f"{where}: objects in the main sheaf"] = str(size)
+        for node in range(int(mm.nr_nodes)):
+            record = mm.view("cache_node")[cache.number * mm.nr_nodes + node]
+            found[f"{cache.name}, node {node}: slabs"] = str(int(record["nr_slabs"]))
+            if int(record["nr_partial"]):
+                found[f"{cache.name}, node {node}: partial slabs"] = str(int(record["nr_partial"]))
+    types = {number: name for name, number in machine.profile.zones} if machine.profile else {}
+    for number, zone in enumerate(mm.view("zone")):
+        if not zone["present_pages"]:
+            continue
+        name = f"node {int(zone['node'])}, zone {types.get(int(zone['type']), zone['type'])}"
+        found[f"{name}: free pages"] = str(int(zone["nr_free_pages"]))
+        for cpu in range(int(mm.nr_cpus)):
+            count = int(mm.view("pcp")[number * mm.nr_cpus + cpu]["count"])
+            found[f"{name}: pages on CPU {cpu}'s lists"] = str(count)
+    return found

@@ -1,0 +1,113 @@
+"""States of a cache on a CPU that lead a call down each of SLUB's ways, made by ordinary calls.
+
+Each situation is made on a machine just booted, for the cache that serves a size.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mmtwin.machine.machine import Machine
+from mmtwin.machine.views import Cache
+
+MOST_OBJECTS = 1 << 16  # allocated to empty a CPU's lists
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A state: what it is in words, how many CPUs and nodes it needs, and who makes it."""
+
+    meaning: str
+    make: Callable[[Machine, Cache], None]
+    cpus: int = 1
+    nodes: int = 1
+
+
+def fresh(machine: Machine, cache: Cache) -> None:
+    """Nothing was asked of the cache since boot."""
+
+
+def warm(machine: Machine, cache: Cache) -> None:
+    """One object was given out: the CPU has a slab with free objects."""
+    machine.kmem_cache_alloc(cache)
+
+
+def used_up(machine: Machine, cache: Cache) -> list[int]:
+    """Allocates until the CPU has a slab, or sheaves, and no free object in it; the objects.
+
+    Raises ValueError if that does not end.
+    """
+    objects = [machine.kmem_cache_alloc(cache)]
+    while at_hand(machine, cache):
+        objects.append(machine.kmem_cache_alloc(cache))
+        if len(objects) > MOST_OBJECTS:
+            raise ValueError(f"the lists of {cache.name} do not get empty")
+    return objects
+
+
+def at_hand(machine: Machine, cache: Cache) -> int:
+    """How many objects a CPU can give out without a slow path."""
+    mm = machine.mm
+    record = mm.view("cache_cpu")[cache.number * mm.nr_cpus + machine.cpu]
+    found = len(cache.cpu_slab(machine.cpu)["freelist"])
+    for name in ("sheaf_main", "sheaf_spare"):
+        if int(record[name]) >= 0:
+            found += int(mm.view("sheaf")["size"][int(record[name])])
+    return found
+
+
+def empty(machine: Machine, cache: Cache) -> None:
+    """The CPU's slab is used up, no list has another."""
+    used_up(machine, cache)
+
+
+def refilled(machine: Machine, cache: Cache) -> None:
+    """The CPU's slab is used up, then another CPU frees two of its objects."""
+    objects = used_up(machine, cache)
+    machine.cpu = 1
+    for address in objects[-2:]:
+        machine.kmem_cache_free(cache, address)
+    machine.cpu = 0
+
+
+def cpu_partial(machine: Machine, cache: Cache) -> None:
+    """The CPU's slab is used up, and one object of a slab before it was freed."""
+    first = used_up(machine, cache)[-1]
+    second = machine.kmem_cache_alloc(cache)
+    while at_hand(machine, cache):
+        second = machine.kmem_cache_alloc(cache)
+    assert second != first
+    machine.kmem_cache_free(cache, first)
+
+
+def node_partial(machine: Machine, cache: Cache) -> None:
+    """CPUs have no slab, but the node's list has: one object was freed, then the CPUs flushed."""
+    machine.kmem_cache_free(cache, used_up(machine, cache)[0])
+    machine.kmem_cache_shrink(cache)
+
+
+def no_memory(machine: Machine, cache: Cache) -> None:
+    """The CPU's slab is used up, and no page is left."""
+    used_up(machine, cache)
+    gfp = "GFP_ATOMIC|__GFP_NOWARN|__GFP_MEMALLOC"
+    for order in (6, 3, 0):
+        while machine.alloc_pages(order, gfp) is not None:
+            pass
+    while machine.kmem_cache_alloc(cache, gfp):
+        pass
+
+
+def other_node(machine: Machine, cache: Cache) -> None:
+    """The CPU's slab is of its own node; ask for the other with --node 1."""
+    machine.kmem_cache_alloc(cache)
+
+
+SITUATIONS = {
+    "fresh": Situation("just booted", fresh),
+    "warm": Situation("one object was given out before", warm),
+    "empty": Situation("the CPU's objects are used up", empty),
+    "refilled": Situation("used up, then another CPU freed to its slab", refilled, cpus=2),
+    "cpu-partial": Situation("used up, with a slab on the CPU's partial list", cpu_partial),
+    "node-partial": Situation("no slab, but one on the node's partial list", node_partial),
+    "no-memory": Situation("used up, and no free page", no_memory),
+    "other-node": Situation("two nodes, the CPU's slab on node 0", other_node, 2, 2),
+}

@@ -1,0 +1,165 @@
+"""Walks: each branch of SLUB by a documented command, golden; functions as the sources have them.
+
+    python tests/explain/test_walk.py        writes the goldens anew: look at the difference
+    python tests/explain/walk_sources.py     holds the call trees against kernel sources
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from mmtwin.cli.main import main
+from mmtwin.explain.walk import walk
+from mmtwin.explain.walk_facts import facts_of
+from mmtwin.explain.walk_tree import edges, entries, fact_names, is_static, tree_of
+from mmtwin.machine import Machine
+from mmtwin.machine.situations import SITUATIONS
+from mmtwin.versions.profiles import debian_config, profile
+
+HERE = Path(__file__).parent
+PROFILES = ("x86_64-5.10", "arm64-5.13", "x86_64-6.1", "x86_64-6.12", "x86_64-7.3")
+ENTRIES = ("kmalloc", "kmalloc_node", "kmem_cache_alloc", "kfree", "alloc_pages")
+OTHERS = (
+    "explain kmalloc 0", "explain kmalloc 0 --runtime", "explain kmalloc 20000",
+    "explain kmalloc 20000 --runtime", "explain kmalloc 100 --runtime",
+    "explain kmalloc 99999999 --runtime", "explain kfree 100", "explain kfree 0",
+    "explain kfree 20000", "explain kfree 100 --remote", "explain kfree 100 --remote --full",
+    "explain kmem_cache_alloc dentry", "explain alloc_pages 0", "explain alloc_pages 9",
+)  # fmt: skip
+
+
+def commands(name: str) -> list[str]:
+    """The commands whose output is golden, for one profile."""
+    found = []
+    for state in SITUATIONS:
+        node = " --node 1" if state == "other-node" else ""
+        found.append(f"explain kmalloc 100 --state {state}{node}")
+    return [f"{command} --profile {name} --memory 64M" for command in (*found, *OTHERS)]
+
+
+def outputs(name: str) -> Iterator[str]:
+    """Each command and what it prints."""
+    for command in commands(name):
+        text = StringIO()
+        with redirect_stdout(text):
+            words = [word.replace("_SPACE_", " ") for word in command.split()]
+            assert main(words) == 0, command
+        yield f"$ mmtwin {command}\n{text.getvalue()}"
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_goldens(name: str) -> None:
+    golden = (HERE / "goldens" / f"{name}.txt").read_text()
+    parts = re.split(r"(?m)^(?=\$ mmtwin )", golden)[1:]
+    for part, mine in zip(parts, outputs(name), strict=True):
+        assert mine.rstrip() == part.rstrip()
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_functions_and_callers_are_those_of_the_sources(name: str) -> None:
+    known = json.loads((HERE / "fixtures" / "walk_edges.json").read_text())[name]
+    facts = profile(name)
+    for entry in ENTRIES:
+        mine = {f"{above} {below}" for above, below in edges(
+            tree_of(entry, facts.version, facts.config)) if above}  # fmt: skip
+        assert mine <= set(known), sorted(mine - set(known))
+
+
+def test_every_branch_of_the_slow_path_is_reached() -> None:
+    """Each condition of ___slab_alloc's tree holds in one golden and not in another."""
+    for name in PROFILES[:4]:
+        text = (HERE / "goldens" / f"{name}.txt").read_text()
+        for part in ("refilled", "cpu-partial", "node-partial", "no-memory", "other-node"):
+            assert f"--state {part}" in text
+        for function in ("get_freelist()", "get_partial_node()", "allocate_slab()",
+                         "deactivate_slab()", "slab_out_of_memory()", "rmqueue_bulk()",
+                         "get_freepointer_safe()", "put_cpu_partial()"):  # fmt: skip
+            assert function in text, (name, function)
+
+
+def test_every_fact_is_known() -> None:
+    """What the trees ask for, some call gives."""
+    given: set[str] = set()
+    for name in PROFILES:
+        machine = Machine.boot(name, memory="64M")
+        cache = machine.kmalloc_cache(100).name
+        for entry, asked in (
+            ("kmalloc", {"size": 100, "gfp": "GFP_KERNEL", "constant": True}),
+            ("kmalloc", {"size": 100, "gfp": "GFP_KERNEL", "constant": True}),
+            ("kmalloc", {"size": 20000, "gfp": "GFP_KERNEL", "constant": False}),
+            ("kmem_cache_alloc", {"cache": cache, "gfp": "GFP_KERNEL"}),
+            ("kfree", {"address": machine.kmalloc(100)}),
+            ("alloc_pages", {"order": 9, "gfp": "GFP_KERNEL"}),
+        ):
+            given |= set(walk(machine, entry, **asked).facts)
+    assert fact_names() - given == set()
+    conditions = {c for lines in entries().values() for line in lines for c in line.conditions}
+    assert {c for c in conditions if c.startswith(("CONFIG", "!CONFIG"))} <= {
+        c for c in conditions if is_static(c)
+    }
+
+
+def test_values_are_those_of_the_trace() -> None:
+    machine = Machine.boot("x86_64-6.1", memory="64M")
+    machine.kmalloc(100)
+    found = walk(machine, "kmalloc", size=100, gfp="GFP_KERNEL", constant=True)
+    step = next(line for line in found.steps if line.startswith("slub_alloc_fastpath"))
+    values = dict(word.split("=") for word in step.split()[1:])
+    assert values["object"] == found.facts["object"] == f"{found.result:#x}"
+    assert values["next_object"] == found.facts["next"]
+    assert int(values["tid"]) == found.facts["tid_after"]
+    assert ("kmalloc-128, CPU 0: free objects", "31", "30") in found.changes
+
+
+def test_facts_before_a_call_change_nothing() -> None:
+    machine = Machine.boot("arm64-5.13", memory="64M")
+    before = machine.checksum()
+    facts_of(machine, "kmalloc", {"size": 100, "gfp": "GFP_KERNEL", "constant": True})
+    assert machine.checksum() == before
+
+
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "kmalloc", "100", "--memory", "64M", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["walk"]
+    assert found["tree"][0]["function"] == "kmalloc"
+    assert found["steps"][-1].startswith("kmalloc ptr=")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["kmalloc", "-1"], "-1 bytes"),
+        (["kmalloc", "100", "GFP_KERNAL"], "GFP_KERNAL"),
+        (["kmalloc", "100", "--state", "hot"], "no state 'hot'"),
+        (["kmalloc", "20000", "--state", "warm"], "no cache serves 20000 bytes"),
+        (["kmalloc", "100", "--node", "3"], "on node 3"),
+        (["kmalloc", "100", "--profile", "x86_64-6.2"], "no profile"),
+        (["kmem_cache_alloc", "nonsense"], "nonsense"),
+        (["alloc_pages", "-1"], "order -1"),
+        (["kfree", "-5"], "-5 bytes"),
+    ],
+)
+def test_bad_input(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = [line for line in err.splitlines() if "running uncompiled" not in line]
+    assert message in lines[0]
+    assert len(lines) <= 2
+
+
+def test_an_entry_that_is_none() -> None:
+    with pytest.raises(ValueError, match="no call tree 'kmallox'"):
+        tree_of("kmallox", "6.1", debian_config("6.1", "x86_64", 4096))
+
+
+if __name__ == "__main__":
+    for each in PROFILES:
+        (HERE / "goldens" / f"{each}.txt").write_text("\n".join(outputs(each)))
+        print(each, file=sys.stderr)
