@@ -33,6 +33,12 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
+    add_call(parser)
+    add_json(parser)
+
+
+def add_call(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that describe a kmalloc() and its machine."""
     parser.add_argument("size", type=int, metavar="SIZE", help="bytes")
     parser.add_argument("gfp", nargs="?", default="GFP_KERNEL", metavar="GFP", help="(GFP_KERNEL)")
     known = parser.add_mutually_exclusive_group()
@@ -40,7 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     known.add_argument("--runtime", action="store_true", help="SIZE is known at run time only")
     parser.add_argument("--node", type=int, default=-1, metavar="N", help="kmalloc_node()")
     add_machine(parser)
-    add_json(parser)
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
@@ -101,6 +106,12 @@ def booted(
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; its exit status."""
+    entry, machine, asked = call_of(arguments)
+    return show(arguments, machine, entry, **asked)
+
+
+def call_of(arguments: argparse.Namespace) -> "tuple[str, Machine, dict[str, Any]]":
+    """The call that the command line asks for: its entry, the machine, its arguments."""
     if arguments.size < 0:
         raise UserError(f"{arguments.size} bytes", "a size is 0 or more")
     entry = "kmalloc" if arguments.node < 0 else "kmalloc_node"
@@ -111,14 +122,15 @@ def run(arguments: argparse.Namespace) -> int:
         asked = {"size": arguments.size, "gfp": arguments.gfp, "constant": not arguments.runtime}
         if arguments.node >= 0:
             asked["node"] = arguments.node
-        return show(arguments, machine, entry, **asked)
+    return entry, machine, asked
 
 
 def show(arguments: argparse.Namespace, machine: "Machine", entry: str, **asked: Any) -> int:
     """Makes the call and prints the walk; the exit status."""
     from mmtwin.explain.walk import json_of, lines_of, walk
 
-    found = walk(machine, entry, **asked)
+    with input_errors("GFP is names joined by |, as GFP_KERNEL|__GFP_ZERO, or a number"):
+        found = walk(machine, entry, **asked)
     if arguments.json:
         print_json({"walk": json_of(found)})
     else:

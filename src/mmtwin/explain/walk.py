@@ -76,6 +76,18 @@ def taken(nodes: list[Node], facts: Mapping[str, Any]) -> Iterator[Node]:
             yield Node(name, text, node.note, (), list(taken(node.children, facts)))
 
 
+def marked(nodes: list[Node], facts: Mapping[str, Any], above: bool = True) -> list[dict[str, Any]]:
+    """The whole tree in plain values, each node with `taken`: for a picture."""
+    found = []
+    for node in nodes:
+        goes = above and takes(node, facts)
+        found.append({
+            "name": fill(node.name, facts), "text": fill(node.text, facts), "note": node.note,
+            "taken": goes, "children": marked(node.children, facts, goes),
+        })  # fmt: skip
+    return found
+
+
 def tree_lines(nodes: list[Node], prefix: str = "", root: bool = True) -> Iterator[str]:
     """A tree as lines of text."""
     for place, node in enumerate(nodes):

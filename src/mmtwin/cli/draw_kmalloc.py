@@ -1,0 +1,33 @@
+"""Draws the code flow of one kmalloc(), the path taken marked, as `mmtwin explain kmalloc` says it."""
+
+import argparse
+
+from mmtwin.cli.errors import input_errors
+from mmtwin.cli.explain_kmalloc import add_call, call_of
+from mmtwin.cli.options import add_picture, write_picture
+
+EXAMPLES = """\
+examples:
+  mmtwin draw kmalloc 100 -o kmalloc.svg
+  mmtwin draw kmalloc 100 --state warm -o fastpath.svg
+  mmtwin draw kmalloc 20000 --runtime --profile x86_64-6.12 -o large.svg"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    add_call(parser)
+    add_picture(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command; its exit status."""
+    from mmtwin.draw.flow_picture import flow_svg
+    from mmtwin.explain.walk import marked, walk
+
+    entry, machine, asked = call_of(arguments)
+    with input_errors("GFP is names joined by |, as GFP_KERNEL|__GFP_ZERO, or a number"):
+        found = walk(machine, entry, **asked)
+    title = f"{found.facts['call_text']} in {found.profile}"
+    state = f"state: {arguments.state}; returns {found.facts['result_text']}"
+    picture = flow_svg(title, state, marked(found.tree, found.facts))
+    return write_picture(arguments.output, picture)
