@@ -1,4 +1,4 @@
-"""Draws the code flow of one kmalloc(), the path taken marked, as `mmtwin explain kmalloc` says it."""
+"""Draws the code flow of one kmalloc(), the path taken marked (see `mmtwin explain kmalloc`)."""
 
 import argparse
 

@@ -76,7 +76,9 @@ def taken(nodes: list[Node], facts: Mapping[str, Any]) -> Iterator[Node]:
             yield Node(name, text, node.note, (), list(taken(node.children, facts)))
 
 
-def marked(nodes: list[Node], facts: Mapping[str, Any], above: bool = True) -> list[dict[str, Any]]:
+def marked(
+    nodes: list[Node], facts: Mapping[str, Any], above: bool = True
+) -> list[dict[str, Any]]:
     """The whole tree in plain values, each node with `taken`: for a picture."""
     found = []
     for node in nodes:
