@@ -81,6 +81,18 @@ def test_names_of_switches_come_with_their_switch() -> None:
     assert printed(0, "6.1", {}) == ""
 
 
+@pytest.mark.parametrize(("kernel", "mask", "text"), [
+    ("5.14.0-70.el9.x86_64", 0xA20, "GFP_ATOMIC"),
+    ("5.14.0-503.11.1.el9_5.x86_64", 0x820, "GFP_ATOMIC"),
+    ("5.14.0-362.el9.x86_64", 0x140DCA, "GFP_HIGHUSER_MOVABLE|__GFP_COMP|__GFP_ZERO"),
+    ("5.1.0-rc1", 0x6200CA, "GFP_HIGHUSER_MOVABLE"),
+    ("6.14.0-09999-gabcdef012345", 0xDC0, "GFP_KERNEL|__GFP_ZERO"),
+    ("5.15.0-rc1-syzkaller", 0x13D20CA, "GFP_TRANSHUGE_LIGHT|__GFP_NORETRY|__GFP_THISNODE"),
+])  # fmt: skip
+def test_kernels_that_carry_another_releases_flags(kernel: str, mask: int, text: str) -> None:
+    assert reading(mask, kernel_of(kernel), {}).text == text
+
+
 @pytest.mark.parametrize(("mask", "release", "sleeps", "io", "fs", "watermark"), [
     ("GFP_KERNEL", "6.1", True, True, True, "low at first, then min"),
     ("GFP_NOFS", "6.1", True, True, False, "low at first, then min"),

@@ -17,7 +17,7 @@ from mmtwin.versions.uname import kernel_name, releases
 FIXTURE = Path(__file__).parent / "fixtures" / "pageflags.jsonl"
 LINES = [json.loads(line) for line in FIXTURE.read_text().splitlines()]
 # Words that two usual configurations read differently, the pfn notwithstanding.
-AMBIGUOUS = {"0x4000000000000840", "0x4000000000000000", "0xa000010200"}
+AMBIGUOUS = {"0x4000000000000040", "0x4000000000000000", "0xa000010200"}
 
 
 def wanted(line: dict[str, Any]) -> str:
@@ -58,6 +58,31 @@ def test_a_word_and_its_pfn_have_the_fields(line: dict[str, Any]) -> None:
         int(line["raw"], 16), kernel_name(line["kernel"]), arch_of(line), {}, Evidence(pfn)
     )
     assert found.text == wanted(line)
+
+
+# Words of other reports, with the release, the architecture and the pfn where it is known.
+OTHERS = (FIXTURE.parent / "words.txt").read_text()
+
+
+@pytest.mark.parametrize("line", OTHERS.splitlines())
+def test_words_of_other_reports(line: str) -> None:
+    kernel, arch, raw, pfn, text = line.split()
+    evidence = Evidence(None if pfn == "-" else int(pfn, 16))
+    found = read_page_flags(int(raw, 16), kernel_name(kernel), arch, {}, evidence)
+    assert found.text == text
+
+
+def test_tagged_pointers_tell_of_kasan_tags() -> None:
+    # arm64 with hardware tags: the word has a tag of 0, the pointers below it have others
+    dumps, _ = read_dumps(
+        "page:00000000 refcount:1 mapcount:0 mapping:0000000000000000 index:0x0 pfn:0x42c00\n"
+        "raw: 01ffc00000010200 0000000000000000 dead000000000122 fdff000002c01600\n"
+    )
+    assert dumps[0].tagged
+    found = read_dump(dumps[0].flags or 0, kernel_name("6.0"), None, 64, {},
+                      Evidence(dumps[0].pfn, None, dumps[0].tagged))  # fmt: skip
+    assert found.text == "slab|head|node=0|zone=0|lastcpupid=0x7ff|kasantag=0x0"
+    assert found.arch == "arm64"
 
 
 def test_what_is_said_of_the_configuration_holds() -> None:

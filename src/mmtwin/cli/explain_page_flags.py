@@ -181,7 +181,7 @@ def of_dump(
     from mmtwin.versions.uname import kernel_name
 
     pfn = pfn_of(arguments)
-    evidence = Evidence(dump.pfn if pfn is None else pfn, dump.printed)
+    evidence = Evidence(dump.pfn if pfn is None else pfn, dump.printed, dump.tagged)
     arch = arch_of(arguments) if arguments.arch else None
     found = read_dump(dump.flags or 0, kernel_name(kernel), arch, dump.word_bits, given, evidence)
     lines, figures = lines_of(found), figures_of(found)

@@ -27,6 +27,7 @@ ODD = {
     "__GFP_NOTRACK": 2, "__GFP_MEMALLOC": 2, "__GFP_WAIT": 2, "__GFP_NOFAIL": 2,
 }  # fmt: skip
 ODD_HEX = 6
+ODD_MOVABLE = 3  # GFP_HIGHUSER and __GFP_MOVABLE are GFP_HIGHUSER_MOVABLE
 MARGIN = 2  # by how much another release's reading must be less odd to win
 
 
@@ -74,10 +75,12 @@ def _names(release: str, config: tuple[tuple[str, str], ...]) -> list[tuple[int,
 
 def oddness(text: str) -> int:
     """How unlikely it is that a kernel printed these names."""
-    return sum(
+    parts = text.split("|")
+    odd = sum(
         ODD_HEX if part.startswith("0x") else ODD.get(part, 1)
-        for part in text.split("|") if part.startswith(("_", "0"))
+        for part in parts if part.startswith(("_", "0"))
     )  # fmt: skip
+    return odd + ODD_MOVABLE * ({"GFP_HIGHUSER", "__GFP_MOVABLE"} <= set(parts))
 
 
 def reading(value: int, kernel: KernelName, given: Mapping[str, str]) -> Reading:

@@ -11,6 +11,7 @@ FLAGS = re.compile(r"\b(?:(anon|ksm) )?flags: (0x[0-9a-f]+)\(([^)]*)\)( CMA)?")
 HEAD = re.compile(r"\bhead: ?(\S+ )?order:(\d+)")
 TYPE = re.compile(r"\bpage_type: (?:0x)?([0-9a-f]+)\(([^)]*)\)")
 RAW = re.compile(r"\b(raw|head): ((?:[0-9a-f]{8}(?:[0-9a-f]{8})? ?)+)\s*$")
+TAGGED = re.compile(r"(?!00|ff|de)[0-9a-f]{2}ff[0-9a-f]{12}")
 REASON = re.compile(r"\bpage dumped because: (.*)")
 KERNEL = re.compile(r"\b(?:Not tainted|Tainted: [A-Z][A-Z =\[\]_a-z,]*?) +(\d+\.\d+\.\S+)")
 
@@ -36,6 +37,11 @@ class PageDump:
             return int(self.items["pfn"], 16)
         except (KeyError, ValueError):
             return None
+
+    @property
+    def tagged(self) -> bool:
+        """Whether a pointer of the raw words has a tag of KASAN's (arm64) in its top byte."""
+        return any(TAGGED.fullmatch(word) for word in self.raw[1:])
 
     @property
     def word_bits(self) -> int | None:

@@ -7,8 +7,9 @@ kernels have, the one that leaves no bit unexplained and no value odd.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 
@@ -32,6 +33,7 @@ from mmtwin.versions.uname import KernelName, releases
 
 PAGE_SHIFT = 12
 IMPOSSIBLE = 30.0
+FAR_SECTION = 4096  # memory from 512 GiB on
 # How odd a flag is in a word that somebody asks about; others count COMMON.
 ODD = {
     "error": 2.0, "arch_1": 2.0, "owner_priv_1": 0.8, "private_2": 2.0, "waiters": 0.8,
@@ -63,6 +65,12 @@ MOST_CPUS = {"x86_64": 13}
 ANY_CPUS = 1.5
 LONELY = 0.6  # nodes without a zone that machines with nodes have
 DISTRIBUTIONS_NODES = 10  # they have ZONE_DEVICE as well
+# Who builds kernels of one NODES_SHIFT on x86: (its name has, that, the cost of others).
+BUILDERS = {
+    "syzkaller": (re.compile("syzkaller"), 6, 1.0),
+    "distribution": (re.compile(r"\.(el[789]|fc\d\d)|-(amd64|generic|aws|azure|gcp|oracle)$"),
+                     10, 1.0),
+}  # fmt: skip
 # Switches that only say how many flags there are.
 FLAG_SWITCHES = {
     "CONFIG_MEMORY_FAILURE": "y", "CONFIG_PAGE_IDLE_FLAG": "y", "CONFIG_IDLE_PAGE_TRACKING": "y",
@@ -87,6 +95,7 @@ ZONES = {
 }  # fmt: skip
 OTHER_ZONES = (((DMA,), 0.1), ((), 0.0), ((DMA32,), 0.2), ((HIGH,), 0.4))
 # Cost of a page's zone by its name where no pfn says more.
+ARM64_ZONE_COST = {"Normal": 0.0, "DMA": 0.4, "DMA32": 0.6, "Movable": 1.5, "Device": 3.0}
 ZONE_COST = {
     "Normal": 0.0, "DMA32": 0.5, "DMA": 1.6, "HighMem": 0.4, "Movable": 1.5, "Device": 3.0
 }  # fmt: skip
@@ -112,10 +121,15 @@ class PageFlags:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What else is known of a page: its pfn, and what the kernel printed of the word."""
+    """What else is known of a page: its pfn, and what the kernel printed of the word.
+
+    `tagged`: pointers beside it have KASAN's tags; `builder`: who built the kernel (BUILDERS).
+    """
 
     pfn: int | None = None
     printed: str | None = None
+    tagged: bool = False
+    builder: str = ""
 
 
 def readings(
@@ -163,9 +177,12 @@ def read_page_flags(
     """
     if value >> word_bits(arch):
         raise ValueError(f"{value:#x} is wider than {arch}'s {word_bits(arch)}-bit page->flags")
+    builder = next((name for name, (pattern, *_) in BUILDERS.items()
+                    if pattern.search(kernel.text)), "")  # fmt: skip
+    known = replace(evidence, builder=builder)
     best: tuple[float, PageFlags] | None = None
     for place, release in enumerate(kernel.readings):
-        cost, found = likeliest(value, release, arch, given, evidence)
+        cost, found = likeliest(value, release, arch, given, known)
         if place:
             cost += MARGIN
         if best is None or cost < best[0]:
@@ -183,7 +200,7 @@ def read_dump(
     Where the architecture is not said, or contradicts the brackets, others are tried; `bits` is
     how wide the dump's raw words are.
     """
-    first = arch or ("arm" if bits == 32 else "x86_64")
+    first = arch or ("arm" if bits == 32 else "arm64" if evidence.tagged else "x86_64")
     best = None
     for each in dict.fromkeys((first, *ARCHITECTURES)):
         if value >> word_bits(each) or (bits or word_bits(each)) != word_bits(each):
@@ -208,7 +225,9 @@ def likeliest(
         shown = [part for part in evidence.printed.split("|") if part and "=" not in part]
         of_flags += IMPOSSIBLE * (shown != list(names))
     best, config = float("inf"), None
-    for each, prior, fields, zones, section in candidates(release, arch, given, len(flags)):
+    for each, prior, fields, zones, section in candidates(
+        release, arch, given, len(flags), evidence
+    ):
         if of_flags + prior > best + 1:  # a section that is the pfn's takes 1 off
             continue
         cost = of_flags + prior + oddness_of_fields(
@@ -225,7 +244,7 @@ Candidate = tuple[dict[str, str], float, tuple[tuple[str, int, int], ...], tuple
 
 
 def candidates(
-    release: str, arch: str, given: Mapping[str, str], flags: int
+    release: str, arch: str, given: Mapping[str, str], flags: int, evidence: Evidence
 ) -> Iterator[Candidate]:
     """Configurations of an architecture as `given` where they are, what each costs, its fields,
     zones and the bits of a section's size.
@@ -237,7 +256,7 @@ def candidates(
     )
     nodes, cpus = list(node_options(arch, given)), list(cpu_options(arch, given))
     options = product(zone_options(arch, given), memory_models(arch, given),
-                      tag_options(arch, given))  # fmt: skip
+                      tag_options(arch, given, evidence.tagged))  # fmt: skip
     for (zone, zone_prior), (memory, memory_prior), (tag, tag_prior) in options:
         config = {**switches, **zone, **memory, **tag, **given}
         zones = zones_of_layout(config)
@@ -247,6 +266,7 @@ def candidates(
         prior = zone_prior + memory_prior + tag_prior
         for node, node_prior in nodes:
             usual = usual_zones(zone, node) if arch == "x86_64" else 0.0
+            usual += unlike(evidence.builder, arch, node)
             for cpu, cpu_prior in cpus if node else [(0, 0.0)]:
                 fields = pack(bits, flags, sections, node, (len(zones) - 1).bit_length(),
                               cpu and LAST_PID_SHIFT + cpu, tags, generation, shift)  # fmt: skip
@@ -259,9 +279,19 @@ def candidates(
                 yield {**config, **found, **given}, cost, fields, zones, size
 
 
+def unlike(builder: str, arch: str, node: int) -> float:
+    """What a width of the node costs beside what a builder's kernels have."""
+    if arch != "x86_64" or builder not in BUILDERS:
+        return 0.0
+    _, usual, cost = BUILDERS[builder]
+    return 0.0 if node == usual else cost
+
+
 def usual_zones(zone: Mapping[str, str], node: int) -> float:
     """What zones cost beside a width of the node: x86 machines with nodes have all of them."""
     cost = LONELY * ((DMA not in zone) + (DMA32 not in zone)) if node else 0.0
+    if not node and DMA not in zone and DMA32 in zone:
+        cost -= 0.4  # small guests
     if node == DISTRIBUTIONS_NODES:
         cost += -DEVICE_COST if DEVICE in zone else DEVICE_COST
     return cost
@@ -319,12 +349,12 @@ def memory_models(arch: str, given: Mapping[str, str]) -> Options:
         yield {"CONFIG_SPARSEMEM": "y", **pae}, 2.5
 
 
-def tag_options(arch: str, given: Mapping[str, str]) -> Options:
+def tag_options(arch: str, given: Mapping[str, str], tagged: bool) -> Options:
     """KASAN's tags: none, by software, by hardware."""
-    yield {}, 0.0
+    yield {}, 4.0 if tagged else 0.0
     if arch == "arm64" and not given.keys() & {"CONFIG_KASAN_SW_TAGS", "CONFIG_KASAN_HW_TAGS"}:
-        yield {"CONFIG_KASAN_SW_TAGS": "y"}, 2.5
-        yield {"CONFIG_KASAN_HW_TAGS": "y"}, 2.5
+        yield {"CONFIG_KASAN_SW_TAGS": "y"}, 1.2
+        yield {"CONFIG_KASAN_HW_TAGS": "y"}, 1.2
 
 
 def oddness_of_flags(names: tuple[str, ...]) -> float:
@@ -345,7 +375,7 @@ def oddness_of_fields(
     lowest = fields[-1][1] if fields else word_bits(arch)
     cost = IMPOSSIBLE * bool(value >> count & (1 << lowest - count) - 1)
     if numbers.get("lru_gen") or numbers.get("lru_refs"):
-        cost += 0.2 if value >> lru & 1 else 1.5
+        cost += 0.2 if value >> lru & 1 else 2.2 if numbers["lru_gen"] else 1.0
     zone = numbers.get("zone", 0)
     if zone >= len(zones):
         return cost + IMPOSSIBLE
@@ -357,6 +387,8 @@ def oddness_of_fields(
         cost += cpupid_cost(numbers["lastcpupid"], width)
     if numbers.get("kasantag"):
         cost += 0.5
+    if numbers.get("section", 0) > FAR_SECTION:
+        cost += 3.0
     if "section" in numbers and evidence.pfn is not None:
         there = evidence.pfn >> section_bits - PAGE_SHIFT
         cost += -1.0 if numbers["section"] == there else IMPOSSIBLE
@@ -380,7 +412,7 @@ def cpupid_cost(cpupid: int, width: int) -> float:
     if not cpupid:
         return 2.5
     cpu, pid = cpupid >> LAST_PID_SHIFT, cpupid & (1 << LAST_PID_SHIFT) - 1
-    return 2.5 + (0.0 if pid else 2.0) + (0.0 if cpu < 256 else 2.0)
+    return 3.0 + (0.0 if pid else 2.0) + (0.0 if cpu < 256 else 2.0)
 
 
 def zone_cost(name: str, zones: tuple[str, ...], arch: str, pfn: int | None) -> float:
@@ -388,7 +420,7 @@ def zone_cost(name: str, zones: tuple[str, ...], arch: str, pfn: int | None) -> 
     if pfn is None or arch not in ("x86_64", "i386"):
         if pfn is not None and arch == "arm64" and pfn >= 1 << 20:
             return {"Normal": 0.0, "Movable": 0.8}.get(name, 2.0)
-        return ZONE_COST[name]
+        return (ARM64_ZONE_COST if arch == "arm64" else ZONE_COST)[name]
     if arch == "i386":
         return ZONE_COST[name]
     place = "DMA" if pfn < 1 << 12 else "DMA32" if pfn < 1 << 20 else "Normal"
