@@ -1,5 +1,6 @@
 """Trees of areas against a sorted list: random areas come, change and go."""
 
+import random
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmtwin.kernel.mm_types import mm_struct, vm_area_struct
-from mmtwin.kernel.mman import ENOMEM
+from mmtwin.kernel.mman import ENOMEM, VM_GROWSDOWN
 from mmtwin.kernel.vma_tree import make_tree, mm_find_vma, vm_unmapped_area_info
 from tests.kernel.page_machine import VERSIONS, machine
 
@@ -167,3 +168,50 @@ def test_vmacache_is_the_threads_own() -> None:
         assert tree.cache_hits == hits
     tree.unlink(mm.mmap)  # vmacache_invalidate()
     assert tree.find_vma(PAGE) is None
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_fork_takes_over_what_may_be_copied(version: str) -> None:
+    old, new = space(version), space(version)
+    pairs: list[tuple[Any, Any]] = []
+    for i in range(60):
+        vma = vm_area_struct(old, (2 * i + 1) * PAGE, (2 * i + 2) * PAGE, 0)
+        assert old.tree.link(vma) == 0
+        copy = vm_area_struct(new, vma.vm_start, vma.vm_end, 0) if i % 5 else None
+        pairs.append((vma, copy))
+    assert new.tree.duplicate(old.tree, pairs) == 0
+    new.tree.validate()
+    assert list(new.tree) == [copy for _, copy in pairs if copy]
+    new.tree.destroy()
+    assert new.tree.first() is None
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_stacks_keep_their_distance(version: str) -> None:
+    mm = space(version)
+    mm.tree.link(vm_area_struct(mm, 600 * PAGE, 700 * PAGE, VM_GROWSDOWN))
+    info: Any = vm_unmapped_area_info(PAGE, PAGE, 600 * PAGE, topdown=True)
+    assert mm.tree.vm_unmapped_area(info) == (600 - 256 - 1) * PAGE
+    info = vm_unmapped_area_info(PAGE, 400 * PAGE, 800 * PAGE)
+    assert mm.tree.vm_unmapped_area(info) == 700 * PAGE
+    mm.tree.mmap_min_addr = 16 * PAGE
+    info = vm_unmapped_area_info(340 * PAGE, PAGE, 600 * PAGE, topdown=True)
+    refuses = version in ("6.12.107", "6.18", "7.3")
+    assert mm.tree.vm_unmapped_area(info) == (-ENOMEM if refuses else 4 * PAGE)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_searches_stay_logarithmic(version: str) -> None:
+    mm = space(version)
+    order = list(range(4096))
+    random.Random(1).shuffle(order)
+    for i in order:
+        mm.tree.link(vm_area_struct(mm, (2 * i + 1) * PAGE, (2 * i + 2) * PAGE, 0))
+    for i in order[:200]:
+        before = mm.tree.visits
+        mm.tree.find_vma(2 * i * PAGE)
+        assert mm.tree.visits - before <= 24
+    before = mm.tree.visits
+    info: Any = vm_unmapped_area_info(3 * PAGE, PAGE, 1 << 40, topdown=False)
+    assert mm.tree.vm_unmapped_area(info) == 8192 * PAGE
+    assert mm.tree.visits - before <= 24

@@ -155,6 +155,18 @@ cdef struct features_t:
     s32 kasan_infers_size         # the size asked for is read from the shadow
     s32 dump_page_snapshot        # dump_page() names no addresses, and all counts of a folio
     s32 dump_stack_uid            # "CPU: 0 UID: 0 PID: 1", taints on their own line
+    # trees of areas
+    s32 maple_tree                # areas are in a maple tree, not in a list and a red-black tree
+    s32 maple_slot_store_full     # a leaf that is nearly full may change in place
+    s32 munmap_counts_detached    # munmap() collects areas by their count, not their address
+    s32 maple_frees_from_top      # replaced nodes go from the top down, not from the leaf up
+    s32 maple_store_type          # stores ask for the nodes that their kind may need, beforehand
+    s32 maple_dup                 # fork copies the tree node by node, not entry by entry
+    s32 maple_converges           # a rebalance ends where one node takes one's place
+    s32 maple_counts_vacant       # full nodes decide how many nodes a store may need
+    s32 maple_sheaves             # several nodes come in a prefilled sheaf
+    s32 maple_copy                # stores into several nodes share entries out level by level
+    s32 unmapped_min_addr         # no area is placed below vm.mmap_min_addr
     # areas
     s32 mmap_merge                # how mmap() merges: see versions/features_vma.py
     s32 vma_anon_name             # anonymous areas may have names (PR_SET_VMA_ANON_NAME)

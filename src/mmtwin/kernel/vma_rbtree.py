@@ -57,7 +57,7 @@ class VmaRbTree(VmaTree):
         self.cache_misses += 1
         node = self.rb.root
         while node is not None:
-            self.visits += 1
+            self._visits += 1
             if node.vm_end > address:
                 vma = node
                 if node.vm_start <= address:
@@ -89,11 +89,11 @@ class VmaRbTree(VmaTree):
         return vma.vm_prev
 
     def link(self, vma):
-        """An area comes in (vma_link()): where no other is."""
+        """An area comes in (vma_link()): where no other is. Returns 0."""
         parent, prev, left = None, None, False
         node = self.rb.root
         while node is not None:  # find_vma_links()
-            self.visits += 1
+            self._visits += 1
             parent = node
             left = node.vm_end > vma.vm_start
             if left:
@@ -114,10 +114,12 @@ class VmaRbTree(VmaTree):
         self._gap_after(vma, vma.vm_next)
         self.rb.link(vma, parent, left)
         self.mm.map_count += 1
+        return 0
 
     def unlink(self, vma):
-        """An area goes (__vma_unlink())."""
+        """An area goes (__vma_unlink()). Returns 0."""
         self.detach(vma, vma)
+        return 0
 
     def detach(self, first, last):
         """The areas from one to another go: a list of them (detach_vmas_to_be_unmapped())."""
@@ -151,7 +153,7 @@ class VmaRbTree(VmaTree):
         return self.detach(first, last)
 
     def adjust(self, vma, start, end, pgoff, insert=None, neighbour=None, removed=()):
-        """The bounds of an area change (__vma_adjust()).
+        """The bounds of an area change (__vma_adjust()). Returns 0.
 
         `start`, `end`: addresses; `pgoff`: in pages. `insert`: a new area, for what the area gives
         up. `neighbour`: the area behind, which begins at `end` from now on. `removed`: a list of
@@ -168,6 +170,18 @@ class VmaRbTree(VmaTree):
             self.link(insert)
         self.rb.propagate(vma)
         self._gap_after(vma, vma.vm_next)
+        return 0
+
+    def duplicate(self, old, pairs):
+        """fork: the areas of another tree (dup_mmap()); see VmaMapleTree. Returns 0."""
+        for _, copy in pairs:
+            if copy is not None:
+                self.link(copy)
+        return 0
+
+    def destroy(self):
+        """An address space ends: nothing but the areas held the tree."""
+        self.rb.root = self.mm.mmap = None
 
     def _gap_after(self, vma, following):
         """What changes behind an area whose end changed (vma_gap_update())."""
@@ -216,7 +230,7 @@ class VmaRbTree(VmaTree):
             vma = None
         while vma is not None:
             if not up:
-                self.visits += 1
+                self._visits += 1
                 gap_end = self.start_gap(vma)
                 below = vma.left
                 if gap_end >= low and below is not None and below.rb_subtree_gap >= length:
@@ -263,7 +277,7 @@ class VmaRbTree(VmaTree):
         while vma is not None:
             gap_start = 0 if vma.vm_prev is None else vma.vm_prev.vm_end
             if not up:
-                self.visits += 1
+                self._visits += 1
                 below = vma.right
                 if gap_start <= high and below is not None and below.rb_subtree_gap >= length:
                     vma = below

@@ -39,10 +39,15 @@ class VmaTree:
         self.stack_guard_gap = STACK_GUARD_PAGES * self.page_size
         self.shadow_stack = VM_SHADOW_STACK
         self.mmap_min_addr = 0
-        self.visits = self.cache_hits = self.cache_misses = 0
+        self._visits = self.cache_hits = self.cache_misses = 0
 
     def _find(self, address):
         raise NotImplementedError
+
+    @property
+    def visits(self):
+        """How many nodes searches came to."""
+        return self._visits
 
     def start_gap(self, vma):
         """Where others must end: below the gap that guards a stack (vm_start_gap())."""
@@ -112,7 +117,9 @@ def mm_find_vma(mm, address):
 
 def make_tree(mm):
     """The empty tree of areas that the kernel of `mm` (an mm_struct) has; also in `mm.tree`."""
+    from mmtwin.kernel.vma_mapletree import VmaMapleTree
     from mmtwin.kernel.vma_rbtree import VmaRbTree
 
-    mm.tree = VmaRbTree(mm)
+    maple = mm.machine.view("has")[0].maple_tree
+    mm.tree = VmaMapleTree(mm) if maple else VmaRbTree(mm)
     return mm.tree

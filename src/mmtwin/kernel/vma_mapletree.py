@@ -1,0 +1,209 @@
+"""A process's areas since 6.1: mm_struct.mm_mt, a maple tree (mm/mmap.c, mm/vma.c).
+
+There is no list, and no cache of areas found.
+"""
+
+from mmtwin.kernel.maple_store import MapleStore
+from mmtwin.kernel.maple_validate import validate_maple_tree
+from mmtwin.kernel.mman import ENOMEM
+from mmtwin.kernel.vma_tree import VmaTree
+
+
+class VmaMapleTree(VmaTree):
+    """`mt`: the tree, whose readers need no lock (MM_MT_FLAGS)."""
+
+    def __init__(self, mm):
+        VmaTree.__init__(self, mm)
+        self.mt = MapleStore(mm.machine)
+        has = mm.machine.view("has")[0]
+        self.bulk = bool(has.maple_bulk)
+        self.counts_detached = bool(has.munmap_counts_detached)
+        self.dup = bool(has.maple_dup)
+        self.min_addr = bool(has.unmapped_min_addr)
+
+    def _find(self, address):
+        return self.mt._find(address)
+
+    @property
+    def visits(self):
+        """How many nodes walks and searches came to."""
+        return self.mt.visits
+
+    def first(self):
+        """The lowest area, or None."""
+        return self._find(0)
+
+    def last(self):
+        """The highest area, or None."""
+        return self.mt.find_before(0xFFFFFFFFFFFFFFFF)
+
+    def next(self, vma):
+        """The area after one, or None."""
+        return self._find(vma.vm_end)
+
+    def prev(self, vma):
+        """The area before one, or None."""
+        return self.mt.find_before(vma.vm_start - 1) if vma.vm_start else None
+
+    # ---- changes
+
+    def link(self, vma):
+        """An area comes in (vma_link()): where no other is. Returns 0 or -ENOMEM."""
+        error = self._store(vma.vm_start, vma.vm_end, vma)
+        if not error:
+            self.mm.map_count += 1
+        return error
+
+    def unlink(self, vma):
+        """An area goes."""
+        error = self._store(vma.vm_start, vma.vm_end, None)
+        if not error:
+            self.mm.map_count -= 1
+        return error
+
+    def _store(self, start, end, vma):
+        """vma_iter_prealloc(), vma_iter_store()."""
+        error = self.mt.preallocate(start, end - 1, vma)
+        if not error:
+            self.mt.store(start, end - 1, vma)
+        return error
+
+    def erase(self, start, end):
+        """Nothing is left between two addresses: the areas there, a list. None sticks out.
+
+        They wait in a tree of their own meanwhile (mt_detach of do_mas_align_munmap(), since 6.11
+        of vms_gather_munmap_vmas()).
+        """
+        if self.bulk:
+            self.mt.preallocate(start, end - 1, None)
+        gone = []
+        vma = self.find_vma_intersection(start, end)
+        while vma is not None and vma.vm_start < end:
+            gone.append(vma)
+            vma = self.next(vma)
+        if not gone:
+            self.mt.mas_destroy()
+            return gone
+        detached = MapleStore(self.mm.machine, alloc_range=False, in_rcu=False)
+        for i, vma in enumerate(gone):
+            if not self.counts_detached:
+                detached.store_gfp(vma.vm_start, vma.vm_end - 1, vma)
+            elif len(gone) > 1:  # one entry needs no node
+                detached.store_gfp(i, i, vma)
+        if self.bulk:
+            self.mt.store(start, end - 1, None)
+        else:
+            self.mt.store_gfp(start, end - 1, None)
+        self.mm.map_count -= len(gone)
+        detached.destroy()
+        return gone
+
+    def adjust(self, vma, start, end, pgoff, insert=None, neighbour=None, removed=()):
+        """The bounds of an area change (__vma_adjust(); vma_complete(), commit_merge(),
+        vma_shrink()). Returns 0 or -ENOMEM.
+
+        `start`, `end`: addresses; `pgoff`: in pages. `insert`: a new area, for what the area gives
+        up. `neighbour`: the area behind, which begins at `end` from now on. `removed`: a list of
+        areas that it covers now; they go.
+        """
+        was_start, was_end = vma.vm_start, vma.vm_end
+        stores = []
+        if start > was_start and insert is None:
+            stores.append((was_start, start, None))
+        if end < was_end and insert is None and neighbour is None:
+            stores.append((end, was_end, None))
+        if start < was_start or end > was_end:
+            stores.append((start, end, vma))
+        elif neighbour is not None:
+            stores.append((end, neighbour.vm_end, neighbour))
+        if insert is not None:
+            stores.append((insert.vm_start, insert.vm_end, insert))
+        if stores and self.mt.preallocate(stores[0][0], stores[0][1] - 1, stores[0][2]):
+            return -ENOMEM
+        vma.vm_start, vma.vm_end, vma.vm_pgoff = start, end, pgoff
+        if neighbour is not None:
+            neighbour.vm_pgoff += (end - neighbour.vm_start) // self.page_size
+            neighbour.vm_start = end
+        for first, behind, entry in stores:
+            self.mt.store(first, behind - 1, entry)
+        self.mm.map_count += (insert is not None) - len(removed)
+        return 0
+
+    def duplicate(self, old, pairs):
+        """fork: the areas of another tree (dup_mmap()). Returns 0 or -ENOMEM.
+
+        `pairs`: each area of `old` by address with its copy, None where it has none
+        (VM_DONTCOPY). The tree has no areas yet.
+        """
+        if self.dup:
+            self.mt.duplicate(old.mt)
+            for vma, copy in pairs:
+                self.mt.store_gfp(vma.vm_start, vma.vm_end - 1, copy)
+        else:
+            self.mt.expect(old.mm.map_count)
+            self.mt.in_rcu = False
+            for _, copy in pairs:
+                if copy is not None:
+                    self.mt.mas_store(copy.vm_start, copy.vm_end - 1, copy)
+            self.mt.mas_destroy()
+            self.mt.in_rcu = True
+        self.mm.map_count += sum(copy is not None for _, copy in pairs)
+        return 0
+
+    def destroy(self):
+        """The tree's nodes go (__mt_destroy()), not the areas."""
+        self.mt.destroy()
+
+    # ---- where there is room
+
+    def unmapped_area(self, info):
+        """The lowest address where an area fits, or -ENOMEM (unmapped_area())."""
+        length = info.length + info.align_mask + info.start_gap
+        low = info.low_limit
+        if self.min_addr and low < self.mmap_min_addr:
+            low = self.mmap_min_addr
+        while low < info.high_limit:
+            gap = self.mt.mas_empty_area(low, info.high_limit - 1, length)
+            if gap < 0:
+                break
+            gap += info.start_gap
+            gap += (info.align_offset - gap) & info.align_mask
+            above = self._find(gap)
+            if above is None or self.start_gap(above) == above.vm_start:
+                return gap
+            if self.start_gap(above) >= gap + length - 1:
+                return gap
+            low = above.vm_end
+        return -ENOMEM
+
+    def unmapped_area_topdown(self, info):
+        """The highest address where an area fits, or -ENOMEM (unmapped_area_topdown())."""
+        length = info.length + info.align_mask + info.start_gap
+        low, high = info.low_limit, info.high_limit
+        if self.min_addr and low < self.mmap_min_addr:
+            low = self.mmap_min_addr
+        while low < high:
+            gap = self.mt.mas_empty_area_rev(low, high - 1, length)
+            if gap < 0:
+                break
+            end = gap + length
+            above = self._find(end)
+            if above is not None and self.start_gap(above) < end:
+                high = self.start_gap(above)
+                continue
+            gap = end - info.length
+            return gap - ((gap - info.align_offset) & info.align_mask)
+        return -ENOMEM
+
+    def validate(self):
+        """Checks the tree and its areas (mt_validate(), validate_mm()); raises ValueError."""
+        validate_maple_tree(self.mt)
+        count = 0
+        for start, last, vma in self.mt.entries():
+            if vma is None:
+                continue
+            count += 1
+            if (vma.vm_start, vma.vm_end) != (start, last + 1):
+                raise ValueError(f"{vma} stands at {start:#x} to {last + 1:#x}")
+        if count != self.mm.map_count:
+            raise ValueError(f"{self.mm.map_count} areas, found {count}")
