@@ -24,13 +24,17 @@ from mmtwin.versions.profiles import debian_config, profile
 
 HERE = Path(__file__).parent
 PROFILES = ("x86_64-5.10", "arm64-5.13", "x86_64-6.1", "x86_64-6.12", "x86_64-7.3")
-ENTRIES = ("kmalloc", "kmalloc_node", "kmem_cache_alloc", "kfree", "alloc_pages")
+ENTRIES = (
+    "kmalloc", "kmalloc_node", "kmem_cache_alloc", "kfree", "alloc_pages", "vmalloc", "kvmalloc",
+)  # fmt: skip
 OTHERS = (
     "explain kmalloc 0", "explain kmalloc 0 --runtime", "explain kmalloc 20000",
     "explain kmalloc 20000 --runtime", "explain kmalloc 100 --runtime",
     "explain kmalloc 99999999 --runtime", "explain kfree 100", "explain kfree 0",
     "explain kfree 20000", "explain kfree 100 --remote", "explain kfree 100 --remote --full",
-    "explain kmem_cache_alloc dentry", "explain alloc_pages 0", "explain alloc_pages 9",
+    "explain vmalloc 100000", "explain vmalloc 0", "explain kvmalloc 100",
+    "explain kvmalloc 9000000", "explain kmem_cache_alloc dentry",
+    "explain alloc_pages 0", "explain alloc_pages 9",
 )  # fmt: skip
 
 
@@ -96,6 +100,8 @@ def test_every_fact_is_known() -> None:
             ("kmem_cache_alloc", {"cache": cache, "gfp": "GFP_KERNEL"}),
             ("kfree", {"address": machine.kmalloc(100)}),
             ("alloc_pages", {"order": 9, "gfp": "GFP_KERNEL"}),
+            ("vmalloc", {"size": 9000}),
+            ("kvmalloc", {"size": 9000, "gfp": "GFP_KERNEL"}),
         ):
             given |= set(walk(machine, entry, **asked).facts)
     assert fact_names() - given == set()

@@ -24,7 +24,9 @@ FILES = (
     "mm/page_alloc.h", "mm/vmalloc.c", "include/linux/vmalloc.h", "mm/util.c",
     "include/linux/mm.h",
 )  # fmt: skip
-ENTRIES = ("kmalloc", "kmalloc_node", "kmem_cache_alloc", "kfree", "alloc_pages")
+ENTRIES = (
+    "kmalloc", "kmalloc_node", "kmem_cache_alloc", "kfree", "alloc_pages", "vmalloc", "kvmalloc",
+)  # fmt: skip
 NOISE = re.compile(r"/\*.*?\*/|//[^\n]*|__alloc_size\([^)]*\)", re.S)
 MACRO = re.compile(r"^#define\s+(\w+)((?:[^\n\\]|\\.|\\\n)*)", re.M)
 # a line that begins a function, up to the brace in the first column that ends it

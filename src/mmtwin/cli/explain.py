@@ -9,6 +9,9 @@ THINGS = {
     "kfree": ("explain_kfree", "one kfree(), step by step"),
     "kmem_cache_alloc": ("explain_cache_alloc", "one kmem_cache_alloc(), step by step"),
     "alloc_pages": ("explain_alloc_pages", "one alloc_pages(), step by step"),
+    "vmalloc": ("explain_vmalloc", "one vmalloc(), step by step"),
+    "kvmalloc": ("explain_kvmalloc", "one kvmalloc(), step by step"),
+    "prfm": ("explain_prfm", "a prefetch operation of arm64, and how prefetch() is written"),
     "cache": ("explain_cache", "why a slab cache's size, order and objects are what they are"),
 }
 EXAMPLES = """\

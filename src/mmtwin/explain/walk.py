@@ -32,7 +32,8 @@ class Walk:
 def walk(machine: Machine, entry: str, **asked: Any) -> Walk:
     """Makes a call on a machine and follows it.
 
-    `entry`: kmalloc, kmalloc_node, kmem_cache_alloc, kfree or alloc_pages; `asked`: size, gfp,
+    `entry`: kmalloc, kmalloc_node, kmem_cache_alloc, kfree, alloc_pages, vmalloc
+    or kvmalloc; `asked`: size, gfp,
     constant, node, cache, address, order as the entry needs them. Raises ValueError for what no
     such call takes.
     """
@@ -60,6 +61,10 @@ def call(machine: Machine, entry: str, asked: Mapping[str, Any]) -> int:
         return machine.kmalloc_node(asked["size"], asked["gfp"], asked["node"])
     if entry == "kmem_cache_alloc":
         return machine.kmem_cache_alloc(asked["cache"], asked["gfp"])
+    if entry == "vmalloc":
+        return machine.vmalloc(asked["size"])
+    if entry == "kvmalloc":
+        return machine.kvmalloc(asked["size"], asked["gfp"])
     if entry == "alloc_pages":
         page = machine.alloc_pages(asked["order"], asked["gfp"])
         return -1 if page is None else int(page)

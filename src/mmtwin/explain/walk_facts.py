@@ -33,7 +33,10 @@ def facts_of(
         facts.update(free_facts(machine, by_name, facts))
         facts["result_text"] = "nothing"
     else:
-        facts.update(slab_facts(machine, by_name, facts, result))
+        if entry in ("vmalloc", "kvmalloc"):
+            facts.update(area_facts(machine, by_name, facts, result))
+        else:
+            facts.update(slab_facts(machine, by_name, facts, result))
         failed = result < 0 if entry == "alloc_pages" else result == 0
         facts["failed"] = failed
         facts["address"] = f"{result & (1 << 64) - 1:#x}"
@@ -61,6 +64,10 @@ def before_call(machine: Machine, entry: str, asked: Mapping[str, Any]) -> dict[
         facts.update(cache=asked["cache"], object_size=machine.cache(asked["cache"]).object_size,
                      call_text=f"kmem_cache_alloc({asked['cache']}, {asked['gfp']})",
                      **cpu_facts(machine, asked["cache"]))  # fmt: skip
+    elif entry in ("vmalloc", "kvmalloc"):
+        gfp = f", {asked['gfp']}" if entry == "kvmalloc" else ""
+        facts["call_text"] = f"{entry}({asked['size']}{gfp})"
+        facts["page_order"] = 0
     else:
         facts.update(before_kmalloc(machine, entry, asked))
     return facts
@@ -214,6 +221,36 @@ def slab_facts(
     assert profile is not None
     zeroed = profile.features.get("init_on_alloc") or "__GFP_ZERO" in str(facts.get("gfp", ""))
     found["zero_text"] = "zeroed" if zeroed else "not zeroed"
+    return found
+
+
+def area_facts(
+    machine: Machine, steps: Mapping[str, list[tuple[int, ...]]], facts: Mapping[str, Any],
+    result: int,
+) -> dict[str, Any]:  # fmt: skip
+    """What vmalloc() did, or that kvmalloc() had no need of it."""
+    mapped = machine.vm_area(result) if result else None
+    pages = -(-facts["size"] // (1 << int(machine.mm.page_shift)))
+    profile = machine.profile
+    assert profile is not None
+    found: dict[str, Any] = {
+        "got_area": mapped is not None, "vmalloced": mapped is not None or not result,
+        "area_pages": counted(pages, "page"),
+        "kmalloc_text": f"{len(steps.get('kmalloc', ()))} small kmallocs with the array of pages",
+        "bulk_text": "in bulk, as many at once as the lists hold"
+        if profile.features.get("vmalloc_bulk") else "one by one",
+        "map_text": "entries of the kernel's page tables, with new tables where none is",
+        "area_text": "no room, or no memory", "kmemleak_text": "tracked"
+        if profile.on("DEBUG_KMEMLEAK") else "CONFIG_DEBUG_KMEMLEAK is off",
+        "try_text": f"which gave {result:#x}" if result and mapped is None else
+        "without much effort and without a warning",
+    }  # fmt: skip
+    if mapped is not None:
+        guard = (mapped.stop - mapped.start >> int(machine.mm.page_shift)) - pages
+        found["area_text"] = (
+            f"{mapped.start:#x}-{mapped.stop:#x}: the lowest free range that fits"
+            + (", with a guard page" if guard else "")
+        )
     return found
 
 

@@ -89,6 +89,15 @@ class VmallocCalls(Calls):
         pfn: int = vmalloc.vmalloc_to_pfn(self.mm, self._address(address))
         return pfn
 
+    def vm_area(self, address: int) -> range | None:
+        """The addresses of the area that an address lies in, its guard page among them; None if
+        it lies in none. find_vmap_area().
+        """
+        if self.mm.vmalloc is None:
+            return None
+        area = self.mm.vmalloc.find(self._address(address))
+        return None if area is None else range(area.start, area.end)
+
     def is_vmalloc_addr(self, address: int) -> bool:
         """Whether an address lies in vmalloc space: is_vmalloc_addr()."""
         return bool(vmalloc.is_vmalloc_addr(self.mm, self._address(address)))
