@@ -21,7 +21,7 @@ from mmtwin.recordings.event cimport (
 )
 from mmtwin.recordings.sites cimport as_s32
 from mmtwin.replay.counts cimport *
-from mmtwin.replay.pages cimport queue_of, set_cpu
+from mmtwin.replay.pages cimport collect, gfp_of, queue_of, set_cpu, watch_alloc
 from mmtwin.replay.queues cimport (
     QUEUE_KERNEL_ZONE, QUEUE_TWIN_SLAB, QUEUE_TWIN_SLAB_FREE, QUEUE_TWIN_ZONE, empty, get, put,
     queue_t, skip_to,
@@ -82,7 +82,7 @@ cdef class Engine(Unseen):
     cdef pfn_t _head_pfn(self, virt_t address) noexcept nogil
     @cython.locals(pfn=pfn_t)
     cdef void _set_object_right(self, event_t *event, s32 cache, virt_t predicted) noexcept nogil
-    @cython.locals(demand=event_p, cache=s32)
+    @cython.locals(demand=event_p, cache=s32, gfp=gfp_t)
     cdef void _interrupted(self, event_t *event, s64 number) noexcept nogil
     @cython.locals(page=event_p, late=queue_p)
     cdef void _zone_event(self, event_t *event, s64 number) noexcept nogil

@@ -44,7 +44,7 @@ if not cython.compiled:
     from mmtwin.recordings.event import as_events, event_at, wrap64
     from mmtwin.recordings.sites import as_s32
     from mmtwin.replay.counts import COUNTS
-    from mmtwin.replay.pages import queue_of, set_cpu
+    from mmtwin.replay.pages import collect, gfp_of, queue_of, set_cpu, watch_alloc
     from mmtwin.replay.queues import QUEUES, empty, get, put, skip_to
     from mmtwin.replay.resync import (
         adopt_slab,
@@ -179,8 +179,9 @@ class Engine(Unseen):
         if not 0 <= demand.cache < self.nr_names:
             return
         cache = self.cache_of[demand.cache]
+        gfp = gfp_of(self, demand.gfp)
         set_cpu(self.mm, event)
-        if cache >= 0 and next_object(self.mm, cache, self._gfp(demand.gfp), -1) == demand.address:
+        if cache >= 0 and next_object(self.mm, cache, gfp, -1) == demand.address:
             demand.role |= DONE
             self.demand = number + event.ahead
             self._object_alloc(demand, -1)
@@ -231,7 +232,7 @@ class Engine(Unseen):
     def _slab_free_event(self, event, number):
         """SLUB gave a slab back: the twin did when it became empty, or after a grace period."""
         if rcu_free_slab(self.mm, event.address):
-            self._collect(event.cpu)
+            collect(self, event.cpu)
         elif event.ahead and pfn_to_page(self.mm, event.address).flags & PG_slab:
             self._free_ahead(event, number)
         self.count[COUNT_SLAB_FREE_PREDICTED] += 1
@@ -249,7 +250,7 @@ class Engine(Unseen):
                 self.objects.doubt()
                 vacate(self.mm, event.address, event.order)
                 free_pages(self.mm, event.address, event.order)
-                self._collect(event.cpu)
+                collect(self, event.cpu)
 
     def _free_ahead(self, event, number):
         """The free that emptied the slab may come behind the slab's own, with its event."""
@@ -269,7 +270,7 @@ class Engine(Unseen):
         if event.address == 0:
             self.count[UNEXPLAINED_FAILED_DEMAND] += 1
             return
-        gfp = self._gfp(event.gfp)
+        gfp = gfp_of(self, event.gfp)
         if event.kind == KIND_KMALLOC and event.bytes_req > self.large:
             self._large_alloc(event, gfp)
             return
@@ -284,14 +285,15 @@ class Engine(Unseen):
             self._expect_start(cache, event, event_at(self.events, number).address)
         predicted = kmem_cache_alloc_node(self.mm, cache, gfp, -1)
         self.mm.next_freelist_start = -1
-        self._collect(event.cpu)
+        collect(self, event.cpu)
         right = self._compare_object(event, cache, predicted)
         predicted = self._after_exchanges(predicted)
         if number >= 0:
             predicted = self._place_slabs(number, cache, predicted)
         if self.resync and not right and predicted != event.address:
             self._set_object_right(event, cache, predicted)
-        self._undo_slabs(event.cpu)
+        if not empty(queue_of(self, event.cpu, QUEUE_TWIN_SLAB)):
+            self._undo_slabs(event.cpu)
         if cache == self.maple.cache:
             self._other_nodes(event, gfp)
 
@@ -322,7 +324,7 @@ class Engine(Unseen):
     def _compare_object(self, event, cache, predicted):
         """Counts an object given out; whether the twin gave the kernel's."""
         self.count[COUNT_OBJECTS_PREDICTED] += 1
-        self._watch_alloc(event, event.address if self.resync else predicted)
+        watch_alloc(self, event, event.address if self.resync else predicted)
         if predicted == event.address:
             self.count[COUNT_OBJECTS_EXACT] += 1
             self.count[COUNT_OBJECTS_SAME_SLAB] += 1
@@ -356,7 +358,7 @@ class Engine(Unseen):
         """One slab of the twin's, -1 for none, comes to the kernel's page for it."""
         self.objects.doubt()
         if mine < 0:
-            adopt_slab(self.mm, cache, event.address, event.order, self._gfp(event.gfp))
+            adopt_slab(self.mm, cache, event.address, event.order, gfp_of(self, event.gfp))
         else:
             size = 1 << (self.mm.page_shift + pfn_to_page(self.mm, mine).order)
             offset = wrap64(predicted - page_address(self.mm, mine))
@@ -407,12 +409,12 @@ class Engine(Unseen):
     def _large_alloc(self, event, gfp):
         """kmalloc_large(): pages straight from the page allocator."""
         predicted = kmalloc_node(self.mm, event.bytes_req, gfp, -1)
-        self._collect(event.cpu)
+        collect(self, event.cpu)
         self.count[COUNT_BYTES_PREDICTED] += 1
         if predicted == 0:
             self.count[UNEXPLAINED_FAILED_ALLOC] += 1
             return
-        self._watch_alloc(event, event.address if self.resync else predicted)
+        watch_alloc(self, event, event.address if self.resync else predicted)
         pfn = virt_to_pfn(self.mm, self._after_exchanges(predicted))
         if 1 << (pfn_to_page(self.mm, pfn).order + self.mm.page_shift) == event.bytes_alloc:
             self.count[COUNT_BYTES_EXACT] += 1
@@ -436,7 +438,7 @@ class Engine(Unseen):
             self._free_slab_object(event, pfn, object)
         elif pfn_to_page(self.mm, pfn).flags & PG_large_kmalloc and event.kind == KIND_KFREE:
             kfree(self.mm, object)
-            self._collect(event.cpu)
+            collect(self, event.cpu)
         else:
             self.count[UNEXPLAINED_UNKNOWN_OBJECT] += 1
 
@@ -455,7 +457,7 @@ class Engine(Unseen):
         if not self.resync and not self.objects.sure:
             self.objects.doubt()  # it may be the twin's object of another address
         slab_free(self.mm, cache, pfn, object)
-        self._collect(event.cpu)
+        collect(self, event.cpu)
         if nodes:
             self._after_free()
 
@@ -473,9 +475,9 @@ class Engine(Unseen):
             self._page_alloc(event)
             return
         for _ in range(MOST_SILENT_OBJECTS):
-            if kmem_cache_alloc_node(self.mm, cache, self._gfp(event.gfp), -1) == 0:
+            if kmem_cache_alloc_node(self.mm, cache, gfp_of(self, event.gfp), -1) == 0:
                 return
-            self._collect(event.cpu)
+            collect(self, event.cpu)
             predicted = get(queue_of(self, event.cpu, QUEUE_TWIN_SLAB))
             if predicted >= 0:
                 self._compare_page(event.address, predicted)

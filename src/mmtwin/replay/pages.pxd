@@ -36,7 +36,6 @@ ctypedef queue_t *queue_p
 ctypedef step_t *step_p
 
 cdef enum:
-    GFP_PLACES = 64               # a power of two
     MOST_WRONG = 64               # blocks set right after one demand
     GFP_VMALLOC = 0xcc2           # GFP_KERNEL | __GFP_HIGHMEM
 
@@ -54,8 +53,8 @@ cdef class Pages:
     cdef readonly Objects objects
     cdef s64 *count
     cdef u32 *bits
-    cdef u32 *gfp_recorded        # masks translated before, by a hash of them
-    cdef u32 *gfp_twin
+    cdef u32 same_bits            # of a recorded gfp mask: those that the twin has too
+    cdef u32 moved_bits           # those that are others in the twin
     cdef queue_t *queues
     cdef s64 *wrong               # (the twin's pfn, the kernel's, order) of each wrong block
     cdef s64 nr_wrong
@@ -68,13 +67,12 @@ cdef class Pages:
     cdef pfn_t refill_pfn
     cdef s64 seen                 # steps of the twin that were compared
     cdef pfn_t last_page
-    cdef bint same_bits
     cdef bint silent              # the pages being taken are of no event
     cdef public bint resync
     cdef dict _buffers
 
-    @cython.locals(gfp=gfp_t, bit=s32, place=u32)
-    cdef gfp_t _gfp(self, gfp_t recorded) noexcept nogil
+    @cython.locals(gfp=gfp_t, bit=s32)
+    cdef gfp_t _moved_gfp(self, gfp_t recorded) noexcept nogil
     cdef void _compare_page(self, pfn_t pfn, pfn_t predicted) noexcept nogil
     @cython.locals(predicted=pfn_t)
     cdef void _page_alloc(self, event_t *event) noexcept nogil
@@ -86,7 +84,6 @@ cdef class Pages:
     cpdef void observe(self, size_t address, s64 start, s64 stop, s64 available)
     @cython.locals(events=event_p, event=event_p, i=s64)
     cdef void _observe(self, size_t address, s64 start, s64 stop, s64 available) noexcept nogil
-    cdef void _watch_alloc(self, event_t *event, virt_t twin) noexcept nogil
     cpdef void recall(self, size_t address, s64 start, s64 stop)
     @cython.locals(events=event_p, event=event_p, i=s64)
     cdef void _recall(self, size_t address, s64 start, s64 stop) noexcept nogil
@@ -95,7 +92,7 @@ cdef class Pages:
     @cython.locals(taken=s64)
     cdef void _vmalloc_pages(self, s32 cpu, s64 left) noexcept nogil
     @cython.locals(first=s64, number=s64, record=step_p, taken=s64)
-    cdef void _collect(self, s32 cpu) noexcept nogil
+    cdef void _take_in(self, s32 cpu) noexcept nogil
     @cython.locals(migratetype=s64, refill=s64, order=s64)
     cdef s64 _zone_item(self, event_t *event) noexcept nogil
     @cython.locals(queue=queue_p)
@@ -115,3 +112,18 @@ cdef inline queue_t *queue_of(Pages pages, s32 cpu, s32 number) noexcept nogil:
 
 cdef inline void set_cpu(MM mm, event_t *event) noexcept nogil:
     mm.cpu = event.cpu if event.cpu < mm.nr_cpus else 0
+
+cdef inline gfp_t gfp_of(Pages pages, gfp_t recorded) noexcept nogil:
+    if recorded & pages.moved_bits:
+        return pages._moved_gfp(recorded)
+    return recorded & pages.same_bits
+
+cdef inline void collect(Pages pages, s32 cpu) noexcept nogil:
+    if (
+        pages.seen != pages.mm.next_step or pages.nr_wrong or pages.nr_extra or pages.filled
+        or not empty(queue_of(pages, cpu, QUEUE_KERNEL_ZONE))
+    ):
+        pages._take_in(cpu)
+
+cdef inline void watch_alloc(Pages pages, event_t *event, virt_t twin) noexcept nogil:
+    pages.objects.add(event.address, twin, event.call_site, event.bytes_req, event.bytes_alloc)

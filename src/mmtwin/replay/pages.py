@@ -64,6 +64,29 @@ if not cython.compiled:
         """The pfn of an item of the kernel's queue."""
         return value & 0xFFFFFFFFFF
 
+    def gfp_of(pages, recorded):
+        """The twin's bits of a recorded gfp mask."""
+        if recorded & pages.moved_bits:
+            return pages._moved_gfp(recorded)
+        return recorded & pages.same_bits
+
+    def collect(pages, cpu):
+        """Takes in the steps the twin wrote since the last demand."""
+        if (
+            pages.seen != pages.mm.next_step
+            or pages.nr_wrong
+            or pages.nr_extra
+            or pages.filled
+            or not empty(queue_of(pages, cpu, QUEUE_KERNEL_ZONE))
+        ):
+            pages._take_in(cpu)
+
+    def watch_alloc(pages, event, twin):
+        """Keeps account of an object given out."""
+        pages.objects.add(
+            event.address, twin, event.call_site, event.bytes_req, event.bytes_alloc
+        )
+
     def step_at(mm, number):
         """A record of the ring of steps."""
         return mm.step[number & (mm.ring_size - 1)]
@@ -91,7 +114,6 @@ class Pages:
         bulk_site = np.array([*bulk_sites, 0], dtype=np.uint64)
         wrong = np.zeros(3 * MOST_WRONG, dtype=np.int64)
         queues = np.zeros(mm.nr_cpus * NR_QUEUES, dtype=np.dtype(QUEUE))
-        gfp_known = np.zeros(2 * GFP_PLACES, dtype=np.uint32)
         extra = np.zeros(MOST_WRONG, dtype=np.int64)
         self._buffers = {
             "count": count,
@@ -99,15 +121,14 @@ class Pages:
             "bulk_site": bulk_site,
             "wrong": wrong,
             "queues": queues,
-            "gfp_known": gfp_known,
             "extra": extra,
         }
         self.mm = mm
         self.count = as_s64(count.ctypes.data, len(count))
         self.bits = as_u32(bits.ctypes.data, len(bits))
-        self.gfp_recorded = as_u32(gfp_known.ctypes.data, GFP_PLACES)
-        self.gfp_twin = as_u32(gfp_known.ctypes.data + 4 * GFP_PLACES, GFP_PLACES)
-        self.same_bits = all(int(bits[bit]) == 1 << bit for bit in range(len(bits)))
+        same = [1 << bit for bit in range(len(bits)) if bits[bit] == 1 << bit]
+        self.same_bits = sum(same)
+        self.moved_bits = sum(1 << bit for bit in np.flatnonzero(bits).tolist()) - sum(same)
         self.queues = as_queues(queues.ctypes.data, len(queues))
         self.bulk_site = as_u64(bulk_site.ctypes.data, len(bulk_site))
         self.nr_bulk_sites = len(bulk_sites)
@@ -142,12 +163,9 @@ class Pages:
             event = event_at(events, i)
             if event.kind == KIND_KMALLOC or event.kind == KIND_KMEM_CACHE_ALLOC:
                 if event.address != 0:
-                    self._watch_alloc(event, event.address)
+                    watch_alloc(self, event, event.address)
             elif event.kind == KIND_KFREE or event.kind == KIND_KMEM_CACHE_FREE:
                 self.objects.remove(event.address)
-
-    def _watch_alloc(self, event, twin):
-        self.objects.add(event.address, twin, event.call_site, event.bytes_req, event.bytes_alloc)
 
     def recall(self, address, start, stop):
         """Events before the start's state: what they left in fields of the per-CPU lists that
@@ -176,19 +194,12 @@ class Pages:
             elif event.kind == KIND_MM_PAGE_FREE:
                 recall_free(self.mm, event.address, event.order)
 
-    def _gfp(self, recorded):
-        """The twin's bits of a recorded gfp mask."""
-        if self.same_bits:
-            return recorded
-        place = (recorded ^ recorded >> 7 ^ recorded >> 14) & (GFP_PLACES - 1)
-        if self.gfp_recorded[place] == recorded:
-            return self.gfp_twin[place]
+    def _moved_gfp(self, recorded):
+        """The twin's bits of a recorded gfp mask, bit by bit."""
         gfp = 0
         for bit in range(32):
             if recorded >> bit & 1:
                 gfp |= self.bits[bit]
-        self.gfp_recorded[place] = recorded
-        self.gfp_twin[place] = gfp
         return gfp
 
     def _compare_page(self, pfn, predicted):
@@ -200,9 +211,9 @@ class Pages:
 
     def _page_alloc(self, event):
         set_cpu(self.mm, event)
-        predicted = alloc_pages(self.mm, self._gfp(event.gfp), event.order, -1)
+        predicted = alloc_pages(self.mm, gfp_of(self, event.gfp), event.order, -1)
         self.last_page = predicted
-        self._collect(event.cpu)
+        collect(self, event.cpu)
         self._compare_page(event.address, predicted)
         if predicted < 0:
             self.count[UNEXPLAINED_FAILED_ALLOC] += 1
@@ -228,7 +239,7 @@ class Pages:
         if not page_is_free(self.mm, event.address):
             self.count[UNEXPLAINED_SILENT_PAGE_FREE] += 1
         vacate(self.mm, event.address, event.order)
-        prep_new_page(self.mm, event.address, event.order, self._gfp(event.gfp), 0)
+        prep_new_page(self.mm, event.address, event.order, gfp_of(self, event.gfp), 0)
         self.seen = self.mm.next_step
 
     def _page_free(self, event, order):
@@ -246,7 +257,7 @@ class Pages:
         if pfn_to_page(self.mm, event.address).flags & PG_large_kmalloc:
             self.objects.doubt()
         free_pages(self.mm, event.address, order)
-        self._collect(event.cpu)
+        collect(self, event.cpu)
 
     def _drain_event(self, event):
         """A page left a per-CPU list: the twin's drains come just before, with the free that
@@ -277,19 +288,16 @@ class Pages:
         self.silent = True  # nothing tells of them before their blocks do
         while left > 0:
             taken = alloc_pages_bulk(self.mm, GFP_VMALLOC, -1, left if left < 100 else 100)
-            self._collect(cpu)
+            collect(self, cpu)
             if taken < 1:
                 break
             self.count[COUNT_SILENT_PAGES] += taken
             left -= taken
         self.silent = False
 
-    def _collect(self, cpu):
-        """Takes in the steps the twin wrote since the last demand."""
+    def _take_in(self, cpu):
+        """Compares the steps the twin wrote since the last demand."""
         first = self.seen
-        if first == self.mm.next_step and not self.nr_wrong and not self.nr_extra:
-            if not self.filled and empty(queue_of(self, cpu, QUEUE_KERNEL_ZONE)):
-                return
         if self.mm.next_step - first > self.mm.ring_size:
             first = self.mm.next_step - self.mm.ring_size
         self.nr_wrong = 0

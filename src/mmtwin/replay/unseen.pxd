@@ -9,7 +9,7 @@ from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64
 from mmtwin.recordings.event cimport event_at, event_t
 from mmtwin.replay.counts cimport *
 from mmtwin.replay.maple cimport Maple
-from mmtwin.replay.pages cimport Pages, queue_of, set_cpu
+from mmtwin.replay.pages cimport Pages, collect, gfp_of, queue_of, set_cpu
 from mmtwin.replay.queues cimport QUEUE_TWIN_SLAB, get
 from mmtwin.replay.resync cimport move_slab
 

@@ -20,7 +20,7 @@ if not cython.compiled:
     from mmtwin.kernel.slub_slab import inc_slabs_node, new_slab
     from mmtwin.recordings.event import event_at
     from mmtwin.replay.counts import COUNTS
-    from mmtwin.replay.pages import queue_of, set_cpu
+    from mmtwin.replay.pages import collect, gfp_of, queue_of, set_cpu
     from mmtwin.replay.queues import QUEUES, get
     from mmtwin.replay.resync import move_slab
 
@@ -50,14 +50,14 @@ class Unseen(Pages):
         """A maple node was asked for: those that go with it, of which no event tells."""
         self.silent = True  # nothing tells of their slabs before the pages' blocks do
         self.maple.allocated(self.demand, gfp)
-        self._collect(event.cpu)
+        collect(self, event.cpu)
         self.silent = False
         self._adopt_nodes()
 
     def _free_other_nodes(self, event):
         """A maple node is about to be freed: those that go before it."""
         self.maple.freeing(self.demand)
-        self._collect(event.cpu)
+        collect(self, event.cpu)
 
     def _after_free(self):
         """A maple node was freed."""
@@ -75,8 +75,8 @@ class Unseen(Pages):
         predicted = get(queue_of(self, event.cpu, QUEUE_TWIN_SLAB))
         if not self._is_slab_of(predicted, self.maple.cache):
             self.count[UNEXPLAINED_SILENT_SLAB] += 1
-            predicted = new_slab(self.mm, self.maple.cache, self._gfp(event.gfp), -1)
-            self._collect(event.cpu)
+            predicted = new_slab(self.mm, self.maple.cache, gfp_of(self, event.gfp), -1)
+            collect(self, event.cpu)
             if predicted >= 0:
                 inc_slabs_node(self.mm, self.maple.cache, predicted)
                 add_partial(self.mm, self.maple.cache, predicted, TO_HEAD)
