@@ -6,6 +6,7 @@ arch/arm64/mm/fault.c: do_page_fault()).
 from dataclasses import dataclass
 
 from mmtwin.kernel import rss_stat
+from mmtwin.kernel.expand_stack import expand_downwards
 from mmtwin.kernel.memory import handle_mm_fault
 from mmtwin.kernel.memory_defs import (
     FAULT_FLAG_INSTRUCTION,
@@ -15,7 +16,7 @@ from mmtwin.kernel.memory_defs import (
     VM_FAULT_OOM,
     VM_FAULT_SIGBUS,
 )
-from mmtwin.kernel.mman import VM_EXEC, VM_GROWSDOWN, VM_READ, VM_WRITE
+from mmtwin.kernel.mman import VM_EXEC, VM_READ, VM_WRITE
 
 # arch/x86/include/asm/trap_pf.h
 X86_PF_PROT, X86_PF_WRITE, X86_PF_USER, X86_PF_INSTR = 0x1, 0x2, 0x4, 0x10
@@ -111,9 +112,7 @@ def do_user_addr_fault(task, address, error_code):
     if vma is None:
         return FaultResult(SIGSEGV, SEGV_MAPERR)
     if vma.vm_start > address:
-        from mmtwin.kernel.mmap import expand_stack
-
-        if not vma.vm_flags & VM_GROWSDOWN or expand_stack(vma, address) != 0:
+        if expand_downwards(vma, address):
             return FaultResult(SIGSEGV, SEGV_MAPERR)
     if access_error(vma, write, instruction, present, arm64):
         return FaultResult(SIGSEGV, SEGV_ACCERR)

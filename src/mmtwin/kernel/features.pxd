@@ -175,6 +175,8 @@ cdef struct features_t:
     s32 vma_sticky                # VM_SOFTDIRTY of one merged area is all's
     s32 vma_anon_pgoff            # private file areas merge only if their anonymous offsets meet
     s32 mmap_unmaps_late          # MAP_FIXED unmaps what is there after the limits were checked
+    s32 special_no_split          # special mappings are never split
+    s32 special_no_lock           # special mappings are not locked by MCL_FUTURE
     s32 brk_expands               # brk() only expands the heap's own area; it does not merge
     s32 mprotect_unaccounts       # untouched memory that is no more writable is not accounted
     s32 mremap_move_charges       # move_vma() charges, not vma_to_resize()
@@ -197,6 +199,8 @@ cdef struct features_t:
     s32 madv_dontneed_locked      # MADV_DONTNEED_LOCKED
     s32 madv_collapse             # MADV_COLLAPSE
     s32 madv_guard                # MADV_GUARD_INSTALL: 1 anonymous writable areas, 2 files too
+    s32 madv_remove_may           # MADV_REMOVE asks for VM_MAYWRITE, not VM_WRITE
+    s32 madv_dofork_special       # MADV_DOFORK refuses all special areas
     s32 madv_ksm                  # CONFIG_KSM
     s32 madv_thp                  # CONFIG_TRANSPARENT_HUGEPAGE
     s32 soft_dirty                # CONFIG_MEM_SOFT_DIRTY: areas have VM_SOFTDIRTY

@@ -27,6 +27,7 @@ cdef class File:
     cdef public s32 can_mmap            # it has f_op->mmap
     cdef public s32 get_area            # its f_op->get_unmapped_area: GET_AREA_*
     cdef public u64 vm_flags            # VM_* that its f_op->mmap sets
+    cdef public s64 promised            # pages of vm_committed_as that go with it
     cdef public s32 vm_close            # its areas have vm_ops->close
 
 @cython.final

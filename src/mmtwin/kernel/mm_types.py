@@ -41,7 +41,7 @@ class File:
         self.can_mmap = 1
         self.get_area = GET_AREA_SHMEM if shmem else GET_AREA_MM
         self.vm_flags = 0
-        self.vm_close = 0
+        self.vm_close = self.promised = 0
 
     def __repr__(self):
         return f"<File {self.path} {self.dev} {self.ino}: {self.size} bytes>"
