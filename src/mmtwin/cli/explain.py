@@ -4,6 +4,7 @@
 THINGS = {
     "gfp": ("explain_gfp", "a GFP mask: its flags, its names as a kernel prints them, its effect"),
     "page-flags": ("explain_page_flags", "a page->flags word, a page dump, a kpageflags entry"),
+    "page": ("explain_page", "a page of a machine: its use, its struct page read by that"),
     "struct": ("explain_struct", "a structure's layout: struct page of any release, or by BTF"),
     "kmalloc": ("explain_kmalloc", "one kmalloc(), step by step, as the twin makes it"),
     "kfree": ("explain_kfree", "one kfree(), step by step"),

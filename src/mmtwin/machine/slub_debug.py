@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mmtwin.kernel.constants import PG_head, PG_partial, PG_pfmemalloc, PG_slab
+from mmtwin.kernel.constants import PG_head, PG_partial, PG_pfmemalloc, PG_reserved, PG_slab
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.slub_freelist import draw
 from mmtwin.kernel.slub_options import SlubDebug
@@ -139,6 +139,7 @@ def page_flags_format(profile: Profile) -> Callable[[MM, int], str]:
             name for name, there in (
                 ("active", flags & PG_pfmemalloc), ("workingset", flags & PG_partial and partial),
                 ("slab", flags & PG_slab), ("head", flags & PG_head),
+                ("reserved", flags & PG_reserved),
             ) if there and f"PG_{name}" in bits
         ]
         names.sort(key=order.index)
