@@ -12,6 +12,7 @@ THINGS = {
     "alloc_pages": ("explain_alloc_pages", "one alloc_pages(), step by step"),
     "vmalloc": ("explain_vmalloc", "one vmalloc(), step by step"),
     "kvmalloc": ("explain_kvmalloc", "one kvmalloc(), step by step"),
+    "prefetch": ("explain_prefetch", "the cache misses that SLUB's prefetch saves in a replay"),
     "prfm": ("explain_prfm", "a prefetch operation of arm64, and how prefetch() is written"),
     "cache": ("explain_cache", "why a slab cache's size, order and objects are what they are"),
 }
