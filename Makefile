@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell find src -name '*.py' -o -name '*.pxd' -o -path '*/data/*' \( -name '*.json' -o -name '*.tsv' \))
+SOURCES := $(shell find src -name '*.py' -o -name '*.pxd' -o -path '*/data/*' \( -name '*.json' -o -name '*.tsv' -o -name '*.txt' \))
 RECORDINGS ?= recordings
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

@@ -1,5 +1,6 @@
 """Makes the parts of the documentation that the program itself writes: `make docs`.
 
+The deck's slides with the twin's output under each (slides.md), from the table of deck.md.
 README.md's report and the picture docs/replay.svg, from a replay of the recording that comes with
 mmtwin: a part stands between `<!-- NAME -->` and `<!-- /NAME -->`. And what the sessions of
 SESSIONS print below their `>>>` lines.
@@ -8,6 +9,7 @@ SESSIONS print below their `>>>` lines.
 import doctest
 import io
 import re
+import shlex
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -21,6 +23,15 @@ from mmtwin.report.replay_report import print_replay
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH = 100
+DECK_ROW = re.compile(r"^\| (\d+) \| (.+?) \| (.+?) \| (.*?) ?\| (.*?) ?\|$")
+LONGEST = 70  # lines of an output that are shown
+SLIDES = """\
+# The deck, with the twin's output
+Under each slide of "Memory management in Linux" what mmtwin says to it: the command, and what it
+printed. `make docs` writes this page out of the table of [deck.md](deck.md), which says for each
+slide what works, where the slide is imprecise or has been overtaken, and which test holds it.
+
+"""
 ROWS = 8
 SESSIONS = (
     "kmalloc-100.md", "kasan.md", "kmemleak.md", "slub-debug.md", "kernel-stacks.md",
@@ -55,8 +66,53 @@ def run_session(path: Path) -> None:
     path.write_text(page, encoding="utf-8")
 
 
+def deck_rows() -> list[tuple[str, ...]]:
+    """The cells of deck.md's table: number, slide, what works, command, tests."""
+    text = (ROOT / "docs" / "deck.md").read_text(encoding="utf-8")
+    found = []
+    for line in text.splitlines():
+        match = DECK_ROW.match(line.replace(r"\|", "\0"))
+        if match:
+            found.append(tuple(cell.replace("\0", "|") for cell in match.groups()))
+    return found
+
+
+def output_of(command: str) -> str:
+    """What a command of the deck's table prints."""
+    screen = io.StringIO()
+    with redirect_stdout(screen):
+        run(shlex.split(command)[1:])
+    return screen.getvalue()
+
+
+def slide(number: str, title: str, today: str, command: str) -> str:
+    """A slide's section: what works, the command, what it prints or draws."""
+    section = f"## {number}. {title}\n{today[:1].upper()}{today[1:]}.\n\n"
+    words = command.strip("`")
+    if not words:
+        return section
+    printed = output_of(words)
+    if printed.startswith("<svg"):
+        (ROOT / "docs" / "slides").mkdir(exist_ok=True)
+        (ROOT / "docs" / "slides" / f"{number}.svg").write_text(printed, encoding="utf-8")
+        picture = f"slides/{number}.svg"
+        return section + f"    $ {words} -o {picture}\n\n![{title}]({picture})\n\n"
+    lines = printed.rstrip().splitlines()
+    if len(lines) > LONGEST:
+        lines = [*lines[:LONGEST], f"... {len(lines) - LONGEST} more lines"]
+    body = "\n".join(f"    {line}".rstrip() for line in [f"$ {words}", *lines])
+    return section + body + "\n\n"
+
+
+def write_slides() -> None:
+    """docs/slides.md: the deck with the twin's own output."""
+    page = SLIDES + "".join(slide(*row[:4]) for row in deck_rows())
+    (ROOT / "docs" / "slides.md").write_text(page.rstrip() + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Writes every part."""
+    write_slides()
     for page in SESSIONS:
         run_session(ROOT / "docs" / page)
     figures = replay().to_dict()

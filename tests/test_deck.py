@@ -53,3 +53,11 @@ def test_command_runs(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert out.strip() or "kfree" in command
     assert "error" not in err
+    shown = (ROOT / "docs" / "slides.md").read_text(encoding="utf-8")
+    if out.startswith("<svg"):
+        picture = re.search(rf"    \$ {re.escape(command)} -o (slides/\d+\.svg)", shown)
+        assert picture is not None
+        assert (ROOT / "docs" / picture[1]).read_text(encoding="utf-8") == out
+    else:
+        lines = [f"    {line}".rstrip() for line in out.rstrip().splitlines()[:20]]
+        assert "\n".join([f"    $ {command}", *lines]) in shown, "`make docs` writes it anew"

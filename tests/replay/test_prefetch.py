@@ -23,7 +23,9 @@ def test_prefetched_pointers_are_hits() -> None:
     assert (ahead.misses, ahead.fetched) == (1, 64)
 
 
-def test_a_replay() -> None:
+def test_a_replay(compiled: bool) -> None:
+    if not compiled:
+        pytest.skip("a whole recording, uncompiled")
     with open_recording(default_recording_path()) as recording:
         found = measure(recording)
     assert found["reads"] > 39_000
