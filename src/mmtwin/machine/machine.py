@@ -23,6 +23,7 @@ from mmtwin.kernel.vmalloc_validate import validate as validate_vmalloc
 from mmtwin.machine.boot import boot_mm
 from mmtwin.machine.checker_calls import CheckerCalls
 from mmtwin.machine.complaints import Complaint
+from mmtwin.machine.html import html_table
 from mmtwin.machine.memory_map import make_map, parse_memory
 from mmtwin.machine.page_calls import PageCalls
 from mmtwin.machine.slab_calls import SlabCalls
@@ -204,6 +205,16 @@ class Machine(TaskCalls, SlabCalls, PageCalls, VmallocCalls, CheckerCalls):
             ],
             "caches": len(self.caches),
         }
+
+    def _repr_html_(self) -> str:
+        zones = self.describe()["zones"]
+        rows = [("zone", "node", "from pfn", "pages managed", "pages free")]
+        rows += [
+            (zone["name"], zone["node"], f"{zone['start_pfn']:#x}", zone["managed_pages"],
+             zone["nr_free_pages"])
+            for zone in zones
+        ]  # fmt: skip
+        return html_table(repr(self).strip("<>"), rows)
 
     def __repr__(self) -> str:
         pages = int(self.mm.view("zone")["present_pages"].sum())

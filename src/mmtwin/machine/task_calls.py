@@ -9,6 +9,7 @@ from mmtwin.kernel import fork, task_stack
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.thread_stack import free_vm_stack_cache
 from mmtwin.machine.calls import Calls
+from mmtwin.machine.html import html_table
 from mmtwin.machine.owners import owners
 
 
@@ -104,6 +105,14 @@ class TaskView:
     def stack_trace(self, tracepoint: str = "") -> str:
         """/proc/PID/stack; with a `tracepoint` (`"mm_page_alloc"`) as if the task stood there."""
         return str(task_stack.proc_pid_stack(self._mm, self.task, tracepoint))
+
+    def _repr_html_(self) -> str:
+        stack = self.stack
+        return html_table(f"Task {self.pid} {self.comm}", [
+            ("state", self.state), ("task_struct", f"{self.address:#x}"),
+            ("stack", f"{stack.start:#x}-{stack.stop:#x}" if stack else "none"),
+            ("depth", self.depth), ("deepest", self.deepest),
+        ])  # fmt: skip
 
     def __repr__(self) -> str:
         return f"<Task {self.pid} {self.comm} {self.state}>"

@@ -8,6 +8,7 @@ from mmtwin.kernel import trace
 from mmtwin.kernel.constants import load_constants
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.slub_state import read_freelist
+from mmtwin.machine.html import html_table
 
 if TYPE_CHECKING:
     from mmtwin.machine.machine import Machine
@@ -105,6 +106,15 @@ class Page:
         cache = self._mm.cache_names[self._field("cache")]
         return {"cache": cache, **{name: self._field(name) for name in fields}}
 
+    def _repr_html_(self) -> str:
+        rows: list[tuple[object, ...]] = [
+            ("address", f"{self.address:#x}"), ("zone", f"{self.zone}, node {self.node}"),
+            ("use", self.use), ("flags", "|".join(self.flags) or "none"), ("order", self.order),
+            ("refcount", self.refcount),
+        ]  # fmt: skip
+        rows += (self.slab or {}).items()
+        return html_table(f"Page {self.pfn:#x}", rows)
+
     def __repr__(self) -> str:
         parts = [f"<Page {self.pfn:#x}", f"zone={self.zone}", f"use={self.use}"]
         if self.flags:
@@ -155,6 +165,11 @@ class Cache:
             "tid": int(record["tid"]),
             "partial": partial,
         }
+
+    def _repr_html_(self) -> str:
+        names = ("object_size", "size", "align", "offset", "oo_order", "oo_objects",
+                 "cpu_partial", "min_partial", "refcount")  # fmt: skip
+        return html_table(f"Cache {self.name}", [(name, getattr(self, name)) for name in names])
 
     def __repr__(self) -> str:
         return (
