@@ -215,6 +215,9 @@ def _inline_words(text: str) -> Iterator[str]:
             inside = False
 
 
+NOTEBOOKS = "_repr_html_"  # what they call of themselves
+
+
 def dead_code(root: Path) -> Iterator[str]:
     """Every function and class is used: in the package, or, if public, by a test or an example."""
     inside: set[str] = set()
@@ -232,7 +235,7 @@ def dead_code(root: Path) -> Iterator[str]:
             if not isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                 continue
             name = node.name
-            if name.startswith("__") and name.endswith("__"):
+            if (name.startswith("__") and name.endswith("__")) or name == NOTEBOOKS:
                 continue
             used = name in inside or (not name.startswith("_") and name in outside)
             if not used:
