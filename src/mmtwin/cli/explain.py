@@ -14,6 +14,8 @@ THINGS = {
     "kvmalloc": ("explain_kvmalloc", "one kvmalloc(), step by step"),
     "prefetch": ("explain_prefetch", "the cache misses that SLUB's prefetch saves in a replay"),
     "prfm": ("explain_prfm", "a prefetch operation of arm64, and how prefetch() is written"),
+    "page-size": ("explain_page_size", "page sizes, and what struct page costs for any RAM"),
+    "limits": ("explain_limits", "orders, kmalloc's limits, THREAD_SIZE by release and page size"),
     "cache": ("explain_cache", "why a slab cache's size, order and objects are what they are"),
 }
 EXAMPLES = """\
