@@ -1,6 +1,8 @@
 """Maple trees against a sorted list of ranges: random stores, and every search after them."""
 
+import json
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +13,10 @@ from mmtwin.kernel.maple_store import MapleStore
 from mmtwin.kernel.maple_tree import ULONG_MAX
 from mmtwin.kernel.maple_validate import validate_maple_tree
 from mmtwin.kernel.mman import EBUSY
+from tests.kernel.maple_shapes import ALLOC_RANGE, FLAGS, IN_RCU, digests, lines
 from tests.kernel.page_machine import machine
 
+SHAPES = json.loads(Path(__file__).with_name("data").joinpath("maple_shapes.json").read_text())
 VERSIONS = ("6.1", "6.6", "6.12", "6.18", "7.3")
 Range = tuple[int, int, Any]
 
@@ -104,6 +108,15 @@ def test_tree_is_the_list(version: str, seed: int, alloc_range: bool, in_rcu: bo
     assert model.tree.alloc.allocated == model.tree.alloc.freed
 
 
+@pytest.mark.parametrize("version", SHAPES)
+@pytest.mark.parametrize("seed", range(len(FLAGS)))
+def test_nodes_are_the_kernels(version: str, seed: int) -> None:
+    # what lib/maple_tree.c itself makes of the same stores: see maple_shapes.py
+    flags = FLAGS[seed]
+    tree = tree_of(version, bool(flags & ALLOC_RANGE), bool(flags & IN_RCU))
+    assert digests(lines(tree, seed)) == SHAPES[version][str(seed)]
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_kinds_of_stores_leave_a_well_formed_tree(version: str) -> None:
     # ranges beside each other, holes in them, then everything but the ends
@@ -149,9 +162,9 @@ def test_a_duplicate_has_the_same_shape(version: str) -> None:
 
 @pytest.mark.parametrize(("version", "counts"), [
     ("6.1", [1, 4, 4, 4, 7]),  # the worst case: one and three for each level
-    ("6.6", [1, 1, 0, 1, 5]),
-    ("6.12", [1, 1, 0, 1, 5]),
-    ("6.18", [1, 1, 0, 1, 3]),  # the root has room
+    ("6.6", [1, 1, 1, 1, 5]),
+    ("6.12", [1, 1, 1, 1, 5]),
+    ("6.18", [1, 1, 1, 1, 3]),  # the root has room
 ])
 def test_what_a_store_asks_for(version: str, counts: list[int]) -> None:
     tree = tree_of(version)

@@ -215,3 +215,14 @@ def test_searches_stay_logarithmic(version: str) -> None:
     info: Any = vm_unmapped_area_info(3 * PAGE, PAGE, 1 << 40, topdown=False)
     assert mm.tree.vm_unmapped_area(info) == 8192 * PAGE
     assert mm.tree.visits - before <= 24
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_all_areas_go_at_exit(version: str) -> None:
+    mm = space(version)
+    areas = [vm_area_struct(mm, i * PAGE, (i + 1) * PAGE, 0) for i in range(1, 200)]
+    for vma in areas:
+        mm.tree.link(vma)
+    assert mm.tree.erase(0, (1 << 64) - 1) == areas
+    assert mm.map_count == 0 and list(mm.tree) == []
+    mm.tree.validate()

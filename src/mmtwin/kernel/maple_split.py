@@ -340,6 +340,6 @@ class MapleSplit(MapleTree):
         return left, right
 
     def request_for_store(self, count):
-        """mas_node_count(): what was not asked for before the store."""
-        if not self.has.maple_store_type:
+        """mas_node_count(): what was not asked for before the store; a bulk uses what it has."""
+        if not self.has.maple_store_type and not (self.bulk and self.alloc.total):
             self.alloc.request(count, GFP_NOWAIT)

@@ -57,7 +57,7 @@ class MapleStore(MapleCopy):
         """
         count = 1 + 3 * self.height
         if not self.has.maple_bulk:
-            kind = self.store_type(index, last, entry)
+            kind = self.store_type(index, last, entry, self.has.maple_store_type)
             count = self.nodes_for(kind)
             if not self.has.maple_store_type and kind == WR_NODE_STORE:
                 count = self.nodes_by_size()
@@ -107,8 +107,11 @@ class MapleStore(MapleCopy):
 
     # ---- which kind of store
 
-    def store_type(self, index, last, entry):
-        """mas_wr_store_type(), mas_wr_walk(): finds the place, and what kind of store it is."""
+    def store_type(self, index, last, entry, extend=True):
+        """mas_wr_store_type(), mas_wr_walk(): finds the place, and what kind of store it is.
+
+        `extend`: a gap takes those beside it in, which mas_preallocate() from 6.6 to 6.11 forgets.
+        """
         self.index, self.last, self.entry = index, last, entry
         self.vacant = self.sufficient = depth = 0
         node = self.root
@@ -138,7 +141,7 @@ class MapleStore(MapleCopy):
         while self.last > pivots[offset]:
             offset += 1
         self.offset_end, self.end_piv = offset, pivots[offset]
-        if entry is None:
+        if entry is None and extend:
             self.extend_null(pivots)
         return self.leaf_store_type()
 
@@ -180,8 +183,11 @@ class MapleStore(MapleCopy):
         if not self.index and self.last == ULONG_MAX:
             return WR_NEW_ROOT
         new_end, one = self.new_end(), self.offset_end - self.offset == 1
-        if new_end < self.min_slots(True) and node.parent is not None and not self.bulk:
-            return WR_REBALANCE
+        if new_end < self.min_slots(True):
+            if node.parent is not None and not self.bulk:
+                return WR_REBALANCE
+            if self.has.maple_store_type and (rcu or not self.has.maple_copy):
+                return WR_NODE_STORE  # a small root
         if new_end >= LEAF_SLOTS:
             return WR_SPLIT_STORE
         if not rcu and self.offset == node.end:

@@ -4,6 +4,7 @@ There is no list, and no cache of areas found.
 """
 
 from mmtwin.kernel.maple_store import MapleStore
+from mmtwin.kernel.maple_tree import ULONG_MAX
 from mmtwin.kernel.maple_validate import validate_maple_tree
 from mmtwin.kernel.mman import ENOMEM
 from mmtwin.kernel.vma_tree import VmaTree
@@ -72,8 +73,13 @@ class VmaMapleTree(VmaTree):
         """Nothing is left between two addresses: the areas there, a list. None sticks out.
 
         They wait in a tree of their own meanwhile (mt_detach of do_mas_align_munmap(), since 6.11
-        of vms_gather_munmap_vmas()).
+        of vms_gather_munmap_vmas()). All addresses, up to ULONG_MAX: exit_mmap().
         """
+        if start == 0 and end >= ULONG_MAX:
+            gone = list(self)
+            self.mm.map_count -= len(gone)
+            self.destroy()
+            return gone
         if self.bulk:
             self.mt.preallocate(start, end - 1, None)
         gone = []
