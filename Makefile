@@ -9,7 +9,7 @@ RECORDINGS ?= recordings
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-compiled test-uncompiled test-kernels check bench docs wheel clean
+.PHONY: demo test test-compiled test-uncompiled test-kernels check bench bench-areas docs wheel clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/built
@@ -45,6 +45,10 @@ wheel: $(VENV)/ready
 
 bench: $(VENV)/built
 	$(BIN)/python bench/bench.py $(RECORDING)
+
+# What find_vma() and mmap() cost with 10 to 10,000 areas; draws docs/areas.svg.
+bench-areas: $(VENV)/built
+	$(BIN)/python bench/areas.py
 
 docs: $(VENV)/built
 	$(BIN)/python docs/build.py
