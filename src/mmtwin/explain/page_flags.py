@@ -33,6 +33,7 @@ from mmtwin.versions.uname import KernelName, releases
 
 PAGE_SHIFT = 12
 IMPOSSIBLE = 30.0
+MAX_NR_GENS = 4
 FAR_SECTION = 4096  # memory from 512 GiB on
 # How odd a flag is in a word that somebody asks about; others count COMMON.
 ODD = {
@@ -45,12 +46,15 @@ COMMON = 0.3
 OF_USER_PAGES = {"lru", "uptodate", "dirty", "swapbacked", "mlocked", "unevictable", "reclaim"}
 MARGIN = 1.0  # by how much another release's reading must be less odd to win
 ARCHITECTURES = ("x86_64", "arm64", "riscv64", "ppc64", "s390x", "arm", "i386")  # tried in turn
+# Logs of one are taken for the other's; tried where a word is odd for the architecture said.
+CONFUSED = {"arm64": ("riscv64",)}
+DOUBTFUL, CONFUSED_COST = 3.0, 0.5
 # Cost of NODES_SHIFT by architecture; ANY_NODES for others.
 NODES = {
     "x86_64": {10: 0.0, 6: 0.1, 0: 0.5, 8: 1.4, 1: 1.2, 2: 0.9, 3: 1.2, 4: 1.2},
-    "arm64": {0: 0.2, 4: 0.1, 2: 0.3, 10: 0.3, 6: 0.4, 7: 1.0},
+    "arm64": {0: 0.0, 4: 0.15, 2: 0.3, 10: 0.3, 6: 0.4, 9: 0.5, 7: 1.0},
     "ppc64": {8: 0.0, 0: 0.6},
-    "riscv64": {2: 0.0, 0: 0.3},
+    "riscv64": {0: 0.0, 2: 0.3},
     "s390x": {4: 0.0, 1: 0.0, 0: 0.4},
     "loongarch64": {6: 0.0, 0: 0.4},
     "mips64": {0: 0.0, 6: 0.5},
@@ -59,7 +63,7 @@ ANY_NODES = 1.6
 # Cost of NR_CPUS by its bits.
 CPUS = {
     "x86_64": {13: 0.0, 3: 0.1, 9: 0.3, 6: 0.2, 8: 0.3, 12: 0.3, 4: 0.5, 7: 0.6, 5: 0.7, 2: 0.9},
-    "arm64": {12: 0.0, 8: 0.1, 3: 0.1, 9: 0.2, 6: 0.4, 4: 0.5, 7: 0.6, 5: 0.7, 2: 0.9},
+    "arm64": {12: 0.0, 8: 0.1, 3: 0.1, 9: 0.2, 10: 0.3, 6: 0.4, 4: 0.5, 7: 0.6, 5: 0.7, 2: 0.9},
 }  # fmt: skip
 MOST_CPUS = {"x86_64": 13}
 ANY_CPUS = 1.5
@@ -177,6 +181,7 @@ def read_page_flags(
     """
     if value >> word_bits(arch):
         raise ValueError(f"{value:#x} is wider than {arch}'s {word_bits(arch)}-bit page->flags")
+    also = [each for each in CONFUSED.get(arch, ()) if evidence.printed is None]
     builder = next((name for name, (pattern, *_) in BUILDERS.items()
                     if pattern.search(kernel.text)), "")  # fmt: skip
     known = replace(evidence, builder=builder)
@@ -187,6 +192,10 @@ def read_page_flags(
             cost += MARGIN
         if best is None or cost < best[0]:
             best = cost, found
+        for other in also if cost > DOUBTFUL else ():
+            cost, found = likeliest(value, release, other, given, known)
+            if cost + CONFUSED_COST < best[0]:
+                best = cost + CONFUSED_COST, found
     assert best is not None
     return best[1]
 
@@ -267,6 +276,8 @@ def candidates(
         for node, node_prior in nodes:
             usual = usual_zones(zone, node) if arch == "x86_64" else 0.0
             usual += unlike(evidence.builder, arch, node)
+            if arch == "riscv64" and sections and not node:
+                usual += 0.5  # those with classic sparsemem have NUMA as well
             for cpu, cpu_prior in cpus if node else [(0, 0.0)]:
                 fields = pack(bits, flags, sections, node, (len(zones) - 1).bit_length(),
                               cpu and LAST_PID_SHIFT + cpu, tags, generation, shift)  # fmt: skip
@@ -374,6 +385,8 @@ def oddness_of_fields(
     count, lru = flags
     lowest = fields[-1][1] if fields else word_bits(arch)
     cost = IMPOSSIBLE * bool(value >> count & (1 << lowest - count) - 1)
+    if numbers.get("lru_gen", 0) > MAX_NR_GENS:
+        return cost + IMPOSSIBLE
     if numbers.get("lru_gen") or numbers.get("lru_refs"):
         cost += 0.2 if value >> lru & 1 else 2.2 if numbers["lru_gen"] else 1.0
     zone = numbers.get("zone", 0)
@@ -417,11 +430,13 @@ def cpupid_cost(cpupid: int, width: int) -> float:
 
 def zone_cost(name: str, zones: tuple[str, ...], arch: str, pfn: int | None) -> float:
     """How unlikely a page is in a zone: by its pfn where that is known."""
-    if pfn is None or arch not in ("x86_64", "i386"):
-        if pfn is not None and arch == "arm64" and pfn >= 1 << 20:
+    if arch == "arm64":
+        if pfn is not None and pfn >= 1 << 20:
             return {"Normal": 0.0, "Movable": 0.8}.get(name, 2.0)
-        return (ARM64_ZONE_COST if arch == "arm64" else ZONE_COST)[name]
-    if arch == "i386":
+        return ARM64_ZONE_COST[name] + 0.8 * (pfn is not None and name != zones[0])
+    if arch not in ("x86_64", "i386"):
+        return 0.0 if name == zones[0] else 1.5 if arch == "ppc64" else 0.5
+    if pfn is None or arch == "i386":
         return ZONE_COST[name]
     place = "DMA" if pfn < 1 << 12 else "DMA32" if pfn < 1 << 20 else "Normal"
     while place not in zones:  # its pages are in the next zone
