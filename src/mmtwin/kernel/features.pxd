@@ -214,7 +214,7 @@ cdef struct features_t:
     s32 rss_batched_map           # a fault-around counts its pages at once
     s32 user_gfp_comp             # user pages are folios: __GFP_COMP
     s32 wp_reuse                  # 0: one reference; 1: once batches are drained; 2: AnonExclusive
-    s32 wp_reuse_large            # ... of large folios too
+    s32 thp_enabled               # transparent_hugepage/enabled at boot: 1 madvise, 2 always
     s32 lru_batch                 # pages of a pagevec or folio batch
     s32 frees_in_order          # freed pages go in order of their batch, not backwards
     s32 gather_pairs              # mmu_gather keeps a place for the number of pages

@@ -2,14 +2,17 @@
 cimport cython
 
 from mmtwin.kernel.constants cimport PG_anon_exclusive, PG_dirty, PG_head, PG_lru
+from mmtwin.kernel.huge_memory cimport (
+    do_anonymous_folio, do_huge_pmd_anonymous_page, do_huge_pmd_wp_page, thp_allowed,
+)
 from mmtwin.kernel.memory_defs cimport (
-    FAULT_FLAG_WRITE, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS,
+    FAULT_FLAG_WRITE, VM_FAULT_FALLBACK, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS,
 )
 from mmtwin.kernel.memory_file cimport do_fault
 from mmtwin.kernel.mm_types cimport mm_struct, vm_area_struct
 from mmtwin.kernel.mman cimport MM_ANONPAGES, VM_SHARED, VM_WRITE
 from mmtwin.kernel.paging cimport (
-    Paging, pfn_pte, pte_mkdirty, pte_pfn, pte_present, pte_write, vm_normal_page,
+    Paging, is_block, pfn_pte, pte_mkdirty, pte_pfn, pte_present, pte_write, vm_normal_page,
 )
 from mmtwin.kernel.pgtable cimport slot_alloc
 from mmtwin.kernel.ram cimport page_p, pfn_to_page
@@ -37,7 +40,7 @@ cdef s32 wp_page_copy(vm_fault vmf)
 cdef s32 do_wp_page(vm_fault vmf)
 @cython.locals(entry=u64)
 cdef s32 handle_pte_fault(vm_fault vmf)
-@cython.locals(entry=u64)
+@cython.locals(entry=u64, result=s32)
 cdef s32 __handle_mm_fault(vm_fault vmf)
 @cython.locals(vmf=vm_fault, result=s32)
 cpdef s32 handle_mm_fault(mm_struct mm, vm_area_struct vma, virt_t address, u64 flags)

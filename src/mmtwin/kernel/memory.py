@@ -25,8 +25,15 @@ from mmtwin.kernel.walk import page_of, walk
 
 if not cython.compiled:
     from mmtwin.kernel.constants import PG_anon_exclusive, PG_dirty, PG_head, PG_lru
+    from mmtwin.kernel.huge_memory import (
+        do_anonymous_folio,
+        do_huge_pmd_anonymous_page,
+        do_huge_pmd_wp_page,
+        thp_allowed,
+    )
     from mmtwin.kernel.memory_defs import (
         FAULT_FLAG_WRITE,
+        VM_FAULT_FALLBACK,
         VM_FAULT_NOPAGE,
         VM_FAULT_OOM,
         VM_FAULT_SIGBUS,
@@ -34,6 +41,7 @@ if not cython.compiled:
     from mmtwin.kernel.memory_file import do_fault
     from mmtwin.kernel.mman import MM_ANONPAGES, VM_SHARED, VM_WRITE
     from mmtwin.kernel.paging import (
+        is_block,
         pfn_pte,
         pte_mkdirty,
         pte_pfn,
@@ -87,6 +95,8 @@ def do_anonymous_page(vmf):
         return 0
     if vmf.vma.anon_vma is None and anon_vma_prepare(vmf.vma) != 0:
         return VM_FAULT_OOM
+    if paging.mthp and do_anonymous_folio(vmf):
+        return 0
     pfn = alloc_user_page(vmf, True)
     if pfn < 0:
         return VM_FAULT_OOM
@@ -209,6 +219,20 @@ def __handle_mm_fault(vmf):
     vmf.pmd = slot_alloc(vmf.mm, vmf.address, 1)
     if vmf.pmd < 0:
         return VM_FAULT_OOM
+    if vmf.paging.thp:
+        entry = vmf.machine.ram[vmf.pmd]
+        if entry == 0:
+            if vmf.vma.vm_file is None and thp_allowed(vmf.paging, vmf.vma):
+                result = do_huge_pmd_anonymous_page(vmf)
+                if not result & VM_FAULT_FALLBACK:
+                    return result
+        elif is_block(vmf.paging, entry):
+            if not vmf.flags & FAULT_FLAG_WRITE or pte_write(vmf.paging, entry):
+                vmf.machine.ram[vmf.pmd] = entry | vmf.paging.young
+                return 0
+            result = do_huge_pmd_wp_page(vmf, entry)
+            if not result & VM_FAULT_FALLBACK:
+                return result
     return handle_pte_fault(vmf)
 
 

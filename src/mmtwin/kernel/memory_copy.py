@@ -6,8 +6,16 @@ import cython
 
 if not cython.compiled:
     from mmtwin.kernel.constants import PG_anon_exclusive
+    from mmtwin.kernel.huge_memory import (
+        change_huge_pmd,
+        copy_huge_pmd,
+        deposit,
+        split_huge_pmd,
+        withdraw,
+    )
     from mmtwin.kernel.mman import ENOMEM, VM_MAYWRITE, VM_MIXEDMAP, VM_PFNMAP, VM_SHARED, VM_WRITE
     from mmtwin.kernel.paging import (
+        is_block,
         pte_dirty,
         pte_mkclean,
         pte_mkwrite,
@@ -31,6 +39,14 @@ def next_table(mm, address, end):
     while level < mm.paging.levels - 1 and entry_slot(mm, address, level) < 0:
         level += 1
     return next_boundary(mm.paging, address, end, level)
+
+
+def huge_slot(mm, address):
+    """The slot of the PMD of an address if it maps a block, else -1."""
+    slot = entry_slot(mm, address, 1)
+    if slot >= 0 and is_block(mm.paging, mm.machine.ram[slot]):
+        return slot
+    return -1
 
 
 def copy_pte_range(dst_vma, src_vma, dst, src, count):
@@ -77,11 +93,18 @@ def copy_page_range(dst_vma, src_vma):
     mm, child = src_vma.vm_mm, dst_vma.vm_mm
     address, end = src_vma.vm_start, src_vma.vm_end
     while address < end:
+        following = next_boundary(mm.paging, address, end, 1)
+        src = huge_slot(mm, address)
+        if src >= 0:
+            dst = slot_alloc(child, address, 1)
+            if dst < 0 or not copy_huge_pmd(dst_vma, src_vma, dst, src):
+                return -ENOMEM
+            address = following
+            continue
         src = entry_slot(mm, address, 0)
         if src < 0:
             address = next_table(mm, address, end)
             continue
-        following = next_boundary(mm.paging, address, end, 1)
         dst = slot_alloc(child, address, 0)
         if dst < 0:
             return -ENOMEM
@@ -102,11 +125,19 @@ def change_protection(vma, start, end, newflags):
     prot = vm_get_page_prot(p, newflags)
     pages = 0
     while start < end:
+        next = next_boundary(p, start, end, 1)
+        slot = huge_slot(vma.vm_mm, start)
+        if slot >= 0:
+            if next - start == p.page_size << p.bits:
+                change_huge_pmd(vma, slot, newflags)
+                pages += 1 << p.bits
+                start = next
+                continue
+            split_huge_pmd(vma.vm_mm, slot)
         slot = entry_slot(vma.vm_mm, start, 0)
         if slot < 0:
             start = next_table(vma.vm_mm, start, end)
             continue
-        next = next_boundary(p, start, end, 1)
         while start < next:
             old = machine.ram[slot]
             if old != 0 and pte_present(p, old):
@@ -132,7 +163,7 @@ def can_change_writable(vma, entry):
     if entry & p.special or not pte_dirty(p, entry):
         return pte_write(p, entry)
     pfn = pte_pfn(p, entry)
-    return page_anon(p.machine, pfn) and bool(p.machine.page[pfn].flags & PG_anon_exclusive)
+    return page_anon(p.machine, pfn) and p.machine.page[pfn].flags & PG_anon_exclusive != 0
 
 
 def move_page_tables(vma, old, new_vma, new, length):
@@ -149,12 +180,21 @@ def move_page_tables(vma, old, new_vma, new, length):
     start = old
     while old < end:
         following = min(next_boundary(p, old, end, 1), old + next_boundary(p, new, -1, 1) - new)
+        whole = following - old == 1 << p.shift(1)
+        source = huge_slot(mm, old)
+        if source >= 0 and not whole:
+            split_huge_pmd(mm, source)
+        elif source >= 0:
+            if not move_huge_pmd(mm, source, new):
+                return old - start
+            new += following - old
+            old = following
+            continue
         source = entry_slot(mm, old, 0)
         if source < 0:
             new += following - old
             old = following
             continue
-        whole = following - old == 1 << p.shift(1)
         if whole and not int(words[pmd_of(mm, new)]):
             above = pmd_of(mm, old)
             words[pmd_of(mm, new)] = words[above]
@@ -171,6 +211,20 @@ def move_page_tables(vma, old, new_vma, new, length):
     return old - start
 
 
+def move_huge_pmd(mm, source, new):
+    """move_huge_pmd(): a huge PMD at a slot, with the table that waits for it, to an address;
+    False without memory for tables.
+    """
+    words = mm.machine.view("ram")
+    target = pmd_of(mm, new)
+    if target < 0:
+        return False
+    words[target] = words[source]
+    words[source] = 0
+    deposit(mm.paging, target, withdraw(mm.paging, source))
+    return True
+
+
 def pmd_of(mm, address):
     """The slot of the PMD of an address, with the tables above it made."""
     return slot_alloc(mm, address, 1)
@@ -185,6 +239,9 @@ def madvise_free_range(vma, start, end):
     words = mm.machine.view("ram")
     pages = mm.machine.view("page")
     while start < end:
+        slot = huge_slot(mm, start)
+        if slot >= 0:
+            split_huge_pmd(mm, slot)
         slot = entry_slot(mm, start, 0)
         if slot < 0:
             start = next_table(mm, start, end)

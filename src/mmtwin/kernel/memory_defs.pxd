@@ -20,6 +20,7 @@ cdef enum:
 # gfp bits of user pages and page tables
 cdef enum:
     GFP_HIGHUSER_MOVABLE = 0x100cca
+    GFP_TRANSHUGE_LIGHT = 0x1c28ca    # not __GFP_RECLAIM
     GFP_PGTABLE_USER = 0x400dc0       # GFP_KERNEL | __GFP_ZERO | __GFP_ACCOUNT
     GFP_NOWAIT_NOWARN = 0x2800
 

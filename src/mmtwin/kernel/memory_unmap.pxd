@@ -2,6 +2,7 @@
 cimport cython
 
 from mmtwin.kernel.constants cimport PG_dirty
+from mmtwin.kernel.huge_memory cimport split_huge_pmd, zap_huge_pmd
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.mm_types cimport mm_struct, vm_area_struct
 from mmtwin.kernel.mman cimport VM_SEQ_READ

@@ -9,6 +9,7 @@ from mmtwin.kernel.rmap import unlink_anon_vmas
 
 if not cython.compiled:
     from mmtwin.kernel.constants import PG_dirty
+    from mmtwin.kernel.huge_memory import split_huge_pmd, zap_huge_pmd
     from mmtwin.kernel.mman import VM_SEQ_READ
     from mmtwin.kernel.mmu_gather import (
         tlb_finish_mmu,
@@ -72,6 +73,15 @@ def unmap_page_range(tlb, vma, address, end):
             next = next_boundary(p, address, end, 1)
             while address < next:
                 address = zap_pte_range(tlb, vma, entry_slot(mm, address, 0), address, next)
+            continue
+        slot = entry_slot(mm, address, 1)
+        if slot >= 0 and is_block(p, mm.machine.ram[slot]):
+            next = next_boundary(p, address, end, 1)
+            if next - address == p.page_size << p.bits:
+                zap_huge_pmd(tlb, slot)
+                address = next
+            else:
+                split_huge_pmd(mm, slot)
             continue
         # the highest missing table says how far there is nothing
         level = 1

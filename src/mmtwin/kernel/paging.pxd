@@ -41,6 +41,8 @@ cdef class Paging:
     cdef public dict mappings           # page->mapping -> anon_vma or File
     cdef public u64 next_mapping        # for those that have no address
     cdef public s32 thp                 # transparent_hugepage: 0 never, 1 madvise, 2 always
+    cdef public s32 mthp                # smaller orders of anonymous memory that may be used
+    cdef public dict deposits           # tables that wait beside huge PMDs: huge_memory.py
     cdef public pfn_t huge_zero_pfn
     cdef public object vmf              # the vm_fault of the fault that goes on
 

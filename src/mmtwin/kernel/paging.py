@@ -13,7 +13,9 @@ bits.
 
 import cython
 
-from mmtwin.kernel.pgtable_formats import make_format
+from mmtwin.kernel.pgtable_formats import make_format, pgd_cache
+
+LEAST_FOR_HUGE_PAGES = 512 << 20
 
 
 class Paging:
@@ -30,7 +32,7 @@ class Paging:
         self.page_mask = ~(self.page_size - 1) & 0xFFFFFFFFFFFFFFFF
         self.bits = self.page_shift - 3
         self.va_bits = machine.va_bits
-        self.levels = -(-(self.va_bits - self.page_shift) // self.bits)
+        self.levels = (self.va_bits - self.page_shift + self.bits - 1) // self.bits
         if not cython.compiled:
             self.shifts, self.masks, self.prot = [0] * 6, [0] * 6, [0] * 16
         for level in range(self.levels):
@@ -60,9 +62,14 @@ class Paging:
         self.special_pfns, self.specials, self.rcu_tables, self.mappings = [], {}, [], {}
         self.next_mapping = 0x1000
         self.fault_around_bytes = max(65536, self.page_size)
-        self.thp = 0
+        self.thp = machine.view("has")[0].thp_enabled
+        managed = int(machine.view("zone")["managed_pages"].sum()) << self.page_shift
+        if managed < LEAST_FOR_HUGE_PAGES:
+            self.thp = 0  # hugepage_init()
+        self.mthp = 0
+        self.deposits = {}
         self.huge_zero_pfn = -1
-        self.cache = form["cache"] if self.pgd_bytes < self.page_size else -1
+        self.cache = pgd_cache(machine, self.pgd_bytes) if self.pgd_bytes < self.page_size else -1
 
     def shift(self, level):
         """Address bits below an entry of a level (PTE 0)."""

@@ -5,6 +5,7 @@
 import numpy as np
 
 from mmtwin.kernel.constants import PG_hole, PG_reserved
+from mmtwin.kernel.slub_cache import kmem_cache_create
 from mmtwin.kernel.vmalloc_pgtable import ARM64_PFN_MASK, X86_PFN_MASK
 
 # ---- x86-64: bits of an entry, the name walk() gives each
@@ -62,7 +63,7 @@ def make_format(machine):
     """The numbers of Paging for a machine, by field."""
     has = machine.view("has")[0]
     soft_dirty = X86_BITS["soft-dirty"] if has.pte_soft_dirty else 0
-    form = {"zero_pfn": find_zero_page(machine), "cache": find_pgd_cache(machine)}
+    form = {"zero_pfn": find_zero_page(machine)}
     if has.pgtable_arm64:
         kept = ARM64_PFN_MASK | A["accessed"] | A["dirty"] | A["special"] | A["shared"]
         return form | {
@@ -96,10 +97,14 @@ def find_zero_page(machine):
     return machine.min_pfn + int(reserved[-1]) if len(reserved) else -1
 
 
-def find_pgd_cache(machine):
-    """The number of the cache pgd_cache, -1 where there is none."""
+def pgd_cache(machine, size):
+    """The number of the cache of top tables smaller than a page, made when it is first asked for:
+    pgtable_cache_init() of arch/arm64/mm/pgd.c. -1 where the machine has no slab caches.
+    """
     names = machine.cache_names
-    return names.index("pgd_cache") if "pgd_cache" in names else -1
+    if "pgd_cache" in names:
+        return names.index("pgd_cache")
+    return kmem_cache_create(machine, "pgd_cache", size, size) if names else -1
 
 
 def flag_names(arm64, entry, level):

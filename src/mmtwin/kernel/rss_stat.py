@@ -120,6 +120,11 @@ def add_mm_rss_vec(mm):
             mm.rss_vec[member] = 0
 
 
+def exact_counters(mm):
+    """All that the mm was told, by MM_*: what the event shows."""
+    return [read_exact(mm, member) for member in range(NR_MM_COUNTERS)]
+
+
 def get_mm_counter(mm, member):
     """What /proc shows of a kind of pages (s64, MM_*): late, as the kernel's own number is."""
     count = mm.rss_stat[member]

@@ -150,6 +150,8 @@ def forget_page(lru, pfn):
         del_page_from_lru(lru, pfn)
     page.freelist = 0
     page.mapcount = 0
+    if page.flags & PG_head:
+        lru.machine.page[pfn + 1].slabs = 0
 
 
 def get_page(machine, pfn):
@@ -189,6 +191,7 @@ def put_pages(machine, pfns):
     pages = 0
     batch = machine.has.lru_batch if machine.has.frees_in_order else LRU_FREEING
     for pfn in pfns:
+        pfn = compound_head(machine, pfn)
         page = pfn_to_page(machine, pfn)
         page.refcount -= 1
         if page.refcount <= 0:

@@ -2,8 +2,16 @@
 versions/features.py.
 """
 
-from mmtwin.versions.facts import Change, Feature
+from mmtwin.versions.facts import Change, Facts, Feature
 from mmtwin.versions.features_slub import on_arm64
+
+
+def thp_enabled(facts: Facts) -> int:
+    """CONFIG_TRANSPARENT_HUGEPAGE_ALWAYS, _MADVISE or _NEVER."""
+    if facts.on("CONFIG_TRANSPARENT_HUGEPAGE_ALWAYS"):
+        return 2
+    return 1 if facts.on("CONFIG_TRANSPARENT_HUGEPAGE_MADVISE") else 0
+
 
 MEMORY = (
     Feature("pte_soft_dirty", "entries have a soft-dirty bit", 1,
@@ -22,8 +30,8 @@ MEMORY = (
             Change("5.18", 1, "f584b68005ac")),
     Feature("wp_reuse", "0: one reference; 1: once batches are drained; 2: AnonExclusive", 0,
             Change("5.18", 1, "53a05ad9f21d"), Change("5.19", 2, "6c287605fd56")),
-    Feature("wp_reuse_large", "... of large folios too", 0,
-            Change("6.15", 1, "1da190f4d0a6")),
+    Feature("thp_enabled", "transparent_hugepage/enabled at boot: 1 madvise, 2 always",
+            thp_enabled, config="CONFIG_TRANSPARENT_HUGEPAGE"),
     Feature("lru_batch", "pages of a pagevec or folio batch", 15,
             Change("6.10", 31, "9cecde80aae0")),
     Feature("frees_in_order", "freed pages go in order of their batch, not backwards", 0,
