@@ -9,8 +9,8 @@ from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.mm_types cimport mm_struct, vm_area_struct
 from mmtwin.kernel.mman cimport ENOMEM, VM_MAYWRITE, VM_MIXEDMAP, VM_PFNMAP, VM_SHARED, VM_WRITE
 from mmtwin.kernel.paging cimport (
-    Paging, is_block, pte_dirty, pte_mkclean, pte_mkwrite, pte_modify, pte_pfn, pte_present, pte_write,
-    pte_wrprotect, vm_get_page_prot,
+    Paging, is_block, pte_dirty, pte_mkclean, pte_mkwrite, pte_modify, pte_pfn, pte_present,
+    pte_write, pte_wrprotect, vm_get_page_prot,
 )
 from mmtwin.kernel.pgtable cimport entry_slot, next_boundary, slot_alloc
 from mmtwin.kernel.rmap cimport mm_counter, page_anon
