@@ -52,6 +52,7 @@ def test_descriptors_become_paths() -> None:
         "/memfd:notes (deleted)",
         "/tmp/shared",
     ]
+    assert [step.file for step in of(WITH_PIDS, "memfd_create")] == ["/memfd:notes (deleted)"]
     # descriptor 10 was closed by execve, 3 was not
     assert [step.file for step in of(WITH_PIDS, "mmap", 101)] == [None, '/tmp/a"ä b']
 

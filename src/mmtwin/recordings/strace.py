@@ -180,7 +180,9 @@ def _followed(steps: Iterable[Step], files: Descriptors) -> Iterator[Step]:
         if step.name in ON_FILES:
             if done:
                 ON_FILES[step.name](files, step)
-            continue
+            if not done or step.name != "open" or not (step.file or "").startswith("/memfd:"):
+                continue
+            step.name, step.args = "memfd_create", ()
         if step.name == "mmap":
             fd = step.args[4]
             step.file = None if fd < 0 else step.file or files.file(step.pid, fd)

@@ -67,7 +67,7 @@ class Step:
     | execve | number of environment strings (-1: the log does not tell) |
     | prctl | option, second to fifth argument |
     | prlimit64 | pid (0: its own), resource, soft limit, hard limit |
-    | unlink, rename | none; only those that were done |
+    | unlink, rename, memfd_create | none; only those that were done |
     | exited | none |
     | others | the call's own, in order |
 

@@ -1,4 +1,4 @@
-/* Asks for memory in most of the ways that there are; prints nothing. */
+/* Asks for memory in most of the ways that there are, and writes to it; prints nothing. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdlib.h>
@@ -12,6 +12,7 @@
 #define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
 
 static char bss[100000];
+static char *volatile kept[4];
 
 static void split_and_merge(void)
 {
@@ -43,6 +44,7 @@ static void move(void)
 	char *q = mmap(0, 16 * PAGE, PROT_READ, ANON, -1, 0);
 	char *room = mmap(0, 64 * PAGE, PROT_NONE, ANON | MAP_NORESERVE, -1, 0);
 
+	memset(p, 1, 16 * PAGE);
 	p = mremap(p, 16 * PAGE, 32 * PAGE, MREMAP_MAYMOVE);
 	p = mremap(p, 32 * PAGE, 20 * PAGE, 0);
 	mremap(p, 20 * PAGE, 4000 * PAGE, 0);
@@ -76,19 +78,21 @@ static void files(void)
 static void others(void)
 {
 	int id = shmget(IPC_PRIVATE, 5 * PAGE, IPC_CREAT | 0600);
+	char *p;
 
 	shmat(id, 0, 0);
 	shmdt(shmat(id, 0, SHM_RDONLY));
 	shmctl(id, IPC_RMID, 0);
 	mmap(0, 2 * PAGE, PROT_READ | PROT_WRITE, ANON | MAP_GROWSDOWN, -1, 0);
-	mmap(0, 2 * PAGE, PROT_READ | PROT_WRITE, ANON | MAP_32BIT, -1, 0);
+	p = mmap(0, 2 * PAGE, PROT_READ | PROT_WRITE, ANON | MAP_32BIT, -1, 0);
+	memset(p, 1, 2 * PAGE);
 	mmap((void *)0x10000000, 2 * PAGE, PROT_READ, ANON, -1, 0);
 	mmap((void *)0x10001000, 2 * PAGE, PROT_READ, ANON, -1, 0);
 	mmap(0, 8ul << 20, PROT_READ | PROT_WRITE, ANON | MAP_POPULATE, -1, 0);
 	mmap(0, 1ul << 50, PROT_READ, ANON, -1, 0);
 	mmap(0, 0, PROT_READ, ANON, -1, 0);
 	munmap((void *)1, PAGE);
-	sbrk(1 << 20);
+	memset(sbrk(1 << 20), 1, 100);
 	sbrk(-(1 << 19));
 	brk((void *)1);
 }
@@ -100,9 +104,9 @@ int main(void)
 	move();
 	files();
 	others();
-	free(malloc(100));
-	free(malloc(1 << 20));
-	malloc(1 << 19);
+	for (int i = 0; i < 4; i++)
+		kept[i] = memset(malloc(100 << 4 * i), 1, 100 << 4 * i);
+	free(kept[3]);
 	if (!fork()) {
 		others();
 		exit(0);
