@@ -7,6 +7,7 @@ from kasan_machine import NAMES, boot, kind_of, release_of, report_of, uaf
 
 from mmtwin import Machine
 from mmtwin.kernel.kasan import FRAME_MAGIC
+from mmtwin.machine.complaints import Complaint
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -121,6 +122,23 @@ def test_with_the_other_checkers(name: str) -> None:
     assert kind_of(report_of(k.write, address + 100, b"x")) == "slab-out-of-bounds"
     k.kfree(live[0])
     assert kind_of(report_of(k.read, live[0], 1)) in (uaf(k), "use-after-free")
+
+
+@pytest.mark.parametrize("name", ["x86_64-5.10", "x86_64-6.1", "x86_64-6.12", "arm64-7.3"])
+@pytest.mark.parametrize("size", [100, 40000])
+def test_kmemleak_looks_at_a_free_before_kasan(name: str, size: int) -> None:
+    """slab_free_hook() and free_large_kmalloc(): an invalid free is two reports, in that order."""
+    options = {"kasan_multi_shot": ""}
+    k = Machine.boot(name, memory="128M", KASAN=True, DEBUG_KMEMLEAK=True, cmdline=options)
+    address = k.kmalloc(size)
+    before = len(k.complaints)
+    with pytest.raises(Complaint):
+        k.kfree(address + 8)
+    first, second = (each.report for each in k.complaints[before:])
+    assert first.startswith(f"kmemleak: Found object by alias at 0x{address + 8:x}")
+    assert kind_of(second).endswith("invalid-free")
+    k.kfree(address)
+    assert len(k.complaints) == before + 2
 
 
 def test_the_areas_of_arm64_stay_clear_of_the_shadow() -> None:

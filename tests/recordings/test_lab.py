@@ -14,7 +14,7 @@ from mmtwin.recordings.constants import NUMBERS
 from mmtwin.recordings.event import CONSTANTS, EVENT, KIND_OF_NAME
 from mmtwin.recordings.recording import Recording
 
-SETS = sorted(path.name for path in FIXTURES.iterdir() if path.is_dir())
+SETS = sorted(path.parent.name for path in FIXTURES.glob("*/meta.json"))
 PLACES = {
     "address": ("ptr", "pfn"),
     "call_site": ("call_site",),

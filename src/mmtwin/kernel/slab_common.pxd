@@ -6,7 +6,7 @@ from mmtwin.kernel.constants cimport (
     PG_slab, USE_LARGE_KMALLOC, __GFP_COMP, __GFP_ZERO,
 )
 from mmtwin.kernel.kasan_hooks cimport (
-    kasan_check_byte, kasan_kfree_large, kasan_kmalloc, kasan_kmalloc_large, kasan_krealloc,
+    kasan_check_byte, kasan_kmalloc, kasan_kmalloc_large, kasan_krealloc,
     kasan_unpoison_range,
 )
 from mmtwin.kernel.kmemleak_hook cimport kmemleak_alloc

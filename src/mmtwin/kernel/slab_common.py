@@ -20,7 +20,6 @@ if not cython.compiled:
     )
     from mmtwin.kernel.kasan_hooks import (
         kasan_check_byte,
-        kasan_kfree_large,
         kasan_kmalloc,
         kasan_kmalloc_large,
         kasan_krealloc,
@@ -138,8 +137,6 @@ def kfree(mm, object):
         return
     page = pfn_to_page(mm, pfn)
     if not page.flags & PG_slab:
-        if mm.checkers & CHECK_KASAN and kasan_kfree_large(mm, object):
-            return
         free_large_kmalloc(mm, pfn, object)
     elif mm.checkers & CHECK_KASAN or is_object(mm, pfn, object):
         slab_free(mm, page.cache, pfn, object)

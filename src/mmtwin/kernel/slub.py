@@ -64,7 +64,7 @@ def slab_alloc_node(mm, cache, gfp, node):
 
 def slab_free(mm, cache, pfn, object):
     """slab_free(): an object of the slab at `pfn`. With KASAN it may be none, and it may wait in
-    the quarantine.
+    the quarantine. slab_free_hook() asks kmemleak before KASAN, in every version.
     """
     if mm.contents and mm.checkers & CHECK_KMEMLEAK:
         kmemleak_free_recursive(mm, object, cache_at(mm, cache).flags)

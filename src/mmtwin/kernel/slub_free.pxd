@@ -6,9 +6,10 @@ from mmtwin.kernel.slub_defs cimport (
     STAT_FREE_FROZEN, STAT_FREE_REMOVE_PARTIAL, STAT_FREE_SLAB, STAT_FREE_SLOWPATH, TO_TAIL,
 )
 from mmtwin.kernel.constants cimport (
-    CHECK_KMEMLEAK, COMPLAINT_DOUBLE_FREE, COMPLAINT_NOT_SLAB, COMPLAINT_OBJECT_FREE, PG_head,
-    PG_large_kmalloc, PG_partial, PG_slab, USE_UNKNOWN,
+    CHECK_KASAN, CHECK_KMEMLEAK, COMPLAINT_DOUBLE_FREE, COMPLAINT_NOT_SLAB,
+    COMPLAINT_OBJECT_FREE, PG_head, PG_large_kmalloc, PG_partial, PG_slab, USE_UNKNOWN,
 )
+from mmtwin.kernel.kasan_hooks cimport kasan_kfree_large
 from mmtwin.kernel.kmemleak_hook cimport kmemleak_free
 from mmtwin.kernel.mm cimport MM, complain
 from mmtwin.kernel.page_alloc cimport free_pages

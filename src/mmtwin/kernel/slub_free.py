@@ -7,6 +7,7 @@ import cython
 
 if not cython.compiled:
     from mmtwin.kernel.constants import (
+        CHECK_KASAN,
         CHECK_KMEMLEAK,
         COMPLAINT_DOUBLE_FREE,
         COMPLAINT_NOT_SLAB,
@@ -17,6 +18,7 @@ if not cython.compiled:
         PG_partial,
         PG_slab,
     )
+    from mmtwin.kernel.kasan_hooks import kasan_kfree_large
     from mmtwin.kernel.kmemleak_hook import kmemleak_free
     from mmtwin.kernel.mm import complain
     from mmtwin.kernel.page_alloc import free_pages
@@ -90,14 +92,16 @@ def on_freelist(mm, pfn, object):
 
 def free_large_kmalloc(mm, pfn, object):
     """free_large_kmalloc(): a compound page back to the page allocator; anything else is
-    refused.
+    refused. kmemleak looks at it first, then KASAN, as in every version.
     """
+    if mm.checkers & CHECK_KMEMLEAK:
+        kmemleak_free(mm, object)
+    if mm.checkers & CHECK_KASAN and kasan_kfree_large(mm, object):
+        return
     page = pfn_to_page(mm, pfn)
     if not page.flags & (PG_head | PG_large_kmalloc) or object != page_address(mm, pfn):
         complain(mm, COMPLAINT_NOT_SLAB, object, pfn)
         return
-    if mm.checkers & CHECK_KMEMLEAK:
-        kmemleak_free(mm, object)
     page.flags &= ~PG_large_kmalloc
     page.users = USE_UNKNOWN
     free_pages(mm, pfn, page.order)
