@@ -1,7 +1,10 @@
 """What KASAN of each kernel does: the kasan section of kernel/features.pxd, row by row.
 
 The form of a row: versions/features.py. Sources: mm/kasan/generic.c, common.c, quarantine.c,
-report.c, report_generic.c; mm/slab_common.c for ksize() and krealloc().
+report.c, report_generic.c; mm/slab_common.c for ksize() and krealloc(). An empty commit: the
+release is known, the commit's number in the mainline is not confirmed. That of 6.17 is probably
+"kasan: skip quarantine if object is still accessible under RCU", of 6.11 "lib/dump_stack: report
+process UID in dump_stack_print_info()".
 """
 
 from mmtwin.versions.facts import Change, Facts, Feature
@@ -36,7 +39,8 @@ KASAN = (
     Feature("kasan_populates_in_bulk",
             "shadow pages of the vmalloc area are taken by the hundreds", 0,
             Change("6.16", 1, "b6ea95a34cbd")),
-    Feature("kasan_track_bytes", "sizeof(struct kasan_track)", 8, Change("6.8", track_bytes, "")),
+    Feature("kasan_track_bytes", "sizeof(struct kasan_track)", 8,
+            Change("6.8", track_bytes, "5d4c6ac94694")),
     Feature("kasan_meta_or_nothing", "a cache whose metadata does not fit is not checked at all",
             1, Change("5.12", 0, "97593cad003c")),
     Feature("kasan_splits_free_meta",
@@ -57,13 +61,14 @@ KASAN = (
             Change("7.3", 1, "")),
     Feature("kasan_names_double_free", '"double-free" and "invalid-free" are two kinds of report',
             0, Change("6.0", 1, "3de0de758029")),
-    Feature("kasan_prints_free_addr", "... which name the address", 0, Change("6.1", 1, "")),
+    Feature("kasan_prints_free_addr", "... which name the address", 0,
+            Change("6.1", 1, "dcc579663f60")),
     Feature("kasan_report_blocks", "parts of a report are set apart by empty lines", 0,
             Change("5.18", 1, "038fd2b4cb42")),
     Feature("kasan_infers_size", "the size asked for is read from the shadow", 0,
             Change("6.3", 1, "8f17febb34ce")),
     Feature("dump_page_snapshot", "dump_page() names no addresses, and all counts of a folio", 0,
-            Change("6.9", 1, "")),
+            Change("6.9", 1, "fae7d834c43c")),
     Feature("dump_stack_uid", '"CPU: 0 UID: 0 PID: 1", taints on their own line', 0,
             Change("6.11", 1, "")),
 )

@@ -1,6 +1,7 @@
 """What kmemleak of each kernel has: the kmemleak section of kernel/features.pxd, row by row.
 
-The form of a row: versions/features.py. All of it is mm/kmemleak.c.
+The form of a row: versions/features.py. All of it is mm/kmemleak.c. An empty commit: the
+release is known, the commit's number in the mainline is not confirmed.
 """
 
 from mmtwin.versions.facts import Change, Feature

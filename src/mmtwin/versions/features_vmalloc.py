@@ -1,4 +1,8 @@
-"""vmalloc's rows of the feature table; an empty commit: the release is known."""
+"""vmalloc's rows of the feature table.
+
+An empty commit: the release is known, the commit's number in the mainline is not confirmed. That
+of 6.19 is probably "mm/vmalloc: support non-blocking GFP flags in alloc_vmap_area()".
+"""
 
 from mmtwin.versions.facts import Change, Feature
 
@@ -9,9 +13,9 @@ VMALLOC = (
             Change("6.9", 1, "72210662c5a2")),
     Feature("vmap_purge_work", "a worker purges, not the one who frees", 0,
             Change("5.18", 1, "690467c81b1a")),
-    # 5.10 does not have it, 6.1 does: the release between them was not looked up
+    # 5.15 lacks it, 5.17 has it for every alignment; since then adjust_search_size narrows it
     Feature("vmap_exact_alignment", "searches do not allow for alignments up to a page", 0,
-            Change("5.18", 1, "")),
+            Change("5.16", 1, "9f531973dff3")),
     Feature("vm_struct_bytes", "sizeof(struct vm_struct)", 64,
             Change("6.15", 72, "a0309faf1cb0", ("6.12.107",)), Change("7.3", 80, "")),
     Feature("huge_vmalloc", "CONFIG_HAVE_ARCH_HUGE_VMALLOC, for those who ask for it", 0,
