@@ -23,15 +23,23 @@ from perf_data import write_perf_data
 from rich.console import Console
 
 from mmtwin import Machine, open_recording
+from mmtwin.kernel.fault import do_user_addr_fault
+from mmtwin.kernel.memory_unmap import free_pgtables, unmap_vmas
+from mmtwin.kernel.mm_types import File, mm_struct, vm_area_struct
+from mmtwin.kernel.pgtable import pgd_alloc, pgd_free
+from mmtwin.kernel.vma_tree import make_tree
+from mmtwin.machine.boot import boot_mm
 from mmtwin.recordings.annotate import Annotated
 from mmtwin.replay import replay
 from mmtwin.replay.run import Replay
 from mmtwin.report.table import FigureTable
 from mmtwin.units import count_text
+from mmtwin.versions.profiles import profile
 
 HERE = Path(__file__).parent
 PROFILE = "x86_64-6.1"
 CALLS = 100_000
+FAULTS, BASE = 2_000, 0x40000000
 SCANNED_OBJECTS, SCANNED_BYTES = 262_144, 1024
 
 
@@ -169,6 +177,36 @@ def calls() -> Iterator[tuple[str, float]]:
     yield "kmalloc(100) and kfree", (timed(pair, 5) - empty) / CALLS
 
 
+def faults() -> Iterator[tuple[str, float]]:
+    """(what, seconds) of page faults as a replay takes them, on a machine without contents."""
+    mm = boot_mm(profile(PROFILE), "1G", contents=False)
+    file = File("/bin/file", size=FAULTS << 16, shmem=True)
+    file.cached = True
+    kinds = {
+        "a fault, anonymous memory": (0x100073, None, 12, 6),
+        "a fault, a file's 16 pages around": (0x71, file, 16, 4),
+    }
+    for what, (flags, backing, shift, code) in kinds.items():
+        times = []
+        for _ in range(3):
+            space = mm_struct(mm)
+            space.paging.thp = 0
+            make_tree(space)
+            pgd_alloc(space)
+            end = BASE + (FAULTS << shift)
+            pgoff = 0 if backing else BASE >> 12
+            vma = vm_area_struct(space, BASE, end, flags, pgoff, backing)
+            space.tree.link(vma)
+            begin = time.perf_counter()
+            for address in range(BASE, end, 1 << shift):
+                do_user_addr_fault(space, address, code)
+            times.append(time.perf_counter() - begin)
+            unmap_vmas(space, [vma])
+            free_pgtables(space, [vma])
+            pgd_free(space)
+        yield what, min(times) / FAULTS
+
+
 def scans(rounds: int) -> Iterator[tuple[str, float]]:
     """(what, seconds) of kmemleak's scan of 256 MiB: objects that a tree of pointers links."""
     machine = Machine.boot(PROFILE, memory="1G", DEBUG_KMEMLEAK=True)
@@ -262,7 +300,7 @@ def main(argv: list[str] | None = None) -> int:
     console.print(describe(arguments.recording))
     print_speeds(speeds(arguments.recording, arguments.rounds), console)
     scanned = dict(scans(arguments.rounds))
-    print_times({**dict(calls()), **scanned, **dict(starts(10))}, console)
+    print_times({**dict(calls()), **dict(faults()), **scanned, **dict(starts(10))}, console)
     return 0
 
 

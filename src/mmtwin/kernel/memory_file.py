@@ -27,7 +27,7 @@ if not cython.compiled:
         page_add_file_rmap,
         page_add_new_anon_rmap,
     )
-    from mmtwin.kernel.rss_stat import add_mm_counter, add_mm_counter_fast
+    from mmtwin.kernel.rss_stat import add_mm_counter, add_mm_counter_fast, is_current
     from mmtwin.kernel.swap import get_page, lru_cache_add, put_page
     from mmtwin.kernel.vm_fault import (
         alloc_pte,
@@ -37,7 +37,6 @@ if not cython.compiled:
         maybe_mkwrite,
         page_prot,
         prealloc,
-        pte_slot,
     )
 
 
@@ -80,32 +79,47 @@ def filemap_map_pages(vmf, start, end):
     mapped where nothing is yet; VM_FAULT_NOPAGE if the one that was asked for is among them.
     """
     file = vmf.vma.vm_file
-    last = file_pages(vmf.machine, file)
+    end = min(end + 1, file_pages(vmf.machine, file))
     found = 0
     rss = 0
     member = -1
-    index = start
-    while index <= end and index < last:
-        pfn = page_at(vmf.machine, file, index)
-        if pfn >= 0 and not vmf.machine.page[pfn].flags & PG_readahead:
-            if member < 0:
-                member = mm_counter(vmf.machine, pfn)
-                if vmf.pte < 0:
-                    install_pte(vmf)
-            address = vmf.address + ((index - vmf.pgoff) << vmf.paging.page_shift)
-            slot = pte_slot(vmf, address)
-            if vmf.machine.ram[slot] == 0:
-                if address == vmf.address:
-                    found = VM_FAULT_NOPAGE
-                vmf.machine.page[pfn].refcount += 1
-                if vmf.machine.has.rss_batched_map:
-                    rss += 1
-                else:
-                    add_mm_counter_fast(vmf.mm, member, 1)
-                do_set_pte(vmf, pfn, address, slot)
-        index += 1
+    # the mm hears of each page, or of all at once
+    batched = vmf.machine.has.rss_batched_map or (
+        vmf.machine.has.rss_split and is_current(vmf.mm)
+    )
+    node = None
+    slot = -1
+    for index in range(start, end):
+        if node is None or index & 63 == 0:
+            node = file.i_pages.get(index >> 6)
+        pfn = -1
+        if node is not None:
+            pfn = node.slots[index & 63] - 1
+        if pfn < 0:
+            if not file.cached:
+                continue
+            pfn = page_at(vmf.machine, file, index)
+        if pfn < 0 or vmf.machine.page[pfn].flags & PG_readahead:
+            continue
+        if member < 0:
+            member = mm_counter(vmf.machine, pfn)
+            if vmf.pte < 0:
+                install_pte(vmf)
+            slot = vmf.pte - (vmf.pgoff - start)
+        if vmf.machine.ram[slot + (index - start)] == 0:
+            if index == vmf.pgoff:
+                found = VM_FAULT_NOPAGE
+            vmf.machine.page[pfn].refcount += 1
+            if batched:
+                rss += 1
+            else:
+                add_mm_counter_fast(vmf.mm, member, 1)
+            address = vmf.address - ((vmf.pgoff - index) << vmf.paging.page_shift)
+            do_set_pte(vmf, pfn, address, slot + (index - start))
     if member >= 0 and vmf.machine.has.rss_batched_map:
         add_mm_counter(vmf.mm, member, rss)
+    elif rss:
+        add_mm_counter_fast(vmf.mm, member, rss)
     return found
 
 
