@@ -25,7 +25,10 @@ C_ONLY = re.compile(r"^ *cdef (?!class\b|struct\b|enum\b|extern\b)[^(=\n]*?(\w+)
 WORD = re.compile(r"\w+")
 MODULE = re.compile(r"mmtwin\.\w+(\.\w+)*")
 # Where a room hands out what a higher floor makes of it, by name and only when it is asked for.
-HOOKS = {("machine", "mmtwin.procfs.write"), ("machine", "mmtwin.replay.moments")}
+HOOKS = {
+    ("machine", "mmtwin.procfs.maps"), ("machine", "mmtwin.procfs.write"),
+    ("machine", "mmtwin.replay.moments"),
+}  # fmt: skip
 
 
 def package(root: Path) -> Path:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 SESSIONS = [
     ("kmalloc-100.md", 26), ("kasan.md", 32), ("kmemleak.md", 20), ("slub-debug.md", 14),
-    ("kernel-stacks.md", 26), ("gfp-and-page-flags.md", 18),
+    ("kernel-stacks.md", 26), ("process.md", 24), ("gfp-and-page-flags.md", 18),
 ]  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 """The end of a task, and when each piece of its memory goes back (kernel/exit.c, kernel/fork.c).
 
-do_exit() gives back open files and the like while the task still runs on its stack. The next task
-drops the dead one's address space and stack (finish_task_switch()). Its parent, or it itself where
-nobody waits, releases signal handlers and number (release_task()). The rest is freed by RCU.
+do_exit() gives back the address space, open files and the like while the task still runs on its
+stack. The next task drops the dead one's mm_struct and stack (finish_task_switch()). Its parent,
+or it itself where nobody waits, releases signal handlers and number (release_task()). The rest is
+freed by RCU.
 """
 
 from mmtwin.kernel.constants import COMPLAINT_STACK_END
@@ -13,11 +14,11 @@ from mmtwin.kernel.fork import (
     exit_creds,
     free_delays,
     free_task,
-    mmdrop,
     put_shared,
     put_task_stack,
     tasks_of,
 )
+from mmtwin.kernel.fork_mm import exit_mm, mmdrop
 from mmtwin.kernel.mm import report
 from mmtwin.kernel.slab_common import kfree
 from mmtwin.kernel.slub import kmem_cache_free
@@ -73,13 +74,14 @@ def task_stack_end_corrupted(mm, task):
 
 
 def finish_task_switch(mm, before):
-    """What the next task does for the one that ran before, if that is dead: its address space goes
+    """What the next task does for the one that ran before, if that is dead: its mm_struct goes
     unless others use it, and its stack.
     """
     if before.state not in ("zombie", "dead"):
         return
-    if before.mm is not None:
-        mmdrop(mm, before)
+    if before.active_mm is not None:
+        active, before.active_mm = before.active_mm, None
+        mmdrop(mm, active)
     put_task_stack(mm, before)
     put_task_struct_rcu_user(mm, before)
 
@@ -93,6 +95,7 @@ def do_exit(mm, task):
     """
     tasks = tasks_of(mm)
     schedule(mm, task)
+    exit_mm(mm, task)
     for name in ("files", "fs"):
         put_shared(mm, getattr(task, name))
         setattr(task, name, None)

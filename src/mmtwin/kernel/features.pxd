@@ -219,3 +219,25 @@ cdef struct features_t:
     s32 frees_in_order          # freed pages go in order of their batch, not backwards
     s32 gather_pairs              # mmu_gather keeps a place for the number of pages
     s32 table_free_rcu            # page tables are freed by RCU
+    # exec
+    s32 elf_load                  # each segment's bss is mapped with it, not the last one's alone
+    s32 elf_load_interp           # ... the interpreter's too
+    s32 elf_total_minmax          # total_mapping_size() sorts segments itself
+    s32 elf_noreplace             # the first segment does not replace what is mapped
+    s32 elf_align_static_pie      # a static PIE lies as its segments' p_align asks
+    s32 elf_brk_gap               # a page is left free before a random brk
+    s32 elf_brk_static_pie        # brk of a static PIE moves to ELF_ET_DYN_BASE unrandomized
+    s32 elf_phdrs_one_page        # program headers may take no more than a page
+    s32 elf_padzero_errors        # a bss that cannot be zeroed stops exec where it is writable
+    s32 brk_random_mib            # MiB that a random brk is drawn from
+    s32 mmap_rnd_bits             # bits of a random mmap base (CONFIG_ARCH_MMAP_RND_BITS)
+    s32 vdso_above_stack          # the vDSO is put above the stack if it can be
+    s32 vdso_pages                # pages of the vDSO's text
+    s32 vvar_pages                # pages of the vDSO's data, but for vvar_vclock_pages
+    s32 vvar_vclock_pages         # pages of [vvar_vclock]
+    s32 vvar_io                   # [vvar] is VM_IO and VM_DONTDUMP
+    s32 vvar_mixedmap             # [vvar] is VM_MIXEDMAP, not VM_PFNMAP and VM_IO
+    s32 sealed_sysmap             # the vDSO's areas are sealed
+    s32 auxv_minsigstksz          # AT_MINSIGSTKSZ
+    s32 auxv_rseq                 # AT_RSEQ_FEATURE_SIZE and AT_RSEQ_ALIGN
+    s32 auxv_hwcap3               # AT_HWCAP3

@@ -4,12 +4,10 @@ A task's memory is real: its task_struct and the other structures are objects of
 stack is bytes of RAM. What the scheduler and the rest of a kernel know of a task is in `Task`.
 `mm.tasks` holds them all; exit.py gives the memory back, task_stack.py pushes frames.
 
-A process gets its mm_struct and top page table, not the areas and page tables of its parent: see
-copy_process().
+A process gets a copy of its parent's address space, if that has one: fork_mm.py.
 """
 
-from mmtwin.kernel.constants import USE_KERNEL
-from mmtwin.kernel.page_alloc import alloc_pages, free_pages
+from mmtwin.kernel.fork_mm import dup_mm, mm_alloc, mmget, mmput
 from mmtwin.kernel.slab_common import __kmalloc_node as kmalloc_node
 from mmtwin.kernel.slab_common import kfree
 from mmtwin.kernel.slub import kmem_cache_alloc_node, kmem_cache_free
@@ -29,6 +27,7 @@ CLONE_VM = 0x100
 CLONE_FS = 0x200
 CLONE_FILES = 0x400
 CLONE_SIGHAND = 0x800
+CLONE_VFORK = 0x4000
 CLONE_THREAD = 0x10000
 CLONE_OF_THREAD = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD
 CLONE_OF_KTHREAD = CLONE_VM | CLONE_FS | CLONE_FILES
@@ -52,7 +51,6 @@ class Shared:
         self.address = address
         self.users = 1
         self.security = 0  # struct cred: what security modules keep
-        self.pgd = -1  # struct mm_struct: pfn of its top page table
 
 
 class Task:
@@ -75,6 +73,8 @@ class Task:
         self.accounted = False
         self.rcu_users = 2
         self.cred = self.files = self.fs = self.sighand = self.signal = self.mm = None
+        self.active_mm = None  # of a dead task: what its CPU still has loaded
+        self.vfork_parent = None  # who waits until it execs or exits
         self.security = self.delays = self.kthread = self.pid_struct = 0
         self.names = []
         self.frames = []
@@ -100,6 +100,7 @@ class Tasks:
         self.text = {}
         self.panic = ""
         self.last_pid = 0
+        self.mm_ids = 0
         self.nr_threads = 0
         self.error = ""
         self.caches = {}
@@ -149,8 +150,8 @@ def copy_process(mm, comm, flags=0, kernel=False):
 
     `flags`: CLONE_*; `kernel`: a kernel thread. In the order of the kernel's own events: the
     task_struct, its stack, credentials, what security modules keep, open files, working directory,
-    signal handlers, signals, address space, number. The radix tree node that a number may need and
-    the copies of the parent's areas and page tables (dup_mmap()) are not made.
+    signal handlers, signals, address space, number. The radix tree node that a number may need is
+    not made.
     """
     tasks = tasks_of(mm)
     parent = current_task(mm)
@@ -243,22 +244,21 @@ def copy_rest(mm, task, flags, has):
 
 
 def copy_mm(mm, task, flags, has):
-    """The address space: none for a kernel thread, the parent's for a thread, else a new one with
-    its top page table (mm_alloc_pgd()).
+    """The address space: none for a kernel thread, the parent's for a thread or a vfork(), else a
+    copy of the parent's; a new, empty one where that has none. Whether there was memory.
     """
     if task.kernel:
         return True
-    if flags & CLONE_VM and task.parent.mm:
-        task.mm = share(task.parent.mm)
-        return True
-    task.mm = alloc_object(mm, GFP_KERNEL, "mm_struct")
-    if task.mm is None:
-        return False
-    pfn = alloc_pages(mm, THREADINFO_GFP, has.pgd_order, -1)
-    if pfn >= 0:
-        mm.view("page")["users"][pfn : pfn + (1 << has.pgd_order)] = USE_KERNEL
-    task.mm.pgd = pfn
-    return pfn >= 0
+    parent = task.parent.mm
+    if flags & CLONE_VM and parent:
+        task.mm = mmget(parent)
+    elif parent:
+        task.mm = dup_mm(mm, task, parent)
+    else:
+        task.mm = mm_alloc(mm, task)
+    if flags & CLONE_VFORK:
+        task.vfork_parent = task.parent
+    return task.mm is not None
 
 
 def share(shared):
@@ -305,14 +305,6 @@ def call_rcu(mm, function, *arguments):
     tasks_of(mm).rcu.append((function, *arguments))
 
 
-def mmdrop(mm, task):
-    """__mmdrop(): the top page table, then the mm_struct."""
-    shared, task.mm = task.mm, None
-    if shared.users == 1 and shared.pgd >= 0:
-        free_pages(mm, shared.pgd, mm.view("has")[0].pgd_order)
-    put_shared(mm, shared)
-
-
 def put_task_stack(mm, task):
     """release_task_stack(): counted out now unless do_exit() did (1a03d3f13ffe, 5.18)."""
     task.accounted = False
@@ -352,7 +344,8 @@ def undo_copy(mm, task):
     if task.pid_struct:
         kmem_cache_free(mm, find_cache(mm, "pid"), task.pid_struct)
     if task.mm is not None:
-        mmdrop(mm, task)
+        gone, task.mm = task.mm, None
+        mmput(mm, gone)
     for name in ("signal", "sighand", "fs", "files"):
         shared = getattr(task, name)
         if shared is not None:

@@ -179,7 +179,8 @@ def move_page_tables(vma, old, new_vma, new, length):
     end = old + length
     start = old
     while old < end:
-        following = min(next_boundary(p, old, end, 1), old + next_boundary(p, new, -1, 1) - new)
+        following = next_boundary(p, new, new + end - old, 1) - new + old
+        following = min(next_boundary(p, old, end, 1), following)
         whole = following - old == 1 << p.shift(1)
         source = huge_slot(mm, old)
         if source >= 0 and not whole:

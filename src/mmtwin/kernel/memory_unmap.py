@@ -199,6 +199,13 @@ def free_pgd_range(tlb, address, end, floor, ceiling):
         free_level(tlb, slot, address, end, floor, ceiling, top)
 
 
+def free_table_range(mm, start, end, floor, ceiling):
+    """free_pgd_range() for those who have no mmu_gather: addresses as there."""
+    tlb = tlb_gather(mm)
+    free_pgd_range(tlb, start, end, floor, ceiling)
+    tlb_finish(mm)
+
+
 def free_pgtables(mm, first_vma, floor=0, ceiling=0):
     """free_pgtables(): page tables of areas that are going away, their anon_vmas and places among
     their files' areas; ends the unmap (tlb_finish_mmu()).

@@ -29,6 +29,7 @@ cdef class File:
     cdef public u64 vm_flags            # VM_* that its f_op->mmap sets
     cdef public s64 promised            # pages of vm_committed_as that go with it
     cdef public s32 vm_close            # its areas have vm_ops->close
+    cdef public bytes head              # first bytes of the file where data is None
 
 @cython.final
 cdef class vm_area_struct:

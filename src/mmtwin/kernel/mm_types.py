@@ -23,7 +23,8 @@ NR_MM_COUNTERS = 4  # MM_FILEPAGES, MM_ANONPAGES, MM_SWAPENTS, MM_SHMEMPAGES
 class File:
     """An open file, as far as memory goes: what maps shows of it, its size and its page cache."""
 
-    def __init__(self, path, dev="00:00", ino=0, size=0, data=None, device=False, shmem=False):
+    def __init__(self, path, dev="00:00", ino=0, size=0, data=None, device=False, shmem=False,
+                 head=b""):
         self.path = path
         self.dev = dev
         self.ino = ino
@@ -35,6 +36,7 @@ class File:
         self.nrpages = self.mmap_miss = 0
         self.cached = False
         self.mapping = 0
+        self.head = head
         self.i_mmap = []
         self.f_mode = FMODE_READ | FMODE_WRITE
         self.append = self.noexec = 0

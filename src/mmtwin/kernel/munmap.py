@@ -93,15 +93,12 @@ def complete_munmap(mm, detached):
 
 def exit_mmap(mm):
     """The whole address space goes (exit_mmap()); its counters stay as they were."""
-    detached = mm.tree.erase(0, U64)
-    if not detached:
-        return
-    accounted = 0
-    unmap_region(mm, detached, 0, U64, 0, 0)
-    for vma in detached:
-        if vma.vm_flags & VM_ACCOUNT:
-            accounted += vma_pages(vma)
-    commit_of(mm.machine).vm_unacct_memory(accounted)
+    areas = list(mm.tree)
+    if areas:
+        unmap_region(mm, areas, 0, U64, 0, 0)
+        accounted = sum(vma_pages(vma) for vma in areas if vma.vm_flags & VM_ACCOUNT)
+        commit_of(mm.machine).vm_unacct_memory(accounted)
+    mm.tree.destroy()
 
 
 def sys_munmap(mm, address, length):

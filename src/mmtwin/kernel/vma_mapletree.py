@@ -139,21 +139,22 @@ class VmaMapleTree(VmaTree):
         """fork: the areas of another tree (dup_mmap()). Returns 0 or -ENOMEM.
 
         `pairs`: each area of `old` by address with its copy, None where it has none
-        (VM_DONTCOPY). The tree has no areas yet.
+        (VM_DONTCOPY); each is stored before the next is asked for. The tree has no areas yet.
         """
         if self.dup:
             self.mt.duplicate(old.mt)
             for vma, copy in pairs:
                 self.mt.store_gfp(vma.vm_start, vma.vm_end - 1, copy)
+                self.mm.map_count += copy is not None
         else:
             self.mt.expect(old.mm.map_count)
             self.mt.in_rcu = False
             for _, copy in pairs:
                 if copy is not None:
                     self.mt.mas_store(copy.vm_start, copy.vm_end - 1, copy)
+                    self.mm.map_count += 1
             self.mt.mas_destroy()
             self.mt.in_rcu = True
-        self.mm.map_count += sum(copy is not None for _, copy in pairs)
         return 0
 
     def destroy(self):

@@ -39,6 +39,7 @@ class LibcSystem:
         if not (2, 31) <= release <= (2, 41):
             raise ValueError(f"glibc {version}: 2.31 to 2.41 are modelled")
         self.system = system
+        self.version = version
         self.cpus = cpus
         self.calloc_tcache = release >= (2, 41)
         self.memalign_tcache = self.memalign_merges = release >= (2, 38)

@@ -26,6 +26,7 @@ from mmtwin.machine.complaints import Complaint
 from mmtwin.machine.html import html_table
 from mmtwin.machine.memory_map import make_map, parse_memory
 from mmtwin.machine.page_calls import PageCalls
+from mmtwin.machine.process_calls import ProcessCalls, process_problems, process_summary
 from mmtwin.machine.slab_calls import SlabCalls
 from mmtwin.machine.task_calls import TaskCalls
 from mmtwin.machine.views import Proc, Trace
@@ -39,7 +40,7 @@ MOMENTS = "mmtwin.replay.moments"
 SLICE = 1 << 24
 
 
-class Machine(TaskCalls, SlabCalls, PageCalls, VmallocCalls, CheckerCalls):
+class Machine(ProcessCalls, TaskCalls, SlabCalls, PageCalls, VmallocCalls, CheckerCalls):
     """One machine: its memory management as a kernel of its profile would run it.
 
     Make it with `boot`, `at`, `from_truth` or `from_snapshots`. `mm` is the state itself, arrays
@@ -151,7 +152,8 @@ class Machine(TaskCalls, SlabCalls, PageCalls, VmallocCalls, CheckerCalls):
         """What is wrong with the machine's state, as sentences; [] if every invariant holds."""
         return [
             *validate_pages(self.mm), *_slab_problems(self.mm), *validate_vmalloc(self.mm),
-            *validate_tasks(self.mm), *(validate_kasan(self.mm) if self.kasan else ()),
+            *validate_tasks(self.mm), *process_problems(self.mm),
+            *(validate_kasan(self.mm) if self.kasan else ()),
         ]  # fmt: skip
 
     def checksum(self) -> str:
@@ -169,6 +171,7 @@ class Machine(TaskCalls, SlabCalls, PageCalls, VmallocCalls, CheckerCalls):
                     digest.update(part)
         if self.mm.vmalloc is not None:
             digest.update(self.mm.vmalloc.summary().encode())
+        digest.update(process_summary(self.mm).encode())
         return digest.hexdigest()
 
     def describe(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ configuration.
 from collections.abc import Iterator, Mapping
 
 from mmtwin.versions.facts import Facts, Feature
+from mmtwin.versions.features_exec import EXEC
 from mmtwin.versions.features_kasan import KASAN
 from mmtwin.versions.features_kmemleak import KMEMLEAK
 from mmtwin.versions.features_memory import MEMORY
@@ -25,7 +26,7 @@ from mmtwin.versions.features_vma import VMA
 from mmtwin.versions.features_vmalloc import VMALLOC
 
 # The sections of features.pxd, in its order.
-SECTIONS = (PAGE_ALLOC, SLUB, TASKS, VMALLOC, KMEMLEAK, KASAN, TREES, VMA, MEMORY)
+SECTIONS = (PAGE_ALLOC, SLUB, TASKS, VMALLOC, KMEMLEAK, KASAN, TREES, VMA, MEMORY, EXEC)
 
 
 def all_features() -> Iterator[Feature]:
