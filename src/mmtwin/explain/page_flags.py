@@ -44,7 +44,7 @@ ODD = {
 }  # fmt: skip
 COMMON = 0.3
 OF_USER_PAGES = {"lru", "uptodate", "dirty", "swapbacked", "mlocked", "unevictable", "reclaim"}
-MARGIN = 1.0  # by how much another release's reading must be less odd to win
+MARGIN = 0.6  # by how much another release's reading must be less odd to win
 ARCHITECTURES = ("x86_64", "arm64", "riscv64", "ppc64", "s390x", "arm", "i386")  # tried in turn
 # Logs of one are taken for the other's; tried where a word is odd for the architecture said.
 CONFUSED = {"arm64": ("riscv64",)}
