@@ -150,3 +150,16 @@ def test_rss_is_late(mm, count):
         assert space.counters()[1] == told
     rss_stat.sync_mm_rss(space)
     assert rss_stat.exact_counters(space)[1] == count
+
+
+def test_mprotect_and_the_write_bit(mm):
+    space = process.new_mm(mm)
+    vma = process.area(space, BASE, BASE + 4 * PAGE)
+    gup.access_process_vm(space, BASE, b"x")
+    assert memory.change_protection(vma, BASE, BASE + 4 * PAGE, vma.vm_flags) == 1
+    # before 6.0 even what stays writable faults once more
+    writable = mm.view("has")[0].wp_reuse == 2
+    assert ("write" in memory.walk(space, BASE)[-1].flags) == writable
+    memory.change_protection(vma, BASE, BASE + 4 * PAGE, process.PRIVATE_R)
+    assert "write" not in memory.walk(space, BASE)[-1].flags
+    assert gup.access_process_vm(space, BASE, 1) == b"x"

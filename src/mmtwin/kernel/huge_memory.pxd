@@ -49,7 +49,7 @@ cpdef void split_huge_pmd(mm_struct mm, s64 pmd)
 cdef void zap_huge_pmd(mmu_gather tlb, s64 pmd)
 @cython.locals(p=Paging, entry=u64, table=pfn_t, pfn=pfn_t, machine=MM)
 cdef bint copy_huge_pmd(vm_area_struct dst_vma, vm_area_struct src_vma, s64 dst, s64 src)
-@cython.locals(p=Paging, entry=u64, old=u64, machine=MM)
+@cython.locals(p=Paging, entry=u64, old=u64, machine=MM, pfn=pfn_t)
 cdef void change_huge_pmd(vm_area_struct vma, s64 pmd, u64 newflags)
 @cython.locals(p=Paging, order=s32, pages=s64, address=virt_t, slot=s64, pfn=pfn_t, entry=u64,
                place=s64, machine=MM)

@@ -39,10 +39,10 @@ if not cython.compiled:
     from mmtwin.kernel.page_alloc import alloc_pages
     from mmtwin.kernel.paging import (
         pfn_pte,
+        pte_dirty,
         pte_mkwrite,
         pte_modify,
         pte_pfn,
-        pte_write,
         pte_wrprotect,
         vm_get_page_prot,
     )
@@ -312,6 +312,10 @@ def change_huge_pmd(vma, pmd, newflags):
     machine = p.machine
     old = machine.ram[pmd]
     entry = pte_modify(p, mk_small(p, old), vm_get_page_prot(p, newflags))
-    if newflags & VM_WRITE and pte_write(p, old):
-        entry = pte_mkwrite(p, entry)
+    entry = pte_wrprotect(p, entry)
+    if newflags & VM_WRITE and machine.has.wp_reuse == 2 and pte_dirty(p, old):
+        # can_change_pmd_writable()
+        pfn = pte_pfn(p, old)
+        if pfn != p.huge_zero_pfn and machine.page[pfn].flags & PG_anon_exclusive:
+            entry = pte_mkwrite(p, entry)
     machine.ram[pmd] = mk_huge(p, entry)

@@ -25,7 +25,7 @@ cdef virt_t next_table(mm_struct mm, virt_t address, virt_t end)
 cdef void copy_pte_range(
     vm_area_struct dst_vma, vm_area_struct src_vma, s64 dst, s64 src, s64 count)
 @cython.locals(p=Paging, machine=MM, entry=u64, slot=s64, pages=s64, next=virt_t, prot=u64,
-               old=u64)
+               old=u64, notify=bint)
 cpdef s64 change_protection(vm_area_struct vma, virt_t start, virt_t end, u64 newflags)
 @cython.locals(p=Paging, pfn=pfn_t)
 cdef bint can_change_writable(vm_area_struct vma, u64 entry)

@@ -118,11 +118,15 @@ def change_protection(vma, start, end, newflags):
     """change_protection(): the entries of a range get the protection of `newflags` (VM_*); how
     many there were.
 
-    A dirty page that nobody shares becomes writable at once, where the area is.
+    Since 6.0 a dirty page that nobody shares becomes writable at once, where the area is. A
+    shared file that must hear of writes (vma_wants_writenotify()) does so for its dirty pages.
     """
     p = vma.vm_mm.paging
     machine = p.machine
-    prot = vm_get_page_prot(p, newflags)
+    notify = newflags & VM_SHARED and vma.vm_file is not None
+    if notify:
+        notify = not vma.vm_file.shmem and not vma.vm_file.device
+    prot = vm_get_page_prot(p, newflags & ~VM_SHARED if notify else newflags)
     pages = 0
     while start < end:
         next = next_boundary(p, start, end, 1)
@@ -146,6 +150,8 @@ def change_protection(vma, start, end, newflags):
                     entry = pte_wrprotect(p, entry)
                     if can_change_writable(vma, old):
                         entry = pte_mkwrite(p, entry)
+                elif notify and newflags & VM_WRITE and pte_dirty(p, old):
+                    entry = pte_mkwrite(p, entry)
                 machine.ram[slot] = entry
                 pages += 1
             slot += 1
@@ -154,14 +160,12 @@ def change_protection(vma, start, end, newflags):
 
 
 def can_change_writable(vma, entry):
-    """can_change_pte_writable() of a private area: an anonymous page of its own, 64fe24a3e05e
-    (6.0); before, what was writable stays so.
+    """can_change_pte_writable() of a private area: a dirty anonymous page of its own,
+    64fe24a3e05e (6.0); before, the next write faults.
     """
     p = vma.vm_mm.paging
-    if p.machine.has.wp_reuse < 2:
-        return pte_write(p, entry)
-    if entry & p.special or not pte_dirty(p, entry):
-        return pte_write(p, entry)
+    if p.machine.has.wp_reuse < 2 or entry & p.special or not pte_dirty(p, entry):
+        return False
     pfn = pte_pfn(p, entry)
     return page_anon(p.machine, pfn) and p.machine.page[pfn].flags & PG_anon_exclusive != 0
 
