@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mmtwin.kernel.mm_types import File, mm_struct, vm_area_struct
+from mmtwin.kernel.mm_types import File
 from mmtwin.procfs import maps, smaps, status
 from mmtwin.procfs.errors import ProcError
 from mmtwin.procfs.text import encode
@@ -73,6 +73,13 @@ def test_names_the_line(file, data, message):
     assert message in str(caught.value)
 
 
+def area_of(start, end, flags, pgoff=0, file=None, name=None):
+    """What maps asks of an area."""
+    return SimpleNamespace(
+        vm_start=start, vm_end=end, vm_flags=flags, vm_pgoff=pgoff, vm_file=file, vm_name=name
+    )
+
+
 def tree_of(areas):
     """What maps asks of a process's tree."""
     following = dict(zip(map(id, areas), [*areas[1:], None], strict=True))
@@ -80,10 +87,9 @@ def tree_of(areas):
 
 
 def twin_of(shown, stat, facts):
-    """An mm_struct with the areas of a smaps text and the addresses of a stat text."""
+    """What looks like an mm_struct: areas of a smaps text, addresses of a stat text."""
     bits = {letters: bit for bit, letters in mnemonics(facts).items() if letters}
     bits["??"] = 1 << 19  # VM_LOCKONFAULT
-    mm = mm_struct(None)
     areas = []
     for item in shown:
         area, file, name = item.area, None, None
@@ -93,14 +99,14 @@ def twin_of(shown, stat, facts):
             name = area.name
         flags = sum(bits[letters] for letters in item.flags)
         pgoff = area.offset // facts.page_size
-        areas.append(vm_area_struct(mm, area.start, area.end, flags, pgoff, file, name))
-    mm.start_stack, mm.start_brk = int(stat["startstack"]), int(stat["start_brk"])
+        areas.append(area_of(area.start, area.end, flags, pgoff, file, name))
+    start_brk = int(stat["start_brk"])
     heap = [item.area.end for item in shown if item.area.name == "[heap]"]
-    mm.brk = heap[-1] if heap else mm.start_brk
-    return SimpleNamespace(
-        machine=SimpleNamespace(profile=facts), tree=tree_of(areas), start_stack=mm.start_stack,
-        start_brk=mm.start_brk, brk=mm.brk,
-    ), areas  # fmt: skip
+    mm = SimpleNamespace(
+        machine=SimpleNamespace(profile=facts), tree=tree_of(areas), start_brk=start_brk,
+        start_stack=int(stat["startstack"]), brk=heap[-1] if heap else start_brk,
+    )  # fmt: skip
+    return mm, areas
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -125,7 +131,7 @@ def test_what_only_touches_the_heap(version, named):
     facts = profile(version)
     mm = SimpleNamespace(start_stack=0, start_brk=0x5000, brk=0x7000)
     mm.machine = SimpleNamespace(profile=facts)
-    mm.tree = tree_of([vm_area_struct(None, 0x4000, 0x5000, 0x73)])
+    mm.tree = tree_of([area_of(0x4000, 0x5000, 0x73)])
     (area,) = maps.show(mm)
     assert (area.name == "[heap]") == named
 
@@ -140,10 +146,12 @@ def test_gate_area_by_command_line():
     assert maps.gate_area(profile("arm64-6.1")) is None
 
 
-def test_sizes_of_an_mm():
+def test_sizes_of_an_mm(monkeypatch):
+    counters = [10, 20, 0, 3]
+    monkeypatch.setattr(status, "get_mm_counter", lambda _mm, member: counters[member])
     facts = profile("x86_64-6.1")
     mm = SimpleNamespace(
-        machine=SimpleNamespace(profile=facts), counters=lambda: [10, 20, -1, 3],
+        machine=SimpleNamespace(profile=facts),
         total_vm=500, hiwater_vm=600, locked_vm=1, pinned_vm=0, hiwater_rss=0, data_vm=44,
         stack_vm=33, exec_vm=390, start_code=0x401000, end_code=0x584999, pgtables_bytes=28672,
     )  # fmt: skip

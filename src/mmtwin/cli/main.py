@@ -20,6 +20,7 @@ COMMANDS = {
     "import": ("import_", "turn trace data into an mmtwin recording"),
     "info": ("info", "what a recording holds"),
     "at": ("at", "the twin's /proc and /sys at any instant of a recording"),
+    "maps": ("maps", "a process's memory map at any instant of a recording"),
     "boot": ("boot", "boot a machine: a Python shell, or a script, with the machine as k"),
     "explain": ("explain", "what a number, a structure or a call means, for the right kernel"),
     "draw": ("draw", "pictures (SVG) of layouts, memory and calls"),

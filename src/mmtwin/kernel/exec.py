@@ -20,6 +20,7 @@ from mmtwin.kernel.mman import (
     ENOENT,
     ENOEXEC,
     ENOMEM,
+    MM_ANONPAGES,
     RLIMIT_STACK,
     VM_ACCOUNT,
     VM_EXEC,
@@ -39,7 +40,7 @@ from mmtwin.kernel.randomize import (
     randomize_stack_top,
     stack_rnd_mask,
 )
-from mmtwin.kernel.rss_stat import sync_mm_rss
+from mmtwin.kernel.rss_stat import add_mm_counter, sync_mm_rss
 from mmtwin.kernel.unmapped_area import setup_mmap_base
 
 E2BIG, EIO, ELOOP = 7, 5, 40
@@ -90,7 +91,7 @@ class linux_binprm:
         self.filename = self.interp = filename
         self.context = context
         self.mm = self.vma = self.interpreter = None
-        self.p = self.exec = self.argmin = 0
+        self.p = self.exec = self.argmin = self.acct_pages = 0
         self.argc = self.envc = 0
         self.rlim_stack = _STK_LIM
         self.buf = b""
@@ -178,8 +179,19 @@ def copy_string(bprm, text):
         piece = data[start - bprm.p : end - bprm.p]
         if access_process_vm(bprm.mm, start, piece, True) != len(piece):
             return -E2BIG
+        acct_arg_size(bprm, (bprm.vma.vm_end - bprm.vma.vm_start) // page)
         end = start
     return 0
+
+
+def acct_arg_size(bprm, pages):
+    """The pages of the new stack count as the old address space's until that is left
+    (acct_arg_size()).
+    """
+    old, change = bprm.task.mm, pages - bprm.acct_pages
+    if old is not None and change:
+        bprm.acct_pages = pages
+        add_mm_counter(old, MM_ANONPAGES, change)
 
 
 def copy_strings(bprm, strings):
@@ -268,6 +280,7 @@ def begin_new_exec(bprm):
     bprm.point_of_no_return = True
     bprm.mm.exe_file = bprm.file
     bprm.mm.owner = task
+    acct_arg_size(bprm, 0)
     complete_vfork_done(task)
     if old is not None:
         sync_mm_rss(old)
@@ -397,6 +410,7 @@ def do_execve(machine, task, filename, argv, envp, context, file=None):
     set_current(machine, task if task.mm is not None else None)
     error = error or bprm_strings(bprm, as_bytes(argv), as_bytes(envp)) or exec_binprm(bprm)
     if bprm.mm is not None and not bprm.point_of_no_return:
+        acct_arg_size(bprm, 0)
         mmput(machine, bprm.mm)
     return error
 

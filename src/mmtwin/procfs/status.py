@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmtwin.kernel.mman import MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, MM_SWAPENTS
+from mmtwin.kernel.rss_stat import get_mm_counter
 from mmtwin.procfs.state import profile_of
 from mmtwin.procfs.text import Lines, shortened
 
@@ -109,8 +110,8 @@ def format_stat(words: dict[str, str]) -> str:
 
 
 def counter(mm: Any, member: int) -> int:
-    """get_mm_counter: pages, as the kernel shows them (never below 0)."""
-    return max(int(mm.counters()[member]), 0)
+    """Pages of a kind, as the kernel shows them."""
+    return int(get_mm_counter(mm, member))
 
 
 def text_and_lib(mm: Any, page_size: int) -> tuple[int, int]:

@@ -5,8 +5,9 @@ tasks (`task:*`, `sched:sched_process_*`), areas (`mmap:*`) and `kmem:rss_stat`:
 a recording has, raw or text. The events pass once, block by block.
 """
 
+import heapq
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from mmtwin.recordings.stream import Events
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from mmtwin.recordings.native import NativeRecording
 
 # System calls that make, change or name areas, and those that open the files they map.
 CALLS = (
@@ -113,6 +116,11 @@ def check_process_events(recording: Recording) -> None:
 
 def process_steps(recording: Recording) -> Iterator[Step]:
     """The steps in time order. Raises RecordingError where an event cannot be read."""
+    from mmtwin.recordings.native import NativeRecording
+
+    if isinstance(recording, NativeRecording):
+        yield from native_steps(recording)
+        return
     markers = {marker.index: marker.text for marker in recording.markers}
     first = 0
     for events, tables in recording._stream(WANTED):
@@ -121,6 +129,25 @@ def process_steps(recording: Recording) -> Iterator[Step]:
             steps += table_steps(recording, name, table)
         steps.sort(key=lambda step: step.index)
         yield from steps
+        first += len(events)
+
+
+def native_steps(recording: "NativeRecording") -> Iterator[Step]:
+    """The steps of an mmtwin recording, whose tables are files of their own, in time order."""
+    def of_table(name: str) -> Iterator[Step]:
+        for table in recording._table_parts(name):
+            yield from table_steps(recording, name, table)
+
+    parts: list[Iterable[Step]] = [of_table(name) for name in recording.tables if name in WANTED]
+    yield from heapq.merge(main_steps(recording), *parts, key=lambda step: step.index)
+
+
+def main_steps(recording: "NativeRecording") -> Iterator[Step]:
+    """The markers and rss_stat events of an mmtwin recording."""
+    markers = {marker.index: marker.text for marker in recording.markers}
+    first = 0
+    for events in recording.blocks():
+        yield from record_steps(events, first, markers)
         first += len(events)
 
 

@@ -83,7 +83,7 @@ VM_FLAGS = flags("""
     16 rr
     17 dc
     18 de
-    19 lf 7.3
+    19 lf 6.12
     20 ac
     21 nr
     22 ht

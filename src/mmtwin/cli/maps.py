@@ -1,0 +1,187 @@
+"""Prints a process's memory map at any instant of a recording: what /proc/PID/maps would say.
+
+The map is the twin's own: it does what the processes asked, from their exec on. Without a PID:
+the processes that have memory then.
+"""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from mmtwin.cli.errors import DIFFERENCE, OK, UserError, input_errors
+from mmtwin.cli.options import add_json, console, opened, print_json
+from mmtwin.cli.progress import warn_if_uncompiled
+
+if TYPE_CHECKING:
+    from mmtwin.replay.process_replay import ProcessReplay
+    from mmtwin.replay.processes import Process
+
+EXAMPLES = """\
+examples:
+  mmtwin maps FOLDER                        the processes at the recording's end
+  mmtwin maps FOLDER 363                    /proc/363/maps at the end
+  mmtwin maps FOLDER 363 --at "SNAP end"    ... at a marker; also 1.25, 1250ms, '#120000'
+  mmtwin maps FOLDER 363 --smaps            /proc/363/smaps; --status: the sizes of status
+  mmtwin maps FOLDER 363 --tables           its page tables, level by level
+  mmtwin maps FOLDER --check                all of it against the recording: what differs
+  mmtwin maps FOLDER 363 --root rootfs      ELF heads from a folder with the files
+
+The recording needs events of processes (docs/recording-format.md)."""
+VIEWS = ("maps", "smaps", "status", "statm", "tables")
+NEAR = 8  # processes that an error names
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("input", metavar="INPUT", help="a recording with events of processes")
+    parser.add_argument("process", metavar="PID", nargs="?", help="a process; default: list them")
+    parser.add_argument(
+        "--at", metavar="TIME_OR_MARK", help="when; default: the end (see `mmtwin at --help`)"
+    )
+    views = parser.add_mutually_exclusive_group()
+    views.add_argument("--smaps", dest="view", action="store_const", const="smaps",
+                       help="what of each area is resident")
+    views.add_argument("--status", dest="view", action="store_const", const="status",
+                       help="the sizes in /proc/PID/status")
+    views.add_argument("--statm", dest="view", action="store_const", const="statm",
+                       help="/proc/PID/statm")
+    views.add_argument("--tables", dest="view", action="store_const", const="tables",
+                       help="the page tables")
+    parser.set_defaults(view="maps")
+    parser.add_argument(
+        "--check", action="store_true",
+        help="replay all of it and compare with the recording; exit status 1 if anything differs",
+    )  # fmt: skip
+    parser.add_argument("--files", metavar="FILE.json", help="ELF heads, as files.json has them")
+    parser.add_argument("--root", metavar="DIR", help="a folder that holds the executed files")
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command; its exit status."""
+    from mmtwin.replay.process_replay import ProcessReplay
+
+    pid = parse_pid(arguments.process)
+    warn_if_uncompiled()
+    with opened(arguments.input) as recording:
+        job = ProcessReplay(recording, files_of(arguments))
+        if arguments.check:
+            return check(job, arguments)
+        if arguments.at is None:
+            job.run()
+        else:
+            from mmtwin.replay.moments import find_moment
+
+            job.run_to(find_moment(recording, arguments.at).index)
+        if pid is None:
+            show_processes(job, arguments)
+        else:
+            show(process_of(job, pid), arguments)
+    return OK
+
+
+def parse_pid(text: str | None) -> int | None:
+    """The PID argument. Raises UserError for what is none."""
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise UserError(f"{text!r:.40} is no PID", "see `mmtwin maps --help`")
+    return int(text)
+
+
+def files_of(arguments: argparse.Namespace) -> Any:
+    """The files that the command line tells of."""
+    from mmtwin.replay.process_files import FileTable
+
+    files = FileTable()
+    with input_errors():
+        if arguments.files:
+            files.add_json_file(arguments.files)
+        if arguments.root:
+            files.add_root(arguments.root)
+    return files
+
+
+def process_of(job: "ProcessReplay", pid: int) -> "Process":
+    """The process of a number. Raises UserError, which names others, where it has no memory."""
+    process = job.processes.by_pid.get(pid)
+    if process is not None and process.mm is not None:
+        return process
+    alive = sorted(job.processes.alive, key=lambda each: abs(each.pid - pid))[:NEAR]
+    names = ", ".join(f"{each.pid} ({each.comm})" for each in sorted(alive, key=lambda p: p.pid))
+    remedy = f"processes then: {names}" if names else "no process has memory then"
+    if process is not None:
+        raise UserError(f"process {pid} is a kernel thread: it has no memory of its own", remedy)
+    if pid in job.dead:
+        raise UserError(f"process {pid} was dead then (since event {job.dead[pid]})", remedy)
+    raise UserError(f"no process {pid} then", remedy)
+
+
+def texts_of(process: "Process", view: str) -> tuple[str, Any]:
+    """A view of a process: the text, and the same as JSON values."""
+    from dataclasses import asdict
+
+    from mmtwin.procfs import maps, smaps, status
+
+    mm = process.mm
+    if view == "smaps":
+        from mmtwin.kernel.smaps import vma_rss
+
+        areas = smaps.show(mm, vma_rss)
+        return smaps.format_smaps(areas), [asdict(area) for area in areas]
+    if view == "status":
+        return status.show(mm), status.show_sizes(mm)
+    if view == "statm":
+        pages = status.show_statm(mm)
+        return status.format_statm(pages), pages
+    if view == "tables":
+        from mmtwin.report.page_tables import table_lines
+
+        lines = list(table_lines(mm))
+        return "".join(f"{line}\n" for line in lines), lines
+    shown = maps.show(mm)
+    return maps.format_maps(shown), [asdict(area) for area in shown]
+
+
+def show(process: "Process", arguments: argparse.Namespace) -> None:
+    """Prints one process."""
+    text, values = texts_of(process, arguments.view)
+    if arguments.json:
+        print_json({"pid": process.pid, "comm": process.comm, arguments.view: values})
+    else:
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+
+
+def show_processes(job: "ProcessReplay", arguments: argparse.Namespace) -> None:
+    """Prints the processes that have memory."""
+    from mmtwin.procfs.status import show_sizes
+
+    rows = []
+    for process in job.processes.alive:
+        sizes = show_sizes(process.mm)
+        rows.append({
+            "pid": process.pid, "comm": process.comm, "exe": process.exe,
+            "VmSize": sizes["VmSize"], "VmRSS": sizes["VmRSS"],
+        })  # fmt: skip
+    if arguments.json:
+        print_json({"processes": rows})
+        return
+    print(f"{'PID':>7} {'VmSize kB':>10} {'VmRSS kB':>9}  {'COMM':<15} EXE")
+    for row in rows:
+        print(
+            f"{row['pid']:>7} {row['VmSize']:>10} {row['VmRSS']:>9}  {row['comm']:<15} "
+            f"{row['exe']}"
+        )
+
+
+def check(job: "ProcessReplay", arguments: argparse.Namespace) -> int:
+    """Replays everything, compares, prints what was compared; the exit status."""
+    from mmtwin.replay.process_compare import check_processes
+    from mmtwin.report.process_report import print_processes
+
+    figures = check_processes(job)
+    if arguments.json:
+        print_json(figures)
+    else:
+        print_processes(figures, console())
+    return OK if job.tally.exact() else DIFFERENCE

@@ -1,0 +1,96 @@
+"""Every process that a snapshot shows, held against the twin's: maps, smaps, status and statm."""
+
+from typing import Any
+
+from mmtwin.procfs import maps, smaps, status
+from mmtwin.recordings.process_events import missing
+from mmtwin.recordings.snapshot import Snapshot
+from mmtwin.replay.process_names import snapshot_indexes
+from mmtwin.replay.process_replay import ProcessReplay
+from mmtwin.replay.processes import Process
+
+SCHEMA = 1
+
+
+def check_processes(job: ProcessReplay) -> dict[str, Any]:
+    """Replays the whole recording and compares it: what `mmtwin maps --check --json` prints."""
+    moments = []
+    for name, index in snapshot_indexes(job.recording):
+        job.run_to(index)
+        moments.append(compare_snapshot(job, job.recording.snapshots[name]))
+    job.run()
+    return {
+        "recording": {"name": str(job.recording.path), "kernel": job.recording.machine.release,
+                      "arch": job.recording.machine.arch},
+        "missing_events": missing(job.recording),
+        "taken_over": job.adopted,
+        "files_named_by_snapshots": job.names.learnt,
+        "files_unnamed": job.names.unnamed,
+        "snapshots": moments,
+        **job.tally.to_dict(),
+    }  # fmt: skip
+
+
+def compare_snapshot(job: ProcessReplay, snapshot: Snapshot) -> dict[str, Any]:
+    """One snapshot's processes; what differs goes to the job's tally."""
+    shown = exact = 0
+    for pid in snapshot.processes:
+        if f"proc/{pid}/maps" not in snapshot:
+            continue
+        shown += 1
+        process = job.processes.by_pid.get(pid)
+        where = f"{snapshot.name}/{pid}"
+        if process is None or process.mm is None:
+            job.tally.compare("maps", False, "maps: no such process", where)
+            continue
+        exact += compare_maps(job, process, snapshot.bytes(f"proc/{pid}/maps"), where)
+        if f"proc/{pid}/status" in snapshot:
+            compare_status(job, process, snapshot.bytes(f"proc/{pid}/status"), where)
+        if f"proc/{pid}/smaps" in snapshot:
+            compare_smaps(job, process, snapshot.bytes(f"proc/{pid}/smaps"), where)
+    return {"name": snapshot.name, "processes": shown, "maps_exact": exact}
+
+
+def first_difference(ours: list[str], theirs: list[str]) -> str:
+    """The first line in which two texts differ."""
+    for mine, other in zip(ours, theirs, strict=False):
+        if mine != other:
+            return f"{other.rstrip()!r}, twin {mine.rstrip()!r}"
+    longer, who = (theirs, "kernel") if len(theirs) > len(ours) else (ours, "twin")
+    return f"only the {who} has {longer[min(len(ours), len(theirs))].rstrip()!r}"
+
+
+def compare_maps(job: ProcessReplay, process: Process, text: bytes, where: str) -> bool:
+    """Whether the twin's map is the kernel's, byte for byte."""
+    theirs = text.decode("utf-8", "surrogateescape")
+    ours = maps.format_maps(maps.show(process.mm))
+    same = ours == theirs
+    example = "" if same else first_difference(ours.splitlines(), theirs.splitlines())
+    return job.tally.compare("maps", same, "maps: a line differs", f"{where}: {example}")
+
+
+def compare_status(job: ProcessReplay, process: Process, text: bytes, where: str) -> None:
+    """The sizes that status shows."""
+    ours = status.show_sizes(process.mm)
+    for name, kb in status.parse(text).sizes.items():
+        example = f"{where}: {kb} kB, twin {ours[name]} kB"
+        job.tally.compare("status", ours[name] == kb, f"status: {name}", example)
+
+
+def compare_smaps(job: ProcessReplay, process: Process, text: bytes, where: str) -> None:
+    """Every line of smaps of the areas that both have."""
+    from mmtwin.kernel.smaps import vma_rss
+
+    theirs = {area.area.start: area for area in smaps.parse(text)}
+    for mine in smaps.show(process.mm, vma_rss):
+        other = theirs.get(mine.area.start)
+        if other is None or other.area != mine.area:
+            continue
+        place = f"{where}: {mine.area.start:x} {mine.area.name}"
+        for name, kb in other.sizes.items():
+            example = f"{place}: {kb} kB, twin {mine.sizes[name]} kB"
+            job.tally.compare("smaps", mine.sizes.get(name) == kb, f"smaps: {name}", example)
+        example = f"{place}: {' '.join(other.flags)}, twin {' '.join(mine.flags)}"
+        job.tally.compare("smaps", mine.flags == other.flags, "smaps: VmFlags", example)
+        same = mine.thp_eligible == other.thp_eligible
+        job.tally.compare("smaps", same, "smaps: THPeligible", place)

@@ -1,0 +1,362 @@
+"""A recording's processes in the twin: what they asked is asked again, what they got compared.
+
+`ProcessReplay` drives `Processes` with the steps of recordings/process_events.py, up to the end or
+any instant before it. A call's answer is compared when it comes back; where the twin's differs it
+is counted by kind, and the twin takes the recorded one, so that one miss stays one.
+"""
+
+import re
+from typing import Any
+
+from mmtwin.kernel.fault import set_current
+from mmtwin.kernel.memory import handle_mm_fault
+from mmtwin.kernel.mm import MM
+from mmtwin.kernel.mman import (
+    MAP_ANONYMOUS,
+    MAP_FIXED,
+    MAP_SHARED,
+    MAP_TYPE,
+    PROT_READ,
+    PROT_WRITE,
+    RLIM_INFINITY,
+    RLIMIT_DATA,
+    RLIMIT_DEFAULTS,
+    VM_ARCH_1,
+    VM_DONTDUMP,
+    VM_DONTEXPAND,
+    VM_IO,
+    VM_PFNMAP,
+)
+from mmtwin.machine.boot import boot_mm
+from mmtwin.machine.recorded import profile_of
+from mmtwin.recordings.process_events import Step, check_process_events, process_steps
+from mmtwin.recordings.recording import Recording
+from mmtwin.replay.process_adopt import adopt
+from mmtwin.replay.process_files import FileTable
+from mmtwin.replay.process_names import OPENS, Names, snapshot_indexes
+from mmtwin.replay.process_steps import TwinSteps
+from mmtwin.replay.process_tally import Tally
+from mmtwin.replay.processes import CALLS, Process, Processes
+from mmtwin.versions.process_items import mnemonics
+
+DEFAULT_MEMORY = 1 << 30
+ADDRESSES = ("mmap", "brk", "mremap")
+NAMING = (*OPENS, "close", "dup", "dup2", "dup3", "fcntl")
+FORKS = ("clone", "clone3", "fork", "vfork")
+NO_ASLR = re.compile(r"(^|\s)(norandmaps|kernel\.randomize_va_space=0)(\s|$)")
+LAST_ERRNO = 4095
+LIMITS = 16  # RLIM_NLIMITS
+
+
+class ProcessReplay:
+    """The processes of one recording. `files`: more of the files they execute, beside those that
+    the recording tells of; `start`: events before that number are left out. Raises
+    RecordingError if it tells too little of processes.
+    """
+
+    def __init__(
+        self, recording: Recording, files: FileTable | None = None, start: int = 0
+    ) -> None:
+        check_process_events(recording)
+        self.recording = recording
+        self.profile = profile_of(recording)
+        machine = recording.machine
+        self.files = files or FileTable()
+        self.files.page_size = machine.page_size
+        self.files.shmem = "root=" not in machine.cmdline
+        if recording.files:
+            self.files.add_json(recording.files, recording.path)
+        self.names = Names(recording, self.files)
+        self.machine: MM = boot_mm(self.profile, machine.mem_bytes or DEFAULT_MEMORY)
+        level = 0 if NO_ASLR.search(machine.cmdline) else 2
+        self.processes = Processes(self.machine, self.files, level)
+        # pci_mmap_resource_range(): remap_pfn_range(), and VM_PAT where x86 has it
+        pat = VM_ARCH_1 if mnemonics(self.profile).get(VM_ARCH_1) == "ar" else 0
+        self.pci_flags = VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP | pat
+        self.tally = Tally()
+        self.twin = TwinSteps(self.machine, self.tally)
+        self.entered: dict[int, Step] = {}
+        self.steps = (step for step in process_steps(recording) if step.index >= start)
+        self.held: Step | None = None
+        self.hints: dict[int, tuple[int, int]] | None = None
+        self.unlinks: dict[int, list[str]] | None = None if self.names.gone else {}
+        self.snapshots = snapshot_indexes(recording)
+        self.next_snapshot = self.snapshots[0][1] if self.snapshots else 1 << 62
+        self.adopted: list[int] = []
+        self.index = 0
+        self.dead: dict[int, int] = {}
+
+    # ---- the loop
+
+    def run_to(self, index: int) -> None:
+        """Everything before the event of a number, in order; may be called again for a later one.
+        Raises UnknownFile, RecordingError.
+        """
+        while True:
+            step = self.held or next(self.steps, None)
+            self.held = None
+            if step is None:
+                break
+            if step.index >= index:
+                self.held = step
+                break
+            self.take(step)
+        self.index = index
+        for path, shown in self.names.gone.items():
+            if shown <= index and not self.unlinks:
+                self.files.unlink(path)  # no event tells of any unlink
+
+    def run(self) -> None:
+        """Everything."""
+        self.run_to(1 << 62)
+        self.twin.flush_all()
+
+    def take(self, step: Step) -> None:
+        """One step."""
+        what = step.what
+        if step.index >= self.next_snapshot:
+            self._meet_snapshot()
+        self.twin.index = step.index
+        if what == "page_fault_user" or what == "page_fault_kernel":
+            self._fault(step)
+        elif what == "rss_stat":
+            self.twin.recorded(step)
+        elif what == "enter":
+            self.twin.flush(step.pid)
+            self.entered[step.pid] = step
+        elif what == "exit":
+            self._returned(step)
+        elif what == "task_newtask":
+            self._fork(step)
+        elif what == "task_rename":
+            process = self.processes.by_pid.get(step.args[0])
+            if process is not None:
+                process.comm = step.text
+        elif what == "sched_process_exec":
+            self._exec(step)
+        elif what == "sched_process_exit":
+            self._exit(step)
+        elif what == "vm_unmapped_area":
+            self.twin.recorded_search(step)
+
+    def _meet_snapshot(self) -> None:
+        """Processes that a snapshot shows and no event told of are taken over from it."""
+        while self.snapshots and self.snapshots[0][1] <= self.next_snapshot:
+            name, _index = self.snapshots.pop(0)
+            snapshot = self.recording.snapshots[name]
+            for pid in snapshot.processes:
+                process = self.processes.by_pid.get(pid)
+                unknown = process is None or process.mm is None
+                if unknown and snapshot.bytes(f"proc/{pid}/maps"):
+                    adopt(self.processes, self.names, snapshot, pid)
+                    self.adopted.append(pid)
+        self.next_snapshot = self.snapshots[0][1] if self.snapshots else 1 << 62
+
+    # ---- tasks
+
+    def _fork(self, step: Step) -> None:
+        child, flags = step.args
+        self.processes.fork(step.pid, child, flags, step.text)
+        self.names.descriptors.fork(step.pid, child, flags)
+        self.dead.pop(child, None)
+        self.twin.took(step.pid)
+
+    def _exec(self, step: Step) -> None:
+        pid = step.args[0]
+        process = self.processes.process(pid)
+        comm = process.comm
+        path = step.text
+        error = self.processes.exec_(pid, path, file=self._program(process, path, step.index))
+        process.comm = comm
+        self.names.descriptors.execve(pid)
+        if error:
+            self.tally.miss("execs that the twin refused", f"#{step.index} {path}: {error}")
+        self.entered.pop(pid, None)
+        self.twin.took(pid)
+
+    def _program(self, process: Process, path: str, index: int) -> Any:
+        """The file that an exec runs."""
+        if path == "/proc/self/exe" and process.mm is not None:
+            return process.mm.exe_file
+        found = self.files.find(path)
+        if found is not None and found.head:
+            return found
+        entry, brk = self._hints().get(index, (0, 0))
+        return self.files.executable(path, entry or None, brk or None)
+
+    def _hints(self) -> dict[int, tuple[int, int]]:
+        """By the number of an exec's event: the first instruction fetched behind it, and what
+        brk(0) then said; 0 where nobody tells. One more pass over the events.
+        """
+        if self.hints is None:
+            self.hints = {}
+            last: dict[int, int] = {}
+            for step in process_steps(self.recording):
+                if step.what == "sched_process_exec":
+                    last[step.args[0]] = step.index
+                    self.hints[step.index] = (0, 0)
+                    continue
+                at = last.get(step.pid)
+                if at is None:
+                    continue
+                entry, brk = self.hints[at]
+                if step.what == "page_fault_user" and not entry:
+                    self.hints[at] = (step.args[0], brk)
+                elif step.what == "exit" and step.name == "brk" and not brk:
+                    self.hints[at] = (entry, step.args[0])
+        return self.hints
+
+    def _exit(self, step: Step) -> None:
+        pid = step.args[0]
+        process = self.processes.by_pid.get(pid)
+        if process is not None:
+            if process.mm is None:
+                self.twin.drop(pid, "execs that failed")  # of the kernel's own helpers
+            self.processes.exit(pid)
+        self.dead[pid] = step.index
+        self.names.descriptors.exit(pid)
+        self.entered.pop(pid, None)
+        self.twin.took(pid)
+
+    # ---- faults
+
+    def _fault(self, step: Step) -> None:
+        address, error_code = step.args
+        process = self.processes.by_pid.get(step.pid)
+        if process is None or process.mm is None or address >> 63:
+            return
+        entered = self.entered.get(step.pid)
+        executing = entered is not None and entered.name in ("execve", "execveat")
+        if executing and error_code & 2:
+            return  # exec's own: the twin does it when the program is loaded
+        if not executing:
+            self.twin.flush(step.pid)
+        self.twin.fault(self.processes, process, step)
+
+    # ---- system calls
+
+    def _returned(self, step: Step) -> None:
+        entered = self.entered.get(step.pid)
+        if entered is None or entered.name != step.name:
+            return
+        del self.entered[step.pid]
+        (result,), args = step.args, entered.args
+        if step.name in FORKS:
+            return
+        if step.name in ("execve", "execveat"):
+            self.twin.drop(step.pid, "execs that failed")
+            return
+        if step.name in NAMING:
+            self.names.call(entered, args, entered.text, result)
+        elif step.name in ("unlink", "unlinkat") and result == 0:
+            if entered.text:
+                self.files.unlink(self.names.descriptors.path(step.pid, entered.text))
+            else:
+                self._unlinked(step.index)
+        elif step.name == "mmap" or step.name in CALLS:
+            self._call(step, entered, args, result)
+        self.twin.took(step.pid)
+
+    def _unlinked(self, index: int) -> None:
+        """A file lost its name, and no event tells which: a snapshot may show that one has. It is
+        taken for the last one before the snapshot.
+        """
+        if self.unlinks is None:
+            calls = [
+                step.index for step in process_steps(self.recording)
+                if step.what == "exit" and step.name.startswith("unlink") and step.args[0] == 0
+            ]  # fmt: skip
+            self.unlinks = {}
+            for path, shown in self.names.gone.items():
+                before = [call for call in calls if call < shown]
+                if before:
+                    self.unlinks.setdefault(before[-1], []).append(path)
+        for path in self.unlinks.get(index, ()):
+            self.files.unlink(path)
+
+    def _call(self, step: Step, entered: Step, args: tuple[int, ...], result: int) -> None:
+        process = self.processes.by_pid.get(step.pid)
+        if process is None or process.mm is None:
+            return
+        if step.name == "prlimit64":
+            self._limit(process, args, result)
+            return
+        file = self.names.of_mapping(entered, args, result) if step.name == "mmap" else None
+        if file is not None and file.path.startswith("/sys/"):
+            file.vm_flags, file.noexec = self.pci_flags, 1
+        peak = process.mm.hiwater_vm
+        got = self.processes.syscall(step.pid, step.name, args, file)
+        kind = "results"
+        if -LAST_ERRNO <= result < 0:
+            kind = "errors"
+        elif step.name in ADDRESSES:
+            kind = "addresses"
+        text = ", ".join(f"{argument:#x}" for argument in args)
+        example = f"#{step.index} {step.pid}: {step.name}({text}) = {result:#x}, twin {got:#x}"
+        if got != result and process.limited and self._refused(process, step.name, result, got):
+            self.tally.miss("calls refused by a limit whose value no event tells", example)
+            process.mm.hiwater_vm = peak
+            return
+        if not self.tally.compare(kind, got == result, f"{step.name}: {kind}", example):
+            self._adopt(process, step.name, args, result, got, file)
+        if step.name == "mmap" and result > 0:
+            self._mapped(process, entered, args, result, file)
+
+    def _limit(self, process: Process, args: tuple[int, ...], result: int) -> None:
+        """prlimit64: the new limit is behind a pointer. Until a call is refused it counts as
+        none; see _refused().
+        """
+        if result == 0 and args[2] and args[0] in (0, process.pid) and args[1] < LIMITS:
+            process.limited = True
+            if args[1] in process.mm.rlimits:
+                process.mm.rlimits[args[1]] = RLIMIT_DEFAULTS.get(args[1], RLIM_INFINITY)
+
+    def _refused(self, process: Process, name: str, result: int, got: int) -> bool:
+        """Whether a limit explains that the kernel refused what the twin did; then it is undone,
+        and the limit is set.
+        """
+        mm = process.mm
+        if name == "brk" and result < got == mm.brk:
+            self.processes.syscall(process.pid, "brk", (result,))
+            mm.rlimits[RLIMIT_DATA] = result - mm.start_brk + mm.end_data - mm.start_data
+            return True
+        return False
+
+    def _mapped(
+        self, process: Process, step: Step, args: tuple[int, ...], address: int, file: Any
+    ) -> None:
+        """What an mmap leaves to files: the inode of shared memory, where a device's memory is."""
+        vma = process.mm.tree.find_vma(address)
+        if vma is None or vma.vm_file is None:
+            return
+        if args[3] & MAP_ANONYMOUS and args[3] & MAP_TYPE == MAP_SHARED:
+            self.names.shmem_mapping(self.machine, step, address, vma.vm_file)
+        elif file is not None and file.vm_flags & VM_PFNMAP:
+            area = self.names.shown_at(step, address, args[5])
+            if area is not None and area.offset != args[5]:
+                vma.vm_pgoff = area.offset >> self.machine.page_shift
+            # remap_pfn_range(): all of it at once, and nobody's faults
+            set_current(self.machine, None)
+            for place in range(vma.vm_start, vma.vm_end, 1 << self.machine.page_shift):
+                handle_mm_fault(process.mm, vma, place, 0)
+
+    def _adopt(
+        self, process: Process, name: str, args: tuple[int, ...], result: int, got: int, file: Any
+    ) -> None:
+        """After a miss the twin has what the kernel had."""
+        page = 1 << self.machine.page_shift
+        pid = process.pid
+        if name == "mmap":
+            if got >= 0:
+                self.processes.syscall(pid, "munmap", (got, args[1]))
+            if result >= 0:
+                forced = (result, args[1], args[2], args[3] | MAP_FIXED, args[4], args[5])
+                self.processes.syscall(pid, "mmap", forced, file)
+        elif name == "brk":
+            self.processes.syscall(pid, "brk", (result,))
+        elif name == "mremap" and result >= 0:
+            if got >= 0:
+                self.processes.syscall(pid, "munmap", (got, args[2]))
+            length = -(-args[2] // page) * page
+            anonymous = (result, length, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_FIXED | 2)
+            self.processes.syscall(pid, "mmap", (*anonymous, -1, 0))

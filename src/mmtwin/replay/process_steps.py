@@ -1,0 +1,134 @@
+"""What the twin's kernel does while it serves a process, held against the recording's own events:
+page faults, rss_stat in order, searches for unmapped areas.
+"""
+
+from collections import defaultdict, deque
+from typing import Any
+
+from mmtwin.kernel.mm import MM
+from mmtwin.kernel.trace import STEPS
+from mmtwin.kernel.walk import translate
+from mmtwin.recordings.process_events import Step
+from mmtwin.replay.process_tally import Tally
+from mmtwin.replay.processes import Process, Processes
+
+RSS_STAT = STEPS["STEP_RSS_STAT"]
+MEMBERS = ("file", "anonymous", "swap", "shmem")
+PRESENT, WRITE, USER, FETCH = 1, 2, 4, 16
+Change = tuple[int, int]  # member, size in bytes
+# zap_pte_range() adds up and begins again where the task is due to be rescheduled.
+RESCHEDULED = "rss_stat: in two steps, as the task was due to be rescheduled"
+
+
+class TwinSteps:
+    """The queues of both sides, by task. `machine`: the twin's MM, whose trace ring is read."""
+
+    def __init__(self, machine: MM, tally: Tally) -> None:
+        self.machine = machine
+        self.tally = tally
+        machine.step_mask |= 1 << RSS_STAT
+        self.seen = machine.next_step
+        self.kernel: dict[int, deque[tuple[Change, int]]] = defaultdict(deque)
+        self.twin: dict[int, deque[Change]] = defaultdict(deque)
+        self.searches: dict[int, Step] = {}
+        self.last: dict[int, tuple[int, ...]] = {}  # the fault that was a task's last step
+        self.repeated = 0
+        self.index = 0  # of the event that the replay has come to
+
+    # ---- rss_stat
+
+    def recorded(self, step: Step) -> None:
+        """An rss_stat event of the recording."""
+        self.kernel[step.pid].append(((step.args[2], step.args[3]), step.index))
+        self._match(step.pid)
+
+    def recorded_search(self, step: Step) -> None:
+        """A vm_unmapped_area event of the recording: its call has not come back yet."""
+        self.searches[step.pid] = step
+
+    def took(self, pid: int) -> None:
+        """What the task asked is done on both sides: what is left over differs."""
+        self.last.pop(pid, None)
+        self.gather(pid)
+        self._match(pid)
+        self.flush(pid)
+
+    def drop(self, pid: int, why: str) -> None:
+        """What a task did that the twin cannot know of."""
+        self.twin.pop(pid, None)
+        for change, index in self.kernel.pop(pid, ()):
+            self.tally.miss(f"rss_stat: {why}", f"#{index} {pid}: {told(change)}")
+
+    def gather(self, pid: int) -> None:
+        """Takes the twin's rss_stat events since the last call as the task's."""
+        machine = self.machine
+        if machine.next_step == self.seen:
+            return
+        ring = machine.view("step")
+        first = max(self.seen, machine.next_step - machine.ring_size)
+        for number in range(first, machine.next_step):
+            record = ring[number & (machine.ring_size - 1)]
+            if int(record["kind"]) == RSS_STAT:
+                self.twin[pid].append((int(record["args"][2]), int(record["args"][3])))
+        self.seen = machine.next_step
+
+    def _match(self, pid: int) -> None:
+        ours, theirs = self.twin.get(pid), self.kernel.get(pid)
+        while ours and theirs:
+            if len(theirs) > 1 and ours[0] == theirs[1][0] != theirs[0][0]:
+                change, index = theirs.popleft()
+                self.tally.miss(RESCHEDULED, f"#{index} {pid}: {told(change)}")
+            mine, (change, index) = ours.popleft(), theirs.popleft()
+            example = f"#{index} {pid}: {told(change)}, twin {told(mine)}"
+            name = "rss_stat: another size" if mine[0] == change[0] else "rss_stat: another kind"
+            self.tally.compare("rss_stat", mine == change, name, example)
+
+    def flush(self, pid: int) -> None:
+        """What is left in a task's queues has no counterpart."""
+        for change in self.twin.pop(pid, ()):
+            example = f"#{self.index} {pid}: {told(change)}"
+            self.tally.compare("rss_stat", False, "rss_stat: only the twin's", example)
+        for change, index in self.kernel.pop(pid, ()):
+            example = f"#{index} {pid}: {told(change)}"
+            self.tally.compare("rss_stat", False, "rss_stat: only the kernel's", example)
+
+    def flush_all(self) -> None:
+        """The recording is over."""
+        for pid in list(self.twin) + list(self.kernel):
+            self.flush(pid)
+
+    # ---- faults
+
+    def fault(self, processes: Processes, process: Process, step: Step) -> None:
+        """A page fault of the recording, in the twin: would it have faulted, and so?"""
+        address, error_code = step.args
+        if not error_code & USER and self.last.get(step.pid) == step.args:
+            # copy_to_user() with page faults disabled, then again: only the last is served
+            self.repeated += 1
+            return
+        self.last[step.pid] = step.args
+        why = unexpected(process.mm, address, error_code)
+        example = f"#{step.index} {step.pid} {process.comm}: {address:#x} error {error_code:#x}"
+        self.tally.compare("faults", not why, f"faults: {why}", example)
+        processes.fault(process.pid, address, error_code)
+        self.gather(step.pid)
+        self._match(step.pid)
+
+
+def told(change: Change) -> str:
+    """A change as a reader wants it."""
+    member, size = change
+    name = MEMBERS[member] if 0 <= member < len(MEMBERS) else str(member)
+    return f"{name} {size >> 10} kB"
+
+
+def unexpected(mm: Any, address: int, error_code: int) -> str:
+    """Why the twin's page tables would not have made the processor fault so; "" if they would."""
+    entry = translate(mm, address)
+    if not error_code & PRESENT:
+        return "" if entry is None else "the twin has the page"
+    if entry is None:
+        return "the twin does not have the page"
+    if error_code & WRITE and entry & mm.paging.write:
+        return "the twin's page can be written"
+    return ""

@@ -1,0 +1,124 @@
+"""Recorded processes in the twin: every address, error, fault and map against the kernel's.
+
+The recordings are the lab's, cut down to the events of processes: two builds of a program that
+exercises areas (tests/programs has others), a shell, and what lives at their end.
+"""
+
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mmtwin.cli.main import main
+from mmtwin.recordings import RecordingError, open_recording
+from mmtwin.replay.process_compare import check_processes
+from mmtwin.replay.process_files import FileTable, UnknownFile
+from mmtwin.replay.process_replay import ProcessReplay
+
+FOLDER = Path(__file__).parent / "processes"
+# What may differ: of pid 1, which reads its own /proc files; what no event tells; when a task's
+# counters reach its mm after an exec.
+NAMED = ("smaps: ", "status: ", "rss_stat: ", "calls refused by a limit")
+
+
+@pytest.fixture(scope="module", params=["x86-6.1", "x86-5.10"])
+def checked(request):
+    with open_recording(FOLDER / request.param) as recording:
+        job = ProcessReplay(recording)
+        return request.param, job, check_processes(job)
+
+
+def test_answers_are_the_kernels(checked):
+    _name, job, figures = checked
+    for kind in ("addresses", "errors", "results", "faults", "maps"):
+        compared, same = job.tally.pairs[kind]
+        assert compared == same > 20, (kind, job.tally.examples)
+    assert [shot["maps_exact"] for shot in figures["snapshots"]] == [1, 22]
+    assert all(name.startswith(NAMED) for name in job.tally.missed), job.tally.missed
+    assert not figures["missing_events"]
+
+
+def test_counters(checked):
+    _name, job, _figures = checked
+    for kind, least in (("rss_stat", 0.98), ("smaps", 0.998), ("status", 0.98)):
+        compared, same = job.tally.pairs[kind]
+        assert compared > 300 and same >= least * compared, (kind, job.tally.examples)
+
+
+def test_without_fault_events():
+    """arm64 has no page fault events: addresses and errors are right all the same."""
+    with open_recording(FOLDER / "arm64-6.1") as recording:
+        job = ProcessReplay(recording)
+        figures = check_processes(job)
+    for kind in ("addresses", "errors"):
+        compared, same = job.tally.pairs[kind]
+        assert same >= 0.99 * compared > 20
+    assert figures["missing_events"] == ["page faults (exceptions:page_fault_user)"]
+
+
+def test_processes_from_a_snapshot():
+    """Tracing may begin late: who lives then comes from the snapshot."""
+    with open_recording(FOLDER / "x86-6.1") as recording:
+        start = recording.marker("SNAPDONE start").index
+        job = ProcessReplay(recording, start=start)
+        figures = check_processes(job)
+    assert figures["taken_over"] == [1]
+    assert job.tally.pairs["addresses"][0] == job.tally.pairs["addresses"][1] > 900
+    assert figures["snapshots"][-1]["maps_exact"] == 22
+
+
+def test_without_elf_heads():
+    with open_recording(FOLDER / "x86-6.1") as recording:
+        recording.files.clear()
+        with pytest.raises(UnknownFile, match=r"/init is executed.*--root DIR"):
+            ProcessReplay(recording).run()
+
+
+def output(capsys, *argv):
+    assert main(argv) == 0
+    return capsys.readouterr().out
+
+
+def test_maps_command(capsys):
+    folder = str(FOLDER / "x86-6.1")
+    with open_recording(folder) as recording:
+        snapshot = recording.snapshots["end"]
+        pid = max(snapshot.processes)
+        shown = snapshot.text(f"proc/{pid}/maps")
+    assert output(capsys, "maps", folder, str(pid), "--at", "SNAP end") == shown
+    assert "VmRSS:\t" in output(capsys, "maps", folder, str(pid), "--status")
+    assert "VmFlags: " in output(capsys, "maps", folder, str(pid), "--smaps")
+    assert "top table: pfn" in output(capsys, "maps", folder, str(pid), "--tables")
+    assert f"\n{pid:>7} " in output(capsys, "maps", folder)
+    assert main(["maps", folder, "99999"]) == 2
+    assert "no process 99999 then\nmmtwin: processes then: 2" in capsys.readouterr().err
+    assert main(["maps", folder, "80", "--at", "SNAP end"]) == 2
+    assert "process 80 was dead then (since event" in capsys.readouterr().err
+    assert main(["maps", folder, "x"]) == 2
+    assert main(["maps", folder, "2"]) == 2
+    assert "kernel thread" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_damaged_recording_is_one_error(tmp_path, seed, capsys):
+    draw = random.Random(seed)
+    folder = tmp_path / "recording"
+    shutil.copytree(FOLDER / "arm64-6.1", folder)
+    path = draw.choice(sorted(path for path in folder.rglob("*") if path.is_file()))
+    data = bytearray(path.read_bytes())
+    place = draw.randrange(len(data))
+    data[place : place + draw.choice((1, 50))] = draw.randbytes(draw.choice((0, 1, 20)))
+    path.write_bytes(data)
+    status = main(["maps", str(folder)])
+    assert status in (0, 2)
+    if status:
+        assert capsys.readouterr().err.startswith("mmtwin: error: ")
+
+
+def test_files_that_are_none(tmp_path, capsys):
+    (tmp_path / "files.json").write_text('{"/a": 3}')
+    with pytest.raises(RecordingError):
+        FileTable().add_json_file(tmp_path / "files.json")
+    assert main(["maps", str(FOLDER / "x86-6.1"), "--root", str(tmp_path / "no")]) == 2
+    assert "no folder" in capsys.readouterr().err
