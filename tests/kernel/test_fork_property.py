@@ -15,7 +15,7 @@ from mmtwin.versions.profiles import profile
 
 COMPILED = not (slub.__file__ or "").endswith(".py")
 LONG = bool(os.environ.get("MMTWIN_LONG"))
-RUNS, STEPS = (2000, 200) if LONG else (30, 40) if COMPILED else (6, 25)
+RUNS, STEPS = (5000, 200) if LONG else (200, 50) if COMPILED else (6, 25)
 PROFILES = ("x86_64-5.10", "x86_64-6.1", "arm64-5.13", "arm64-6.12")
 FLAGS = {"process": 0, "thread": fork.CLONE_OF_THREAD, "kernel": fork.CLONE_OF_KTHREAD}
 

@@ -1,5 +1,6 @@
 """kmemleak against a naive model of reachability, and runs in which nothing leaks."""
 
+import os
 import random
 from collections import deque
 from unittest import mock
@@ -15,7 +16,8 @@ from mmtwin.kernel.kmemleak_object import KMEMLEAK_BLACK, OBJECT_NO_SCAN, Kmemle
 from mmtwin.kernel.slub_validate import validate
 
 COMPILED = not (slub.__file__ or "").endswith(".py")
-EXAMPLES = 150 if COMPILED else 30
+LONG = bool(os.environ.get("MMTWIN_LONG"))
+EXAMPLES = 5000 if LONG else 200 if COMPILED else 30
 # In 7.3 sheaves refer to free and to live objects alike.
 PLAIN = [version for version in VERSIONS if version != "7.3"]
 

@@ -1,12 +1,13 @@
 """vmalloc and vmap: pages, structures, page tables, failures, by release."""
 
+import os
 from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmtwin.kernel import vmalloc
+from mmtwin.kernel import page_alloc, vmalloc
 from mmtwin.kernel.constants import USE_VMALLOC
 from mmtwin.kernel.vmalloc import __vmalloc_node_range as vmalloc_node_range
 from mmtwin.kernel.vmalloc_defs import GFP_KERNEL, VM_MAP, VM_MAP_PUT_PAGES, VM_NO_GUARD
@@ -246,8 +247,13 @@ CALL = st.tuples(st.sampled_from(["vmalloc", "vmalloc", "huge", "vmap", "free", 
                  st.integers(1, 1200), st.integers(0, 3))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.sampled_from(PROFILES), st.lists(CALL, max_size=25))
+LONG = bool(os.environ.get("MMTWIN_LONG"))
+COMPILED = not (page_alloc.__file__ or "").endswith(".py")
+RUNS, STEPS = (5000, 200) if LONG else (200, 50) if COMPILED else (25, 25)
+
+
+@settings(max_examples=RUNS, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(PROFILES), st.lists(CALL, max_size=STEPS))
 def test_any_calls_leave_a_valid_state(profile: str, calls) -> None:
     k = Machine.boot(profile, memory="128M", cpus=2)
     page = 1 << k.mm.page_shift

@@ -17,7 +17,7 @@ PROFILES = ["x86_64-5.10", "arm64-5.13", "x86_64-6.1", "arm64-16k-6.12", "x86_64
 COMPILED = not (slub.__file__ or "").endswith(".py")
 LONG = bool(os.environ.get("MMTWIN_LONG"))
 STEPS = 20_000 if LONG else 1500 if COMPILED else 300
-EXAMPLES = 5000 if LONG else 150 if COMPILED else 30
+EXAMPLES = 5000 if LONG else 200 if COMPILED else 30
 CACHES = ("kmalloc-32", "kmalloc-192", "kmalloc-1k", "dentry", "filp", "task_struct", "odd", "rcu")
 
 
