@@ -99,6 +99,7 @@ def exit_mmap(mm):
         accounted = sum(vma_pages(vma) for vma in areas if vma.vm_flags & VM_ACCOUNT)
         commit_of(mm.machine).vm_unacct_memory(accounted)
     mm.tree.destroy()
+    mm.map_count = 0
 
 
 def sys_munmap(mm, address, length):
