@@ -103,7 +103,9 @@ def do_brk_flags(mm, addr, length, flags):
     if vma is None:
         shift = mm.machine.page_shift
         vma = vm_area_struct(mm, addr, addr + length, flags, addr >> shift)
-        vma_link(vma)
+        if vma_link(vma):
+            commit.vm_unacct_memory(pages)
+            return -ENOMEM
     mm.total_vm += pages
     mm.data_vm += pages
     if flags & VM_LOCKED:

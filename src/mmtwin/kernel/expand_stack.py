@@ -102,8 +102,10 @@ def insert_vm_struct(mm, vma):
     if vma_is_anonymous(vma):
         vma.vm_pgoff = vma.vm_start >> shift
     vma.anon_pgoff = vma.vm_start >> shift
-    vma_link(vma)
-    return 0
+    error = vma_link(vma)
+    if error and vma.vm_flags & VM_ACCOUNT:
+        commit.vm_unacct_memory(vma_pages(vma))
+    return error
 
 
 def install_special_mapping(mm, addr, length, flags, name):

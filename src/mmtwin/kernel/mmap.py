@@ -324,17 +324,18 @@ def mmap_region_late(mm, file, addr, length, vm_flags, pgoff):
 
 def finish_mapping(mm, file, addr, length, vm_flags, pgoff):
     """The new range merges or becomes an area, and is counted (__mmap_complete()): its address, or
-    -ENOMEM: no memory for a file of its own.
+    -ENOMEM: no memory for it.
     """
-    late = has_of(mm).mmap_unmaps_late
+    late, pages = has_of(mm).mmap_unmaps_late, length >> mm.machine.page_shift
     vma = None if file is not None and file.vm_flags else merge_new(
         mm, file, addr, length, vm_flags, pgoff)
     if vma is None:
         vma = new_area(mm, file, addr, length, vm_flags, pgoff)
         if vma is None:
+            if vm_flags & VM_ACCOUNT:
+                commit_of(mm.machine).vm_unacct_memory(pages)
             return -ENOMEM
         vm_flags = vma.vm_flags
-    pages = length >> mm.machine.page_shift
     vm_stat_account(mm, vm_flags, pages)
     if vm_flags & VM_LOCKED:
         if vma_supports_mlock(vma, VM_DROPPABLE if late else 0):
@@ -356,7 +357,9 @@ def merge_new(mm, file, addr, length, vm_flags, pgoff):
 
 
 def new_area(mm, file, addr, length, vm_flags, pgoff):
-    """A new vm_area_struct in the tree; shared anonymous memory gets a file of its own."""
+    """A new vm_area_struct in the tree, None without memory; shared anonymous memory gets a file
+    of its own.
+    """
     if file is not None:
         vm_flags |= file.vm_flags  # what f_op->mmap sets
     elif vm_flags & VM_SHARED:
@@ -364,8 +367,7 @@ def new_area(mm, file, addr, length, vm_flags, pgoff):
         if file is None:
             return None
     vma = vm_area_struct(mm, addr, addr + length, vm_flags, pgoff, file)
-    vma_link(vma)
-    return vma
+    return None if vma_link(vma) else vma
 
 
 def shmem_zero_setup(mm, length, vm_flags):

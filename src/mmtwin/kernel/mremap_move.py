@@ -57,7 +57,9 @@ def copy_vma(vma, addr, length, pgoff, anon_pgoff, keep_source=False):
     new.vm_start, new.vm_end = addr, addr + length
     new.vm_pgoff, new.anon_pgoff = pgoff, anon_pgoff
     anon_vma_clone(new, vma)
-    vma_link(new)
+    if vma_link(new):
+        unlink_anon_vmas(new)
+        return None, vma
     return new, vma
 
 

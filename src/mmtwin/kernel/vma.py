@@ -214,9 +214,11 @@ def move_border(vmg):
     middle, following = vmg.middle, vmg.next
     flags = sticky_flags(vmg, [following])
     import_anon_vma(following, middle)
-    shift = vmg.mm.machine.page_shift
-    following.anon_pgoff -= (following.vm_start - vmg.start) >> shift
-    vmg.mm.tree.adjust(middle, middle.vm_start, vmg.start, middle.vm_pgoff, neighbour=following)
+    grown = (following.vm_start - vmg.start) >> vmg.mm.machine.page_shift
+    tree = vmg.mm.tree
+    if tree.adjust(middle, middle.vm_start, vmg.start, middle.vm_pgoff, neighbour=following):
+        return None
+    following.anon_pgoff -= grown
     following.vm_flags |= flags
     vmg.merged = True
     return following
@@ -226,20 +228,21 @@ def merge_into(vmg, target, start, end, donor, removed, shrunk=None):
     """`target` takes the range, and what lies in `removed` (commit_merge(); __vma_adjust()).
 
     `donor`: an area whose anon_vma it needs, or None; `shrunk`: an area that gives up its front.
+    Returns `target`; None without memory for the tree.
     """
     mm = vmg.mm
     flags = sticky_flags(vmg, [target, *removed[-1:]])
     if donor is not None:
         import_anon_vma(target, donor)
     shift = mm.machine.page_shift
-    if start < target.vm_start:
-        pgoff = target.vm_pgoff - ((target.vm_start - start) >> shift)
-        target.anon_pgoff -= (target.vm_start - start) >> shift
-    else:
-        pgoff = target.vm_pgoff
+    grown = max(target.vm_start - start, 0) >> shift
+    cut = 0 if shrunk is None else (end - shrunk.vm_start) >> shift
+    if mm.tree.adjust(target, start, end, target.vm_pgoff - grown, neighbour=shrunk,
+                      removed=removed):
+        return None
+    target.anon_pgoff -= grown
     if shrunk is not None:
-        shrunk.anon_pgoff += (end - shrunk.vm_start) >> shift
-    mm.tree.adjust(target, start, end, pgoff, neighbour=shrunk, removed=removed)
+        shrunk.anon_pgoff += cut
     for vma in removed:
         unlink_file_vma(vma)
         unlink_anon_vmas(vma)  # anon_vma_merge()
@@ -335,7 +338,7 @@ def may_split(vma):
 def __split_vma(vma, address, new_below):
     """An area becomes two that meet at an address inside it (__split_vma()).
 
-    `new_below`: the new one is the lower. Returns 0, or -EINVAL where it must stay whole.
+    `new_below`: the new one is the lower. Returns 0, -EINVAL where it must stay whole, or -ENOMEM.
     """
     error = may_split(vma)
     if error:
@@ -350,13 +353,17 @@ def __split_vma(vma, address, new_below):
         new.vm_pgoff += pages
         new.anon_pgoff += pages
     anon_vma_clone(new, vma)
-    link_file_vma(new)
     tree = vma.vm_mm.tree
     if new_below:
-        vma.anon_pgoff += pages
-        tree.adjust(vma, address, vma.vm_end, vma.vm_pgoff + pages, insert=new)
+        error = tree.adjust(vma, address, vma.vm_end, vma.vm_pgoff + pages, insert=new)
     else:
-        tree.adjust(vma, vma.vm_start, address, vma.vm_pgoff, insert=new)
+        error = tree.adjust(vma, vma.vm_start, address, vma.vm_pgoff, insert=new)
+    if error:
+        unlink_anon_vmas(new)
+        return error
+    if new_below:
+        vma.anon_pgoff += pages
+    link_file_vma(new)
     return 0
 
 
@@ -414,9 +421,12 @@ def unlink_file_vma(vma):
 
 
 def vma_link(vma):
-    """A new area comes in (vma_link())."""
-    vma.vm_mm.tree.link(vma)
+    """A new area comes in (vma_link()): 0, or -ENOMEM: no memory for the tree."""
+    error = vma.vm_mm.tree.link(vma)
+    if error:
+        return error
     link_file_vma(vma)
+    return 0
 
 
 def guard_flag(vma):
