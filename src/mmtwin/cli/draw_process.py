@@ -1,21 +1,33 @@
 """Draws the virtual memory map of a process: text, data, bss, heap, mappings, stack.
 
-Of a process of this machine (--pid), or of a saved /proc/PID/smaps or maps.
+Of a process of this machine (--pid), of a recording or strace log at any instant, of a saved
+/proc/PID/smaps or maps, or of a program right after exec in a twin (--profile).
 """
 
 import argparse
+import os
 from collections.abc import Mapping
-from typing import NamedTuple
+from pathlib import Path
+from posixpath import basename
+from typing import Any, NamedTuple
 
 from mmtwin.cli.errors import UserError, input_errors
-from mmtwin.cli.options import add_picture, write_picture
+from mmtwin.cli.maps import files_of, parse_pid, process_of, run_recording
+from mmtwin.cli.maps_log import DEFAULT_PROFILE, add_log_options, is_log, log_job, run_log
+from mmtwin.cli.options import add_picture, opened, write_picture
 from mmtwin.procfs.maps import MapsArea
 
 EXAMPLES = """\
 examples:
   mmtwin draw process --pid 1234 -o map.svg          a process of this machine
   mmtwin draw process --pid 1234 --scale -o map.svg  heights as the sizes are
-  mmtwin draw process smaps.txt -o map.svg           a saved /proc/PID/smaps or maps"""
+  mmtwin draw process FOLDER 363 --at "SNAP end" -o map.svg
+  mmtwin draw process LOG 363 -o map.svg             an strace -f log, at the process's end
+  mmtwin draw process smaps.txt -o map.svg           a saved /proc/PID/smaps or maps
+  mmtwin draw process --profile x86_64-6.12 --exec /bin/cat -o map.svg"""
+
+
+MEMORY = 1 << 30
 
 
 class Source(NamedTuple):
@@ -32,11 +44,29 @@ class Source(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("input", metavar="INPUT", nargs="?", help="a saved smaps or maps")
+    parser.add_argument(
+        "input",
+        metavar="INPUT",
+        nargs="?",
+        help="a recording, an strace log, or a saved smaps or maps",
+    )
+    parser.add_argument("process", metavar="PID", nargs="?", help="which process of INPUT")
     parser.add_argument("--pid", metavar="PID", help="a process of this machine")
+    parser.add_argument(
+        "--exec",
+        dest="program",
+        metavar="PROGRAM",
+        help="this machine's PROGRAM, executed in a twin of --profile",
+    )
+    parser.add_argument(
+        "--at", metavar="TIME_OR_MARK", help="when; default: the end (see `mmtwin maps --help`)"
+    )
     parser.add_argument(
         "--scale", action="store_true", help="heights as the sizes are, but for wide gaps"
     )
+    parser.add_argument("--files", metavar="FILE.json", help="ELF heads, as files.json has them")
+    parser.add_argument("--root", metavar="DIR", help="a folder that holds the executed files")
+    add_log_options(parser)
     add_picture(parser)
 
 
@@ -54,9 +84,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 def source_of(arguments: argparse.Namespace) -> Source:
     """Where the areas come from. Raises UserError unless the command line names one place."""
-    if bool(arguments.pid) == bool(arguments.input):
-        raise UserError("give either INPUT or --pid PID", "see `mmtwin draw process --help`")
-    return of_pid(arguments.pid) if arguments.pid else of_text(arguments.input)
+    given = [arguments.pid, arguments.input, arguments.program]
+    if sum(map(bool, given)) != 1:
+        raise UserError(
+            "give INPUT, --pid PID or --exec PROGRAM", "see `mmtwin draw process --help`"
+        )
+    if arguments.pid:
+        return of_pid(arguments.pid)
+    if arguments.program:
+        return of_program(arguments)
+    if arguments.process is None and Path(arguments.input).is_file():
+        return of_text(arguments.input)
+    return of_input(arguments)
 
 
 def of_pid(pid: str) -> Source:
@@ -68,6 +107,62 @@ def of_pid(pid: str) -> Source:
         areas = process.areas
     title = f"{process.comm} ({process.pid})"
     return Source(title, "a process of this machine", areas, process.resident_kb or None)
+
+
+def of_input(arguments: argparse.Namespace) -> Source:
+    """A process of a recording, whose residency is the twin's; or of an strace log, which does
+    not tell what is resident.
+    """
+    pid = parse_pid(arguments.process)
+    if pid is None:
+        raise UserError("which process? give its PID", "`mmtwin maps INPUT` lists them")
+    when = f" at {arguments.at}" if arguments.at else ""
+    if is_log(arguments.input):
+        job = log_job(arguments)
+        process = run_log(job, arguments.at, pid)
+        return of_twin(process, f"{job.profile.name}: an strace log{when}", False)
+    from mmtwin.replay.process_replay import ProcessReplay
+
+    with opened(arguments.input) as recording:
+        replay = ProcessReplay(recording, files_of(arguments))
+        run_recording(replay, recording, arguments.at)
+        found = process_of(replay, pid)
+        return of_twin(found, f"{replay.profile.name}: a recording{when}", True)
+
+
+def of_twin(process: Any, words: str, resident: bool) -> Source:
+    """A process of the twin."""
+    from mmtwin.procfs import maps, smaps
+
+    areas = maps.show(process.mm)
+    known = None
+    if resident:
+        from mmtwin.kernel.smaps import vma_rss
+
+        shown = smaps.show(process.mm, vma_rss)
+        known = {each.area.start: each.sizes.get("Rss", 0) for each in shown}
+    name = process.comm or basename(process.exe)
+    return Source(f"{name} ({process.pid})", words, areas, known, process.exe)
+
+
+def of_program(arguments: argparse.Namespace) -> Source:
+    """A program of this machine as it stands right after exec in a twin."""
+    from mmtwin.machine.boot import boot_mm
+    from mmtwin.replay.process_files import FileTable
+    from mmtwin.replay.processes import Processes
+    from mmtwin.versions.profiles import profile
+
+    path = os.path.realpath(arguments.program)
+    if not os.path.isfile(path):
+        raise UserError(f"no program {path} on this machine")
+    with input_errors():
+        facts = profile(arguments.profile or DEFAULT_PROFILE)
+        files = FileTable(facts.page_size, shmem=False)
+        files.add_root("/", ours=True)
+        processes = Processes(boot_mm(facts, MEMORY), files)
+        if error := processes.exec_(1, path):
+            raise UserError(f"{path}: exec fails with errno {-error}")
+    return of_twin(processes.by_pid[1], f"{facts.name}: right after exec, ASLR off", True)
 
 
 def of_text(path: str) -> Source:

@@ -1,7 +1,8 @@
-"""Prints a process's memory map at any instant of a recording: what /proc/PID/maps would say.
+"""Prints a process's memory map: what /proc/PID/maps would say at any instant of a recording or
+strace log, or what it says of a process of this machine (--pid).
 
-The map is the twin's own: it does what the processes asked, from their exec on. Without a PID:
-the processes that have memory then.
+Of a recording or log the map is the twin's own: it does what the processes asked, from their exec
+on. Without a PID: the processes that have memory then.
 """
 
 import argparse
@@ -9,10 +10,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from mmtwin.cli.errors import DIFFERENCE, OK, UserError, input_errors
+from mmtwin.cli.live import live_process
+from mmtwin.cli.maps_log import add_log_options, check_log, is_log, log_job, run_log, show_log
 from mmtwin.cli.options import add_json, console, opened, print_json
 from mmtwin.cli.progress import warn_if_uncompiled
 
 if TYPE_CHECKING:
+    from mmtwin.recordings import Recording
     from mmtwin.replay.process_replay import ProcessReplay
     from mmtwin.replay.processes import Process
 
@@ -25,6 +29,9 @@ examples:
   mmtwin maps FOLDER 363 --tables           its page tables, level by level
   mmtwin maps FOLDER --check                all of it against the recording: what differs
   mmtwin maps FOLDER 363 --root rootfs      ELF heads from a folder with the files
+  mmtwin maps LOG 363                       of `setarch -R strace -f -o LOG PROGRAM`, at its end
+  mmtwin maps LOG 363 --at '#120'           ... before line 120
+  mmtwin maps --pid 1234 [--smaps]          a process of this machine
 
 The recording needs events of processes (docs/recording-format.md)."""
 VIEWS = ("maps", "smaps", "status", "statm", "tables")
@@ -33,7 +40,8 @@ NEAR = 8  # processes that an error names
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("input", metavar="INPUT", help="a recording with events of processes")
+    parser.add_argument("input", metavar="INPUT", nargs="?",
+                        help="a recording with events of processes, or an strace -f log")
     parser.add_argument("process", metavar="PID", nargs="?", help="a process; default: list them")
     parser.add_argument(
         "--at", metavar="TIME_OR_MARK", help="when; default: the end (see `mmtwin at --help`)"
@@ -54,29 +62,66 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--files", metavar="FILE.json", help="ELF heads, as files.json has them")
     parser.add_argument("--root", metavar="DIR", help="a folder that holds the executed files")
+    parser.add_argument("--pid", metavar="PID", help="a process of this machine, from its /proc")
+    add_log_options(parser)
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; its exit status."""
+    if bool(arguments.pid) == bool(arguments.input):
+        raise UserError("give either INPUT or --pid PID", "see `mmtwin maps --help`")
+    if arguments.pid:
+        return run_live(arguments)
     from mmtwin.replay.process_replay import ProcessReplay
 
     pid = parse_pid(arguments.process)
     warn_if_uncompiled()
+    if is_log(arguments.input):
+        return run_strace(arguments, pid)
     with opened(arguments.input) as recording:
         job = ProcessReplay(recording, files_of(arguments))
         if arguments.check:
             return check(job, arguments)
-        if arguments.at is None:
-            job.run()
-        else:
-            from mmtwin.replay.moments import find_moment
-
-            job.run_to(find_moment(recording, arguments.at).index)
+        run_recording(job, recording, arguments.at)
         if pid is None:
             show_processes(job, arguments)
         else:
             show(process_of(job, pid), arguments)
+    return OK
+
+
+def run_recording(job: "ProcessReplay", recording: "Recording", at: str | None) -> None:
+    """Replays a recording up to an instant, None for its end."""
+    if at is None:
+        job.run()
+    else:
+        from mmtwin.replay.moments import find_moment
+
+        job.run_to(find_moment(recording, at).index)
+
+
+def run_strace(arguments: argparse.Namespace, pid: int | None) -> int:
+    """The command for an strace log."""
+    job = log_job(arguments)
+    if arguments.check:
+        return check_log(job, arguments.json)
+    if pid is None:
+        return show_log(job, arguments.json)
+    show(run_log(job, arguments.at, pid), arguments)
+    return OK
+
+
+def run_live(arguments: argparse.Namespace) -> int:
+    """The command for a process of this machine."""
+    process = live_process(arguments.pid)
+    text = process.texts.get(arguments.view)
+    if text is None:
+        raise UserError(f"no {arguments.view} of a process of this machine can be read")
+    if arguments.json:
+        print_json({"pid": process.pid, "comm": process.comm, arguments.view: text})
+    else:
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
     return OK
 
 

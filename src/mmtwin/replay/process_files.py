@@ -19,7 +19,9 @@ from mmtwin.procfs.maps import MapsArea
 from mmtwin.recordings.errors import RecordingError
 from mmtwin.recordings.shapes import shape_fault
 
-SHAPE = {"*": {"dev?": "text", "inode?": int, "size?": int, "elf_head_base64?": "text"}}
+SHAPE = {
+    "*": {"link?": "text", "dev?": "text", "inode?": int, "size?": int, "elf_head_base64?": "text"}
+}
 HEAD = 4096  # bytes of an ELF file that exec may look at
 DELETED = " (deleted)"
 ELF = b"\x7fELF"
@@ -84,6 +86,7 @@ class FileTable:
         self.heads: dict[str, ElfHead] = {}
         self.aliases: dict[str, str] = {}
         self.root: Path | None = None
+        self.ours = False
         self.learnt: dict[str, tuple[str, int]] = {}  # device and inode, from snapshots
 
     # ---- where they come from
@@ -95,6 +98,9 @@ class FileTable:
             raise RecordingError(where, fault)
         assert isinstance(value, dict)
         for path, facts in value.items():
+            if facts.get("link"):
+                self.aliases[path] = facts["link"]
+                continue
             self.files[path] = self._made(path, facts, where)
 
     def _made(self, path: str, facts: Mapping[str, Any], where: object) -> File:
@@ -118,11 +124,14 @@ class FileTable:
             raise RecordingError(path, f"not JSON: {error!s:.200}") from None
         self.add_json(value, path)
 
-    def add_root(self, folder: str | os.PathLike[str]) -> None:
-        """A folder in which the files lie as on the recorded machine. Raises RecordingError."""
+    def add_root(self, folder: str | os.PathLike[str], ours: bool = False) -> None:
+        """A folder in which the files lie as on the recorded machine. Raises RecordingError.
+
+        `ours`: it is the recorded machine's own, whose devices and inodes count too.
+        """
         if not Path(folder).is_dir():
             raise RecordingError(folder, "no folder")
-        self.root = Path(folder)
+        self.root, self.ours = Path(folder), ours
 
     def add_maps(self, areas: list[MapsArea]) -> None:
         """What a snapshot's maps tell: device and inode of files."""
@@ -170,7 +179,7 @@ class FileTable:
     def _read(self, path: str) -> None:
         """Takes a file's head from the folder, links within the folder followed."""
         assert self.root is not None
-        place, links = path, 0
+        place, links = os.path.realpath(path) if self.ours else path, 0
         while (inside := self.root / place.lstrip("/")).is_symlink() and links < MOST_LINKS:
             target = os.readlink(inside)
             place = posixpath.normpath(posixpath.join(posixpath.dirname(place), target))
@@ -180,13 +189,17 @@ class FileTable:
                 return
             with inside.open("rb") as file:
                 head = file.read(HEAD)
-            size = inside.stat().st_size
+            stat = inside.stat()
         except OSError:
             return
         if place != path:
             self.aliases[path] = place
         if place not in self.files:
-            self.files[place] = self._file(place, "00:00", 0, size, head)
+            dev, inode = "00:00", 0
+            if self.ours:
+                inode = stat.st_ino
+                dev = f"{os.major(stat.st_dev):02x}:{os.minor(stat.st_dev):02x}"
+            self.files[place] = self._file(place, dev, inode, stat.st_size, head)
 
     def by_entry(self, address: int) -> str | None:
         """The one executable whose first instruction lies at an address."""
@@ -228,6 +241,15 @@ class FileTable:
         if file is None or not file.head:
             raise UnknownFile(path)
         return file
+
+    def rename(self, old: str, new: str) -> None:
+        """A file gets another name; maps shows it from then on."""
+        file = self.find(old)
+        if file is not None:
+            self.files.pop(file.path, None)
+            self.aliases.pop(new, None)
+            file.path = new
+            self.files[new] = file
 
     def unlink(self, path: str) -> None:
         """A file loses its name; those who have it mapped still do."""
