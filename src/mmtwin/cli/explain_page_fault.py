@@ -1,0 +1,47 @@
+"""Walks through one page fault of a process in the twin.
+
+KIND is one of:
+  write       a write to new anonymous memory          text       a read of the program's code
+  read        a read of it: the shared zeroes          data       a write to the program's data
+  zero-write  a write to what was only read            stack      a write below the stack: it grows
+  cow         a write to what a fork shares            nothing    where nothing is mapped
+  reuse       the same, the other process gone         forbidden  a write to the program's code
+"""
+
+import argparse
+from difflib import get_close_matches
+
+from mmtwin.cli.errors import UserError, input_errors
+from mmtwin.cli.options import add_json, print_json
+
+DEFAULT = "arm64-5.13"
+EXAMPLES = """\
+examples:
+  mmtwin explain page-fault write
+  mmtwin explain page-fault cow --profile x86_64-6.12"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("kind", nargs="?", default="write", metavar="KIND", help="(write)")
+    parser.add_argument("--profile", default=DEFAULT, metavar="PROFILE", help=f"({DEFAULT})")
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command; its exit status."""
+    from mmtwin.explain.fault_cases import CASES, walk_fault
+    from mmtwin.explain.walk import json_of, lines_of
+    from mmtwin.machine import Machine
+
+    if arguments.kind not in CASES:
+        near = get_close_matches(arguments.kind, CASES, 2, 0.5) or list(CASES)
+        raise UserError(f"no kind of fault {arguments.kind!r}", f"there are: {', '.join(near)}")
+    with input_errors("`mmtwin boot --list` prints the profiles"):
+        machine = Machine.boot(arguments.profile, memory="128M")
+    found = walk_fault(machine, arguments.kind)
+    if arguments.json:
+        print_json({"walk": json_of(found)})
+    else:
+        print("\n".join(lines_of(found)))
+    return 0
