@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from mmtwin.cli.main import main
-from mmtwin.explain.walk import walk
+from mmtwin.explain.fault_cases import CASES, walk_fault
+from mmtwin.explain.walk import taken, walk
 from mmtwin.explain.walk_facts import facts_of
-from mmtwin.explain.walk_tree import edges, entries, fact_names, is_static, tree_of
+from mmtwin.explain.walk_tree import config_of, edges, entries, fact_names, is_static, tree_of
 from mmtwin.machine import Machine
 from mmtwin.machine.situations import SITUATIONS
 from mmtwin.versions.profiles import debian_config, profile
@@ -26,6 +27,7 @@ HERE = Path(__file__).parent
 PROFILES = ("x86_64-5.10", "arm64-5.13", "x86_64-6.1", "x86_64-6.12", "x86_64-7.3")
 ENTRIES = (
     "kmalloc", "kmalloc_node", "kmem_cache_alloc", "kfree", "alloc_pages", "vmalloc", "kvmalloc",
+    "page_fault",
 )  # fmt: skip
 OTHERS = (
     "explain kmalloc 0", "explain kmalloc 0 --runtime", "explain kmalloc 20000",
@@ -71,7 +73,7 @@ def test_functions_and_callers_are_those_of_the_sources(name: str) -> None:
     facts = profile(name)
     for entry in ENTRIES:
         mine = {f"{above} {below}" for above, below in edges(
-            tree_of(entry, facts.version, facts.config)) if above}  # fmt: skip
+            tree_of(entry, facts.version, config_of(facts))) if above}  # fmt: skip
         assert mine <= set(known), sorted(mine - set(known))
 
 
@@ -104,6 +106,7 @@ def test_every_fact_is_known() -> None:
             ("kvmalloc", {"size": 9000, "gfp": "GFP_KERNEL"}),
         ):
             given |= set(walk(machine, entry, **asked).facts)
+        given |= set(walk_fault(machine, "write").facts)
     assert fact_names() - given == set()
     conditions = {c for lines in entries().values() for line in lines for c in line.conditions}
     assert {c for c in conditions if c.startswith(("CONFIG", "!CONFIG"))} <= {
@@ -158,6 +161,29 @@ def test_bad_input(words: list[str], message: str, capsys: pytest.CaptureFixture
     lines = [line for line in err.splitlines() if "running uncompiled" not in line]
     assert message in lines[0]
     assert len(lines) <= 2
+
+
+# functions that each kind of fault goes through, in every release
+FAULTS = {
+    "write": {"do_anonymous_page"}, "read": {"do_anonymous_page"}, "zero-write": {"wp_page_copy"},
+    "cow": {"do_wp_page", "wp_page_copy"}, "reuse": {"wp_page_reuse"},
+    "text": {"do_read_fault", "do_fault_around"}, "data": {"do_cow_fault"},
+    "stack": {"do_anonymous_page"}, "nothing": set(), "forbidden": set(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_page_faults(name: str) -> None:
+    assert set(FAULTS) == set(CASES)
+    for kind, functions in FAULTS.items():
+        found = walk_fault(Machine.boot(name, memory="64M"), kind)
+        names = {
+            below for _, below in edges(list(taken(found.tree, found.facts))) if below
+        }  # fmt: skip
+        assert functions <= names, kind
+        assert ("handle_mm_fault" in names) == (kind not in ("nothing", "forbidden"))
+        rss = {what: (old, new) for what, old, new in found.changes}.get("rss")
+        assert (rss is not None) == (kind in ("write", "text", "data", "stack", "zero-write")), kind
 
 
 def test_an_entry_that_is_none() -> None:

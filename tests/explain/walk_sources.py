@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmtwin.explain.walk_tree import edges, tree_of
+from mmtwin.explain.walk_tree import config_of, edges, tree_of
 from mmtwin.versions.profiles import profile
 
 HERE = Path(__file__).parent
@@ -22,10 +22,12 @@ FILES = (
     "mm/slub.c", "mm/slab_common.c", "mm/slab.h", "include/linux/slab.h", "mm/page_alloc.c",
     "include/linux/slub_def.h", "include/linux/gfp.h", "mm/mempolicy.c", "mm/internal.h",
     "mm/page_alloc.h", "mm/vmalloc.c", "include/linux/vmalloc.h", "mm/util.c",
-    "include/linux/mm.h",
+    "include/linux/mm.h", "mm/memory.c", "arch/x86/mm/fault.c", "arch/arm64/mm/fault.c",
+    "include/linux/memcontrol.h",
 )  # fmt: skip
 ENTRIES = (
     "kmalloc", "kmalloc_node", "kmem_cache_alloc", "kfree", "alloc_pages", "vmalloc", "kvmalloc",
+    "page_fault",
 )  # fmt: skip
 NOISE = re.compile(r"/\*.*?\*/|//[^\n]*|__alloc_size\([^)]*\)", re.S)
 MACRO = re.compile(r"^#define\s+(\w+)((?:[^\n\\]|\\.|\\\n)*)", re.M)
@@ -60,7 +62,7 @@ def missing(name: str, tree: Path, known: set[str]) -> Iterator[str]:
     facts = profile(name)
     source = bodies(tree)
     for entry in ENTRIES:
-        for above, below in sorted(edges(tree_of(entry, facts.version, facts.config))):
+        for above, below in sorted(edges(tree_of(entry, facts.version, config_of(facts)))):
             if not above:
                 continue
             edge = f"{above} {below}"

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmtwin.explain.walk import Walk
-from mmtwin.explain.walk_tree import tree_of
+from mmtwin.explain.walk_facts import counted
+from mmtwin.explain.walk_tree import config_of, tree_of
 from mmtwin.machine import Machine
 from mmtwin.machine.elf_image import elf_image
 from mmtwin.machine.process import Killed
@@ -26,7 +27,7 @@ class Case:
 def fresh(process: Any) -> int:
     """The address of new anonymous memory."""
     size = PAGES << int(process.machine.page_shift)
-    address: int = process.mmap(0, size, "rw")
+    address: int = process.mmap(size, "rw")
     return address
 
 
@@ -78,6 +79,7 @@ def walk_fault(machine: Machine, name: str) -> Walk:
     vma = mm.tree.find_vma(address)
     in_area = vma is not None and vma.vm_start <= address
     grows = vma is not None and not in_area
+    found_area = area_text(vma, address)
     before = state_of(process, address)
     present = before["page"] >= 0
     killed = ""
@@ -89,9 +91,9 @@ def walk_fault(machine: Machine, name: str) -> Walk:
     after = before if killed else state_of(process, address)
     facts = fault_facts(machine, process, before, after, write) | {
         "access": "a write to" if write else "a read of", "address": f"{address:#x}",
-        "vma_text": area_text(vma, address), "has_vma": in_area, "in_area": vma is not None,
+        "vma_text": found_area, "has_vma": in_area, "in_area": vma is not None,
         "grows": grows and not killed, "killed": bool(killed), "signal_text": killed,
-        "handled": not killed, "access_text": "it may" if not killed else "it may not",
+        "handled": not killed, "access_text": "allowed there" if not killed else "forbidden there",
         "anonymous": not present and vma is not None and vma.vm_file is None,
         "file": not present and vma is not None and vma.vm_file is not None,
         "file_text": vma.vm_file.path if vma is not None and vma.vm_file else "",
@@ -103,8 +105,7 @@ def walk_fault(machine: Machine, name: str) -> Walk:
         (what, str(before[what]), str(after[what])) for what in ("rss", "page tables", "minor")
         if before[what] != after[what]
     ]  # fmt: skip
-    config = {**profile.config, "CONFIG_ARM64": "y" if profile.arch == "arm64" else "n"}
-    tree = tree_of("page_fault", profile.version, config)
+    tree = tree_of("page_fault", profile.version, config_of(profile))
     return Walk(profile.name, "page_fault", tree, facts, changes, machine.trace.lines(), 0)
 
 
@@ -132,11 +133,11 @@ def fault_facts(
     tables = (after["page tables"] - before["page tables"]) >> int(machine.mm.page_shift)
     pfn = after["page"]
     return {
-        "tables_text": f"{tables} new page tables in all" if tables else "the tables are there",
+        "tables_text": counted(tables, "new page table") + " in all" if tables else "the tables are there",
         "pte_text": "", "page_text": f"pfn {pfn:#x}", "rss_text": f"rss {after['rss']} pages",
         "entry_text": f"the entry points to pfn {pfn:#x}" if pfn >= 0 else "",
         "anonymous_text": "zeroes" if write else "a read, for which the shared zeroes do",
-        "around_text": f"{after['rss'] - before['rss']} pages of the cache around it at once",
+        "around_text": counted(after["rss"] - before["rss"], "page") + " of the cache around it at once",
         "copy_text": f"a copy, pfn {pfn:#x}", "reused": before["page"] == pfn,
         "huge": False, "huge_text": "", "page_missed": False, "file_shared": False,
     }  # fmt: skip

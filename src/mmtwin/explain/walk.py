@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmtwin.explain.walk_facts import facts_of, state_of
-from mmtwin.explain.walk_tree import Node, fill, takes, tree_of
+from mmtwin.explain.walk_tree import Node, config_of, fill, takes, tree_of
 from mmtwin.machine import Machine
 
 BRANCH, LAST, BAR, BLANK = "├─ ", "└─ ", "│  ", "   "
@@ -44,7 +44,7 @@ def walk(machine: Machine, entry: str, **asked: Any) -> Walk:
     with machine.trace:
         result = call(machine, entry, asked)
     found = started | facts_of(machine, entry, asked, machine.trace.read(), result, started)
-    tree = tree_of(entry, facts.version, facts.config)
+    tree = tree_of(entry, facts.version, config_of(facts))
     after = state_of(machine, started.get("cache"))
     changes = [
         (what, before.get(what, "none"), after.get(what, "none"))

@@ -5,8 +5,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from mmtwin.versions.releases import has_since
+
+if TYPE_CHECKING:
+    from mmtwin.versions.profiles import Profile
 
 LINE = re.compile(
     r"(?P<indent> *)(?P<kind>~|- |> )?(?P<name>[^|#]*?)\s*"
@@ -74,6 +78,11 @@ def holds(condition: str, version: str, config: Mapping[str, str]) -> bool:
     if bare.startswith("<"):
         return has_since(version, bare[1:]) == negated
     return (config.get(bare, "n") not in ("n", "")) != negated
+
+
+def config_of(profile: "Profile") -> dict[str, str]:
+    """The switches that conditions ask for: a profile's, with its architecture's."""
+    return {**profile.config, "CONFIG_ARM64": "y" if profile.arch == "arm64" else "n"}
 
 
 def tree_of(
