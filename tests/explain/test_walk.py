@@ -183,7 +183,8 @@ def test_page_faults(name: str) -> None:
         assert functions <= names, kind
         assert ("handle_mm_fault" in names) == (kind not in ("nothing", "forbidden"))
         rss = {what: (old, new) for what, old, new in found.changes}.get("rss")
-        assert (rss is not None) == (kind in ("write", "text", "data", "stack", "zero-write")), kind
+        grows = kind in ("write", "text", "data", "stack", "zero-write")
+        assert (rss is not None) == grows, kind
 
 
 def test_an_entry_that_is_none() -> None:

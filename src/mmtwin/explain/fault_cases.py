@@ -133,11 +133,13 @@ def fault_facts(
     tables = (after["page tables"] - before["page tables"]) >> int(machine.mm.page_shift)
     pfn = after["page"]
     return {
-        "tables_text": counted(tables, "new page table") + " in all" if tables else "the tables are there",
+        "tables_text": f"{counted(tables, 'new page table')} in all"
+        if tables else "the tables are there",
         "pte_text": "", "page_text": f"pfn {pfn:#x}", "rss_text": f"rss {after['rss']} pages",
         "entry_text": f"the entry points to pfn {pfn:#x}" if pfn >= 0 else "",
         "anonymous_text": "zeroes" if write else "a read, for which the shared zeroes do",
-        "around_text": counted(after["rss"] - before["rss"], "page") + " of the cache around it at once",
+        "around_text": counted(after["rss"] - before["rss"], "page")
+        + " of the cache around it at once",
         "copy_text": f"a copy, pfn {pfn:#x}", "reused": before["page"] == pfn,
         "huge": False, "huge_text": "", "page_missed": False, "file_shared": False,
     }  # fmt: skip
