@@ -364,9 +364,12 @@ def no_version_numbers(root: Path) -> Iterator[str]:
                 yield f"{place(root, path, 1)}: {word}"
 
 
+EVERYWHERE = {"/", "/tmp", "/var/tmp"}  # folders that every machine has
+
+
 def no_machine_paths(root: Path) -> Iterator[str]:
     """No file names a folder of the machine it was written on."""
-    folders = {str(folder) for folder in (root.parent, Path.home()) if len(str(folder)) > 1}
+    folders = {str(folder) for folder in (root.parent, Path.home())} - EVERYWHERE
     pattern = re.compile(
         "|".join([r"/(?:home|Users|root)/\w", *(re.escape(f + "/") for f in folders)])
     )

@@ -8,6 +8,7 @@ from mmtwin.kernel import fork
 from mmtwin.kernel.exec import ExecContext
 from mmtwin.kernel.mman import RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, RLIMIT_STACK
 from mmtwin.machine.calls import Calls
+from mmtwin.machine.elf_image import elf_image
 from mmtwin.machine.host_files import open_exec
 from mmtwin.machine.process import Process, execute, mm_problems
 
@@ -21,7 +22,7 @@ class ProcessCalls(Calls):
 
     def exec(
         self,
-        program: Any,
+        program: Any = None,
         argv: Sequence[str | bytes] = (),
         envp: Sequence[str | bytes] = (),
         randomize: int = 0,
@@ -31,7 +32,8 @@ class ProcessCalls(Calls):
         """A new process runs a program: its memory is as the kernel leaves it to the program's
         first instruction. fork(), execve().
 
-        `program`: a path of this machine, a File, or the bytes of an ELF file or script; `argv`:
+        `program`: a path of this machine, a File, or the bytes of an ELF file or script; None: a
+        small program of the twin's own. `argv`:
         the program's path alone if it is empty; `randomize`: 1 or 2 for random addresses, drawn
         from the machine's seed; `rlimits`: {"STACK": bytes}, also AS, DATA, MEMLOCK; `libc`: the
         release of glibc whose malloc it has. Raises OSError as execve() fails.
@@ -41,6 +43,9 @@ class ProcessCalls(Calls):
             if name not in RLIMITS:
                 raise ValueError(f"limit {name!r}: {', '.join(RLIMITS)} are known")
             limits[RLIMITS[name]] = value
+        if program is None:
+            profile = self.mm.profile
+            program = elf_image(profile.arch if profile else "x86_64", bss=1 << 14)
         parent = fork.current_task(self.mm)
         flags = fork.CLONE_VM | fork.CLONE_VFORK if parent.mm is not None else 0
         task = fork.copy_process(self.mm, "exec", flags)
