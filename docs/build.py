@@ -8,6 +8,7 @@ SESSIONS print below their `>>>` lines.
 
 import doctest
 import io
+import os
 import re
 import shlex
 import sys
@@ -106,6 +107,7 @@ def slide(number: str, title: str, today: str, command: str) -> str:
 
 def write_slides() -> None:
     """docs/slides.md: the deck with the twin's own output."""
+    os.chdir(ROOT)  # some commands name files of the project
     page = SLIDES + "".join(slide(*row[:4]) for row in deck_rows())
     (ROOT / "docs" / "slides.md").write_text(page.rstrip() + "\n", encoding="utf-8")
 
