@@ -24,10 +24,12 @@ examples:
   mmtwin draw process FOLDER 363 --at "SNAP end" -o map.svg
   mmtwin draw process LOG 363 -o map.svg             an strace -f log, at the process's end
   mmtwin draw process smaps.txt -o map.svg           a saved /proc/PID/smaps or maps
-  mmtwin draw process --profile x86_64-6.12 --exec /bin/cat -o map.svg"""
+  mmtwin draw process --profile x86_64-6.12 --exec /bin/cat -o map.svg
+  mmtwin draw process --profile arm64-5.13 -o map.svg       a small program of the twin's own"""
 
 
 MEMORY = 1 << 30
+SMALL_MEMORY = 256 << 20
 
 
 class Source(NamedTuple):
@@ -85,9 +87,12 @@ def run(arguments: argparse.Namespace) -> int:
 def source_of(arguments: argparse.Namespace) -> Source:
     """Where the areas come from. Raises UserError unless the command line names one place."""
     given = [arguments.pid, arguments.input, arguments.program]
+    if not any(given) and arguments.profile:
+        return of_small_program(arguments.profile)
     if sum(map(bool, given)) != 1:
         raise UserError(
-            "give INPUT, --pid PID or --exec PROGRAM", "see `mmtwin draw process --help`"
+            "give INPUT, --pid PID, --exec PROGRAM or --profile",
+            "see `mmtwin draw process --help`",
         )
     if arguments.pid:
         return of_pid(arguments.pid)
@@ -142,7 +147,8 @@ def of_twin(process: Any, words: str, resident: bool) -> Source:
         shown = smaps.show(process.mm, vma_rss)
         known = {each.area.start: each.sizes.get("Rss", 0) for each in shown}
     name = process.comm or basename(process.exe)
-    return Source(f"{name} ({process.pid})", words, areas, known, process.exe)
+    program = process.mm.exe_file.path if process.mm.exe_file else ""
+    return Source(f"{name} ({process.pid})", words, areas, known, program)
 
 
 def of_program(arguments: argparse.Namespace) -> Source:
@@ -163,6 +169,18 @@ def of_program(arguments: argparse.Namespace) -> Source:
         if error := processes.exec_(1, path):
             raise UserError(f"{path}: exec fails with errno {-error}")
     return of_twin(processes.by_pid[1], f"{facts.name}: right after exec, ASLR off", True)
+
+
+def of_small_program(name: str) -> Source:
+    """A small program of the twin's own, which has allocated a little memory."""
+    from mmtwin.machine import Machine
+
+    with input_errors("`mmtwin boot --list` prints the profiles"):
+        machine = Machine.boot(name, memory=SMALL_MEMORY)
+    process = machine.exec()
+    for size in (100, 200_000):
+        process.touch(process.malloc(size))
+    return of_twin(process, f"{name}: a small program, ASLR off", True)
 
 
 def of_text(path: str) -> Source:
