@@ -34,7 +34,7 @@ def test_a_saved_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "give INPUT, --pid PID or --exec" in refused(capsys)
+    assert "give INPUT, --pid PID, --exec PROGRAM or" in refused(capsys)
     assert "'x' is no PID" in refused(capsys, "--pid", "x")
     assert "/proc/999999999/comm: no process" in refused(capsys, "--pid", "999999999")
     assert "does not exist" in refused(capsys, "/nonexistent/maps", "1")
