@@ -15,11 +15,14 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 def test_a_process_of_this_machine() -> None:
-    sleeper = subprocess.Popen(["sleep", "60"])
+    sleeper = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
-        while read_live(sleeper.pid).comm != "sleep":
-            continue
+        assert sleeper.stdin is not None and sleeper.stdout is not None
+        sleeper.stdin.write(b"there\n")
+        sleeper.stdin.flush()
+        sleeper.stdout.readline()  # it is loaded, and waits for more
         process = read_live(sleeper.pid)
+        assert process.comm == "cat"
         names = [area.name for area in process.areas]
         assert "[stack]" in names
         assert process.texts["maps"] == Path(f"/proc/{sleeper.pid}/maps").read_text()
@@ -27,7 +30,7 @@ def test_a_process_of_this_machine() -> None:
         assert not resident or sum(resident.values()) > 0
     finally:
         sleeper.kill()
-        sleeper.wait()
+        sleeper.communicate()
     with pytest.raises(ProcError, match=rf"/proc/{sleeper.pid}/comm: no process"):
         read_live(sleeper.pid)
 
