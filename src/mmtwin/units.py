@@ -51,3 +51,8 @@ def spark(values: Sequence[float], width: int) -> str:
         share = min(max(*span, 0.0) if len(span) > 1 else span[0], 1.0)
         line.append(BARS[ceil(share * (len(BARS) - 1))] if share >= LEAST_SHOWN else BARS[0])
     return "".join(line)
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 slab`, `2 slabs`."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")

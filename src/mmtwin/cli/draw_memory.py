@@ -6,7 +6,6 @@ RECORDING@MARK is a recording at an instant as `mmtwin at` takes it; without it 
 
 import argparse
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mmtwin.cli.errors import UserError, input_errors
@@ -42,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     mm, title = machine_of(arguments)
     pages = page_map(mm)
     if arguments.output and arguments.output.endswith(".png"):
-        return write_bytes(arguments.output, memory_png(pages))
+        return write_picture(arguments.output, memory_png(pages))
     return write_picture(arguments.output, memory_svg(pages, title))
 
 
@@ -66,18 +65,3 @@ def machine_of(arguments: argparse.Namespace) -> "tuple[MM, str]":
         moment = find_moment(recording, mark)
         mm, _ = state_at(recording, moment, "follow", "auto", progress)
     return mm, f"Memory of {os.path.basename(path.rstrip('/'))} at {mark}"
-
-
-def write_bytes(path: str, data: bytes) -> int:
-    """Writes a file beside its place, then renames it; the exit status."""
-    part = f"{path}.part"
-    with input_errors("-o FILE names a file that can be written"):
-        try:
-            with open(part, "wb") as file:
-                file.write(data)
-            os.replace(part, path)
-        except OSError:
-            with suppress(OSError):
-                os.unlink(part)
-            raise
-    return 0

@@ -57,16 +57,16 @@ def add_picture(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def write_picture(path: str | None, svg: str) -> int:
+def write_picture(path: str | None, picture: str | bytes) -> int:
     """Writes a picture beside its place, then renames it; the exit status."""
     if path is None:
-        sys.stdout.write(svg)
+        sys.stdout.write(picture if isinstance(picture, str) else picture.decode())
         return 0
     part = f"{path}.part"
     with input_errors("-o FILE names a file that can be written"):
         try:
-            with open(part, "w", encoding="utf-8") as file:
-                file.write(svg)
+            with open(part, "wb") as file:
+                file.write(picture.encode() if isinstance(picture, str) else picture)
             os.replace(part, path)
         except OSError:
             with suppress(OSError):

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmtwin.explain.walk import Walk
-from mmtwin.explain.walk_facts import counted
 from mmtwin.explain.walk_tree import config_of, tree_of
 from mmtwin.machine import Machine
 from mmtwin.machine.elf_image import elf_image
 from mmtwin.machine.process import Killed
+from mmtwin.units import counted
 
 PAGES = 4  # of the mappings that are touched
 

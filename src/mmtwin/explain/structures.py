@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mmtwin.units import counted
 from mmtwin.versions.c_layout import CACHE_LINE, Member, Structure, holes
 from mmtwin.versions.struct_page import OWN_STRUCTURE, VIEWS
 
@@ -58,7 +59,7 @@ def lines_of(structure: Structure, expand: Any = None) -> Iterator[str]:
 
     `expand(member)` gives the members of a named structure that is to be written out, or ().
     """
-    yield f"{structure.kind} {structure.name}: {structure.size} bytes, " + plural(
+    yield f"{structure.kind} {structure.name}: {structure.size} bytes, " + counted(
         structure.cache_lines, "cache line"
     )
     yield " offset  size"
@@ -133,8 +134,3 @@ def member_json(member: Member) -> dict[str, Any]:
     if member.members:
         found["members"] = [member_json(one) for one in member.members]
     return found
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 cache line`, `3 cache lines`."""
-    return f"{count} {noun}" + ("" if count == 1 else "s")

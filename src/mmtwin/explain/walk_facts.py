@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmtwin.machine import Machine
+from mmtwin.units import counted
 from mmtwin.versions.gfp import decode_gfp
 
 Step = tuple[str, int, int, tuple[int, ...]]
@@ -161,11 +162,6 @@ def before_free(machine: Machine, address: int) -> dict[str, Any]:
 
 
 # ---- out of the steps
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 slab`, `2 slabs`."""
-    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def slab_facts(

@@ -136,15 +136,10 @@ def mremap_to(mm, addr, old_len, new_addr, new_len, flags):
         return -EINVAL, False
     if mm.map_count + 2 >= commit.max_map_count - 3:
         return -ENOMEM, False
-    if flags & MREMAP_FIXED:
-        error = do_munmap(mm, new_addr, new_len)
-        if error:
-            return error, False
-    if old_len > new_len:
-        error = do_munmap(mm, addr + new_len, old_len - new_len)
-        if error:
-            return error, False
-        old_len = new_len
+    error = unmap_for_move(mm, addr, old_len, new_addr, new_len, flags)
+    if error:
+        return error, False
+    old_len = min(old_len, new_len)
     vma, charged = vma_to_resize(mm, addr, old_len, new_len, flags)
     if vma is None:
         return charged, False
@@ -276,17 +271,23 @@ def remap_one(mm, addr, old_len, new_len, flags, new_addr):
     return move_vma(vma, addr, old_len, new_len, place, flags)
 
 
-def place_vma(mm, addr, old_len, new_len, flags, new_addr):
-    """mremap_to() since 6.17: (address or -errno, whether it is locked)."""
+def unmap_for_move(mm, addr, old_len, new_addr, new_len, flags):
+    """mremap_to(): what lies at the target goes, and what is to be cut off; 0 or -errno."""
     if flags & MREMAP_FIXED:
         error = do_munmap(mm, new_addr, new_len)
         if error:
-            return error, False
+            return error
     if old_len > new_len:
-        error = do_munmap(mm, addr + new_len, old_len - new_len)
-        if error:
-            return error, False
-        old_len = new_len
+        return do_munmap(mm, addr + new_len, old_len - new_len)
+    return 0
+
+
+def place_vma(mm, addr, old_len, new_len, flags, new_addr):
+    """mremap_to() since 6.17: (address or -errno, whether it is locked)."""
+    error = unmap_for_move(mm, addr, old_len, new_addr, new_len, flags)
+    if error:
+        return error, False
+    old_len = min(old_len, new_len)
     vma = mm.tree.vma_lookup(addr)
     if vma is None:
         return -EFAULT, False
