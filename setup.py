@@ -69,7 +69,6 @@ def modules():
                 define_macros=[("Py_LIMITED_API", LIMITED_API)],
                 py_limited_api=True,
                 extra_compile_args=["-O3"],
-                depends=[str(text) for text in SOURCE.rglob("*.pxd")],
             )
         )
     return found
