@@ -7,6 +7,7 @@ never held in memory.
 """
 
 import io
+import mmap
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -33,13 +34,31 @@ class Source(Protocol):
         """No more is read."""
 
 
-def read_into(source: Source, room: memoryview) -> int:
-    """The next bytes of a source into a room; how many, fewer than it holds only at the end."""
+def pieces(source: Source, size: int, slack: int) -> Iterator[memoryview]:
+    """A source in pieces of `size` bytes, the last one may have fewer; `slack` bytes more can be
+    read behind each. A piece is gone when the next is asked for.
+    """
     if isinstance(source, io.BufferedReader):
-        return source.readinto(room)
-    data = source.read(len(room))
-    room[: len(data)] = data
-    return len(data)
+        yield from mapped(source, size, slack)
+    room = bytearray(size + slack)
+    while data := source.read(size):
+        room[: len(data)] = data
+        yield memoryview(room)[: len(data)]
+
+
+def mapped(file: io.BufferedReader, size: int, slack: int) -> Iterator[memoryview]:
+    """The pieces of a file that others follow, as the page cache has them: nothing is copied, and
+    only one of them is held. The file's position is then behind them.
+    """
+    whole = max(os.fstat(file.fileno()).st_size - slack, 0) // size * size
+    if whole == 0 or size % mmap.PAGESIZE:
+        return
+    with mmap.mmap(file.fileno(), whole + slack, access=mmap.ACCESS_READ) as pages:
+        for start in range(0, whole, size):
+            with memoryview(pages) as every, every[start : start + size] as piece:
+                yield piece
+            pages.madvise(mmap.MADV_DONTNEED, start, size)
+    file.seek(whole)
 
 
 class ZstdStream:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mmtwin.recordings.archive import Store, open_store, read_into
+from mmtwin.recordings.archive import Store, open_store, pieces
 from mmtwin.recordings.errors import RecordingError
 from mmtwin.recordings.event import EVENT
 from mmtwin.recordings.formats import Format, PageLayout, parse_format, parse_header_page
@@ -113,14 +113,14 @@ class LabRecording(Recording):
         batch = max(batch // self.layout.size, 1) * self.layout.size
         rows = decoder.rows_at_most(batch)
         room = np.empty(0 if room_for else rows, EVENT)
-        pages = np.empty(batch + decoder.slack, np.uint8)
-        data = pages.data[:batch]
         position = 0
         with closing(self.store.open(name)) as source:
-            while size := read_into(source, data):
+            for data in pieces(source, batch, decoder.slack):
+                size = len(data)
                 whole = size - size % self.layout.size
                 room = room_for(rows) if room_for else room
-                count = decoder.decode(pages.ctypes.data, whole, cpu, room.ctypes.data, len(room))
+                address = np.frombuffer(data, np.uint8).ctypes.data
+                count = decoder.decode(address, whole, cpu, room.ctypes.data, len(room))
                 self._hand_over(decoder, data, room, lane)
                 lane.decoded += count
                 lane.apart = decoder.nr_apart > 0

@@ -9,7 +9,7 @@ from mmtwin.recordings.event cimport (
     ROLE_SLAB, as_events, event_at,
     event_t, s32, u8, u32, u64,
 )
-from mmtwin.recordings.sites cimport SiteTable
+from mmtwin.recordings.sites cimport SiteTable, as_s32
 
 ctypedef event_t *event_p
 ctypedef use_t *use_p
@@ -88,6 +88,7 @@ cdef class Annotator:
     cdef SiteTable sites
     cdef use_t *use
     cdef waiting_t *waiting
+    cdef s32 *pending             # by CPU: pages in `waiting`
     cdef task_t *tasks            # by CPU and context
     cdef long long *sums
     cdef event_t *events

@@ -40,6 +40,7 @@ if not cython.compiled:
         as_events,
         event_at,
     )
+    from mmtwin.recordings.sites import as_s32
 
     WAITING = CONSTANTS["WAITING"]
     WINDOW = CONSTANTS["WINDOW"]
@@ -92,7 +93,11 @@ class Annotator:
         waiting = np.zeros(max(nr_cpus, 1) * WAITING, dtype=np.dtype(STRUCTS["waiting_t"]))
         tasks = np.zeros(max(nr_cpus, 1) * CONTEXTS, dtype=np.dtype(STRUCTS["task_t"]))
         sums = np.zeros(SUMS, dtype=np.int64)
-        self._buffers = {"use": use, "waiting": waiting, "tasks": tasks, "sums": sums}
+        pending = np.zeros(max(nr_cpus, 1), dtype=np.int32)
+        self._buffers = {
+            "use": use, "waiting": waiting, "tasks": tasks, "sums": sums, "pending": pending,
+        }  # fmt: skip
+        self.pending = as_s32(pending.ctypes.data, len(pending))
         self.sums = as_sums(sums.ctypes.data, SUMS)
         self.tasks = as_tasks(tasks.ctypes.data, len(tasks))
         self.sites = sites
@@ -258,9 +263,12 @@ class Annotator:
         if event.cpu >= self.nr_cpus:
             return
         oldest = event.cpu * WAITING
-        for place in range(event.cpu * WAITING, (event.cpu + 1) * WAITING):
-            if self.waiting[place].number < self.waiting[oldest].number:
-                oldest = place
+        if self.pending[event.cpu] != 0:
+            for place in range(event.cpu * WAITING, (event.cpu + 1) * WAITING):
+                if self.waiting[place].number < self.waiting[oldest].number:
+                    oldest = place
+        if self.waiting[oldest].number == 0:
+            self.pending[event.cpu] += 1
         self.waiting[oldest].number = number + 1
         self.waiting[oldest].pfn = event.address
         self.waiting[oldest].pid = event.pid
@@ -367,7 +375,7 @@ class Annotator:
 
     def _served(self, event, number):
         """Every page this task took since its last object was taken for this one, if for any."""
-        if event.cpu >= self.nr_cpus:
+        if event.cpu >= self.nr_cpus or self.pending[event.cpu] == 0:
             return
         for place in range(event.cpu * WAITING, (event.cpu + 1) * WAITING):
             page = waiting_at(self.waiting, place)
@@ -378,3 +386,4 @@ class Annotator:
                 if use.taken == page.number:
                     use.demand = number + 1
                 page.number = 0
+                self.pending[event.cpu] -= 1
