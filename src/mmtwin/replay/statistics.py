@@ -43,8 +43,9 @@ class Statistics:
         self.mm = mm
         self.engine = engine
         self.annotated = annotated
-        self.times: list[float] = []
-        self.unusable: list[list[float]] = []
+        self.zones = mm.view("zone")["nr_free"]
+        # the time of the event before it, free blocks by order
+        self.samples: list[tuple[int, npt.NDArray[np.uint64]]] = []
         self.first_time = -1
         self.last_time = 0
 
@@ -57,13 +58,21 @@ class Statistics:
         self.last_time = int(events["time"][-1])
 
     def sample(self) -> None:
-        """Takes a look at the fragmentation now."""
-        free = self.mm.view("zone")["nr_free"][:, : self.mm.nr_orders].sum(axis=0)
-        pages = free << np.arange(self.mm.nr_orders)
-        total = int(pages.sum())
-        small = np.concatenate([[0], np.cumsum(pages)[:-1]])
-        self.unusable.append([round(float(x) / total, 4) if total else 0.0 for x in small])
-        self.times.append(max(self.last_time - self.first_time, 0) / 1e9)
+        """Takes a look at the free lists now."""
+        self.samples.append((self.last_time, self.zones[:, : self.mm.nr_orders].sum(axis=0)))
+
+    def fragmentation(self) -> dict[str, Any]:
+        """For each sample and order, the part of the free memory that lies in smaller blocks."""
+        nr_orders = self.mm.nr_orders
+        free = np.array([free for _time, free in self.samples]).reshape(-1, nr_orders)
+        pages = free << np.arange(nr_orders)
+        total = np.maximum(pages.sum(axis=1, keepdims=True), 1)
+        smaller = np.cumsum(pages, axis=1) - pages
+        return {
+            "orders": list(range(nr_orders)),
+            "times": [max(time - self.first_time, 0) / 1e9 for time, _free in self.samples],
+            "unusable": np.round(smaller / total, 4).tolist(),
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """The tables, as docs/replay-json.md has them."""
@@ -71,11 +80,7 @@ class Statistics:
             "caches": self.caches(),
             "call_sites": self.call_sites(),
             "orders": self.orders(),
-            "fragmentation": {
-                "orders": list(range(self.mm.nr_orders)),
-                "times": self.times,
-                "unusable": self.unusable,
-            },
+            "fragmentation": self.fragmentation(),
             "steals": self.steal_figures(),
             "slub": {"alloc": self.slub_paths(ALLOC_PATHS), "free": self.slub_paths(FREE_PATHS)},
             "pcp": self.pcp_paths(),
