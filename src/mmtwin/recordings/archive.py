@@ -10,7 +10,7 @@ import io
 import mmap
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import IO, Protocol
@@ -34,7 +34,7 @@ class Source(Protocol):
         """No more is read."""
 
 
-def pieces(source: Source, size: int, slack: int) -> Iterator[memoryview]:
+def pieces(source: Source, size: int, slack: int) -> Generator[memoryview, None, None]:
     """A source in pieces of `size` bytes, the last one may have fewer; `slack` bytes more can be
     read behind each. A piece is gone when the next is asked for.
     """

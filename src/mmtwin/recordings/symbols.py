@@ -2,7 +2,8 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 import numpy as np
 
@@ -60,6 +61,19 @@ class Symbols:
             return self.addresses[self.names.index(name)]
         except ValueError:
             return None
+
+
+    @cached_property
+    def _lines(self) -> str:
+        return "\n" + "\n".join(self.names) + "\n"
+
+    def functions(self, pattern: str) -> Iterator[tuple[int, int, str]]:
+        """(start, end, name) of the functions whose name is what a regular expression matches, or
+        the compiler's variant of it (`name.isra.0`).
+        """
+        for found in re.finditer(f"\n({pattern})(\\.\\S+)?(?=\n)", self._lines):
+            number = self._lines.count("\n", 0, found.start())
+            yield self.addresses[number], self.ends[number], found[1]
 
 
 def parse_kallsyms(text: str, where: str) -> Symbols:

@@ -426,13 +426,8 @@ MAPLE_FUNCTIONS = {
 
 def maple_ranges(annotated: Annotated) -> list[tuple[int, int, int]]:
     """[(first, last, WHAT_*)]: call sites that tell of maple trees, by the recording's symbols."""
-    symbols = annotated.recording.symbols
-    found = [
-        (first, last - 1, MAPLE[MAPLE_FUNCTIONS[name.partition(".")[0]]])
-        for first, last, name in zip(symbols.addresses, symbols.ends, symbols.names, strict=True)
-        if name.partition(".")[0] in MAPLE_FUNCTIONS
-    ]
-    return found
+    functions = annotated.recording.symbols.functions("|".join(MAPLE_FUNCTIONS))
+    return [(first, last - 1, MAPLE[MAPLE_FUNCTIONS[name]]) for first, last, name in functions]
 
 
 def choose_start(recording: Recording, start: str) -> tuple[str, str]:

@@ -4,7 +4,6 @@ Kernels from 6.2 on have events of their own (`vmalloc:*`). In any kernel the sl
 struct vm_struct, of the array of pages, of struct vmap_area.
 """
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,15 +24,15 @@ KFREE = CONSTANTS["KIND_KFREE"]
 KMEM_CACHE_FREE = CONSTANTS["KIND_KMEM_CACHE_FREE"]
 COLUMNS = ("kind", "call_site", "pid", "cpu", "address", "bytes_req")
 TRACED = ("alloc_vmap_area", "free_vmap_area_noflush", "purge_vmap_area_lazy")
-SUFFIX = r"(_noprof)?(\.\w+)*"
 MARKS = parse_constants(files(__package__).joinpath("pick.pxd").read_text())["MARKS"]
 # Functions that allocate what tells of vmalloc or give it back, and what their events tell.
 FUNCTIONS = (
-    (KMALLOC, re.compile("__get_vm_area_node" + SUFFIX), "struct"),
-    (KMALLOC, re.compile("__vmalloc_(node_range|area_node)" + SUFFIX), "array"),
-    (KMALLOC, re.compile("pcpu_get_vm_areas" + SUFFIX), "per_cpu"),
-    (KMEM_CACHE_FREE,
-     re.compile("(__purge_vmap_area_lazy|purge_vmap_node|reclaim_list_global)" + SUFFIX), "purge"),
+    (KMALLOC, "__get_vm_area_node(?:_noprof)?", "struct"),
+    (KMALLOC, "__vmalloc_(?:node_range|area_node)(?:_noprof)?", "array"),
+    (KMALLOC, "pcpu_get_vm_areas(?:_noprof)?", "per_cpu"),
+    (KMEM_CACHE_FREE, "__purge_vmap_area_lazy", "purge"),
+    (KMEM_CACHE_FREE, "purge_vmap_node", "purge"),
+    (KMEM_CACHE_FREE, "reclaim_list_global", "purge"),
 )
 
 
@@ -66,12 +65,9 @@ class VmallocEvents:
         self.steps = list(traced_steps(recording)) if self.traced else []
         self.aside: list[tuple[npt.NDArray[np.int64], Events]] = []
         self.ranges: list[tuple[int, int, int, str]] = []  # kind, first, behind the last, what
-        symbols = recording.symbols
-        for start, end, name in zip(
-            symbols.addresses, symbols.ends, symbols.names, strict=True
-        ):
-            for kind, pattern, what in FUNCTIONS:
-                if (kind == KMALLOC or not self.traced) and pattern.fullmatch(name):
+        for kind, pattern, what in FUNCTIONS:
+            if kind == KMALLOC or not self.traced:
+                for start, end, _name in recording.symbols.functions(pattern):
                     self.ranges.append((kind, start, end, what))
         watched = not self.traced
         words = [(*part[:3], part[3] == "struct" and watched) for part in self.ranges]
