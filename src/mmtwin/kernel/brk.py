@@ -18,7 +18,7 @@ from mmtwin.kernel.mmap import may_expand_vm, mlock_future_ok
 from mmtwin.kernel.mmap_pages import mm_populate
 from mmtwin.kernel.munmap import do_munmap, unmap_areas
 from mmtwin.kernel.unmapped_area import get_unmapped_area
-from mmtwin.kernel.vma import vma_link, vma_merge_new_range, vma_merge_struct
+from mmtwin.kernel.vma import vma_merge_new_range, vma_merge_struct
 from mmtwin.kernel.vma_flags import U64, VM_DATA_DEFAULT_FLAGS, page_align, vm_start_gap
 
 
@@ -103,7 +103,7 @@ def do_brk_flags(mm, addr, length, flags):
     if vma is None:
         shift = mm.machine.page_shift
         vma = vm_area_struct(mm, addr, addr + length, flags, addr >> shift)
-        if vma_link(vma):
+        if mm.tree.link_gfp(vma):
             commit.vm_unacct_memory(pages)
             return -ENOMEM
     mm.total_vm += pages

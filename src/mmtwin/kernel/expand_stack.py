@@ -57,15 +57,14 @@ def expand_downwards(vma, address):
         and address - prev.vm_end < commit.stack_guard_gap
     ):
         return -ENOMEM
-    if prepare_anon(vma):
+    if mm.tree.preallocate(address, vma.vm_end, vma):
         return -ENOMEM
-    if address >= vma.vm_start:
-        return 0
-    grow = (vma.vm_start - address) >> shift
-    if grow > vma.vm_pgoff:
-        return -ENOMEM
-    error = acct_stack_growth(vma, vma.vm_end - address, grow)
-    if error:
+    grow = (vma.vm_start - address) >> shift  # 0 or less: another thread's fault did it
+    error = -ENOMEM
+    if not prepare_anon(vma) and grow <= vma.vm_pgoff:
+        error = acct_stack_growth(vma, vma.vm_end - address, grow) if grow > 0 else 0
+    if error or grow <= 0:
+        mm.tree.give_back()
         return error
     if vma.vm_flags & VM_LOCKED:
         mm.locked_vm += grow

@@ -150,6 +150,17 @@ class MapleAlloc:
                 self.total = 0
         return self.total == count
 
+    def set_aside(self):
+        """The nodes in hand are another state's meanwhile (MA_STATE): what take_back() takes."""
+        hand = self.total, self.head, self.held
+        self.total = self.head = 0
+        self.held = {}
+        return hand
+
+    def take_back(self, hand):
+        """What set_aside() gave is in hand again."""
+        self.total, self.head, self.held = hand
+
     def pop(self):
         """One of the nodes in hand (mas_pop_node()): its address; all they were: asks for one."""
         if not self.total and not self.request(1, GFP_NOWAIT):

@@ -42,7 +42,19 @@ def unmap_areas(mm, vma, start, end):
 
 
 def gather_areas(mm, vma, start, end):
-    """Splits what sticks out of a range (vms_gather_munmap_vmas()): 0 or -errno."""
+    """Splits what sticks out of a range, gathers what goes (vms_gather_munmap_vmas()): 0 or
+    -errno.
+    """
+    if mm.tree.begin_erase():
+        return -ENOMEM
+    error = split_and_gather(mm, vma, start, end)
+    if error:
+        mm.tree.cancel_erase()
+    return error
+
+
+def split_and_gather(mm, vma, start, end):
+    """gather_areas() without what begins and ends it."""
     tree = mm.tree
     if start > vma.vm_start:
         if end < vma.vm_end and mm.map_count >= commit_of(mm.machine).max_map_count:
@@ -52,13 +64,18 @@ def gather_areas(mm, vma, start, end):
         error = split_area(vma, start, has_of(mm).mmap_merge == 2)
         if error:
             return error
-    last = tree.find_vma(start)
-    while last is not None and last.vm_start < end:
-        if last.vm_flags & VM_SEALED:
+    area = tree.find_vma(start)
+    while area is not None and area.vm_start < end:
+        if area.vm_flags & VM_SEALED:
             return -EPERM
-        if last.vm_end > end:
-            return split_area(last, end, has_of(mm).mmap_merge < 2)
-        last = tree.next(last)
+        if area.vm_end > end:
+            address = area.vm_start
+            error = split_area(area, end, has_of(mm).mmap_merge < 2)
+            if error:
+                return error
+            area = tree.find_vma(address)
+        tree.gather(area)
+        area = tree.next(area)
     return 0
 
 

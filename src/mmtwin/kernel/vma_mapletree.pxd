@@ -12,6 +12,9 @@ cdef class VmaMapleTree(VmaTree):
     cdef bint counts_detached
     cdef bint dup
     cdef bint min_addr
+    cdef object detached                # areas that go, in a tree of their own, None
+    cdef list gone                      # and by address
+    cdef object hand                    # the nodes asked for before they were split off
 
     @cython.locals(vma=vm_area_struct)
     cdef vm_area_struct _find(self, virt_t address)

@@ -21,6 +21,8 @@ class VmaMapleTree(VmaTree):
         self.counts_detached = bool(has.munmap_counts_detached)
         self.dup = bool(has.maple_dup)
         self.min_addr = bool(has.unmapped_min_addr)
+        self.detached = self.hand = None
+        self.gone = []
 
     def _find(self, address):
         return self.mt._find(address)
@@ -55,6 +57,15 @@ class VmaMapleTree(VmaTree):
             self.mm.map_count += 1
         return error
 
+    def link_gfp(self, vma):
+        """An area comes in, and asks for nodes in the midst of the store, as do_brk_flags() does
+        (vma_iter_store_gfp()). Returns 0 or -ENOMEM.
+        """
+        error = self.mt.store_gfp(vma.vm_start, vma.vm_end - 1, vma)
+        if not error:
+            self.mm.map_count += 1
+        return error
+
     def unlink(self, vma):
         """An area goes."""
         error = self._store(vma.vm_start, vma.vm_end, None)
@@ -69,33 +80,69 @@ class VmaMapleTree(VmaTree):
             self.mt.store(start, end - 1, vma)
         return error
 
+    def preallocate(self, start, end, vma):
+        """vma_iter_prealloc(); see VmaTree."""
+        return self.mt.preallocate(start, end - 1, vma)
+
+    def give_back(self):
+        """vma_iter_free()"""
+        self.mt.mas_destroy()
+
+    def begin_erase(self):
+        """Areas will go: the nodes for that are asked for before anything is split
+        (do_mas_align_munmap()). Returns 0 or -ENOMEM.
+        """
+        if self.bulk:
+            if self.mt.preallocate(0, 0, None):
+                return -ENOMEM
+            self.hand = self.mt.alloc.set_aside()
+        self.detached = MapleStore(self.mm.machine, alloc_range=False, in_rcu=False)
+        self.gone = []
+        return 0
+
+    def gather(self, vma):
+        """An area that goes waits in a tree of its own (mt_detach of do_mas_align_munmap(), since
+        6.11 of vms_gather_munmap_vmas()).
+        """
+        self.gone.append(vma)
+        if not self.counts_detached:
+            self.detached.store_gfp(vma.vm_start, vma.vm_end - 1, vma)
+        elif len(self.gone) > 1:  # one entry needs no node
+            for i in range(0 if len(self.gone) == 2 else len(self.gone) - 1, len(self.gone)):
+                self.detached.store_gfp(i, i, self.gone[i])
+
+    def cancel_erase(self):
+        """They stay."""
+        self.detached.destroy()
+        self._end_erase()
+        self.mt.mas_destroy()
+
+    def _end_erase(self):
+        if self.bulk:
+            self.mt.alloc.take_back(self.hand)
+        self.detached = self.hand = None
+
     def erase(self, start, end):
         """Nothing is left between two addresses: the areas there, a list. None sticks out.
 
-        They wait in a tree of their own meanwhile (mt_detach of do_mas_align_munmap(), since 6.11
-        of vms_gather_munmap_vmas()). All addresses, up to ULONG_MAX: exit_mmap().
+        They were gathered, or are now. All addresses, up to ULONG_MAX: exit_mmap().
         """
         if start == 0 and end >= ULONG_MAX:
             gone = list(self)
             self.mm.map_count -= len(gone)
             self.destroy()
             return gone
-        if self.bulk:
-            self.mt.preallocate(start, end - 1, None)
-        gone = []
-        vma = self.find_vma_intersection(start, end)
-        while vma is not None and vma.vm_start < end:
-            gone.append(vma)
-            vma = self.next(vma)
+        if self.detached is None:
+            self.begin_erase()
+            vma = self.find_vma_intersection(start, end)
+            while vma is not None and vma.vm_start < end:
+                self.gather(vma)
+                vma = self.next(vma)
+        gone, detached = self.gone, self.detached
+        self._end_erase()
         if not gone:
             self.mt.mas_destroy()
             return gone
-        detached = MapleStore(self.mm.machine, alloc_range=False, in_rcu=False)
-        for i, vma in enumerate(gone):
-            if not self.counts_detached:
-                detached.store_gfp(vma.vm_start, vma.vm_end - 1, vma)
-            elif len(gone) > 1:  # one entry needs no node
-                detached.store_gfp(i, i, vma)
         if self.bulk:
             self.mt.store(start, end - 1, None)
         else:

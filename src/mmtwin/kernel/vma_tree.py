@@ -93,6 +93,29 @@ class VmaTree:
         vma = self._find(address)
         return vma, self.last() if vma is None else self.prev(vma)
 
+    def link_gfp(self, vma):
+        """An area comes in, without vma_link()'s request beforehand. Returns 0 or -ENOMEM."""
+        return self.link(vma)
+
+    def preallocate(self, start, end, vma):
+        """Asks for what a store of an area will need: 0 or -ENOMEM. A store, or give_back(),
+        follows.
+        """
+        return 0
+
+    def give_back(self):
+        """No store comes."""
+
+    def begin_erase(self):
+        """Areas will go; gather() each, then erase() or cancel_erase(). Returns 0 or -ENOMEM."""
+        return 0
+
+    def gather(self, vma):
+        """An area that will go."""
+
+    def cancel_erase(self):
+        """They stay."""
+
     def __iter__(self):
         """The areas by address; the tree may change behind the one that was handed out last."""
         vma = self.first()
