@@ -23,8 +23,9 @@ def block(*changes: tuple[int, int]) -> np.ndarray:
 def index_of(live: list[int], *changes: tuple[int, int], at: int = 100) -> int:
     truth = {"slab": [{"slabs": [{"live": [BASE + 64 * number for number in live]}]}]}
     events = block(*changes)
-    copy = Copy("start", truth, at, at + len(events) - 1)
+    copy = Copy("start", truth, at)
     copy.look(events[:1], at)
+    copy.ends(at + len(events) - 1)
     copy.look(events[1:], at + 1)
     return copy.index()
 

@@ -20,7 +20,7 @@ from mmtwin.recordings.roles import CONSTANTS as PAGE_SUMS
 from mmtwin.recordings.roles import Annotator
 from mmtwin.recordings.sites import SiteTable
 from mmtwin.recordings.stream import Events, words
-from mmtwin.recordings.truth_index import copies_of
+from mmtwin.recordings.truth_index import Copy
 
 KMALLOC = CONSTANTS["KIND_KMALLOC"]
 KMEM_CACHE_ALLOC = CONSTANTS["KIND_KMEM_CACHE_ALLOC"]
@@ -60,16 +60,16 @@ class Annotated:
 
     def __init__(self, recording: Recording, type_bits: int = TYPE_BITS) -> None:
         self.recording = recording
-        self.names = list(recording.names)
-        self._number = {name: number for number, name in enumerate(self.names)}
         self.page_shift = recording.machine.page_size.bit_length() - 1
         self.nr_pages = self._count_pages()
         self.page_offset = find_page_offset(recording)
-        self.truth_index: dict[str, int] = {}
         self.page_sums = np.zeros(PAGE_SUMS["SUMS"], dtype=np.int64)
-        self.pages_at = self._pages_at_truths()
         self.sites = SiteTable(self.nr_pages, self.page_offset, self.page_shift, type_bits)
-        self._learn()
+        self.pages_at: PagesAt = []
+        self.truth_index = self._learn()
+        self.names = list(recording.names)
+        self._number = {name: number for number, name in enumerate(self.names)}
+        self.sites.decide(self._candidates())
 
     def number_of(self, name: str) -> int:
         """The number of a name in `names`; it is added if it is not there."""
@@ -89,43 +89,50 @@ class Annotated:
             highest = max(highest, int(pages.max()) if len(pages) else 0)
         return max(highest + 1024, self.recording.machine.mem_bytes >> self.page_shift)
 
-    def _pages_at_truths(self) -> PagesAt:
-        """The slabs at each truth."""
-        found = []
-        for name, snapshot in self.recording.snapshots.items():
-            if not snapshot.has_truth or snapshot.truth is None:
-                continue
-            try:
-                index = self.recording.marker(f"DUMP {name}").index
-            except KeyError:
-                continue
-            pages = {}
-            for cache in snapshot.truth["slab"]:
-                number = self.number_of(cache["name"])
-                for slab in cache["slabs"]:
-                    order = slab_order(cache, slab)
-                    for pfn in range(slab["pfn"], slab["pfn"] + (1 << order)):
-                        pages[pfn] = number
-            found.append((index, pages))
-        return sorted(found, key=lambda item: item[0])
-
-    def _learn(self) -> None:
-        waiting = list(self.pages_at)
-        copies = copies_of(self.recording)
-        first = 0
-        for events in self.recording.blocks():
+    def _learn(self) -> dict[str, int]:
+        """Learns from every event, and from each truth at the event it stands before, the first
+        time it is met; which event that is.
+        """
+        slabs = {
+            name: self._slabs(snapshot.truth)
+            for name, snapshot in self.recording.snapshots.items()
+            if snapshot.truth is not None
+        }
+        copies: dict[str, Copy] = {}
+        first = seen = 0
+        for events, markers in self.recording.blocks_with_markers():
             done = 0
-            while waiting and waiting[0][0] < first + len(events):
-                stop = max(waiting[0][0] - first, done)
-                self.sites.learn(events.ctypes.data + done * EVENT.itemsize, stop - done)
-                self.sites.learn_pages(waiting.pop(0)[1])
-                done = stop
-            self.sites.learn(events.ctypes.data + done * EVENT.itemsize, len(events) - done)
-            for copy in copies:
+            for marker in markers[seen:]:
+                word, _, name = marker.text.partition(" ")
+                if word == "DUMP" and name in slabs and name not in copies:
+                    copies[name] = Copy(name, self.recording.snapshots[name].truth, marker.index)
+                    self.pages_at.append((marker.index, slabs[name]))
+                    done = self._learn_events(events, done, marker.index - first)
+                    self.sites.learn_pages(slabs[name])
+                elif word == "DUMPED" and name in copies:
+                    copies[name].ends(marker.index)
+            self._learn_events(events, done, len(events))
+            for copy in copies.values():
                 copy.look(events, first)
             first += len(events)
-        self.truth_index = {copy.name: copy.index() for copy in copies}
-        self.sites.decide(self._candidates())
+            seen = len(markers)
+        return {name: copies[name].index() for name in slabs if name in copies}
+
+    def _learn_events(self, events: Events, start: int, stop: int) -> int:
+        """Learns from events `start` to `stop` of a block; `stop`."""
+        self.sites.learn(events.ctypes.data + start * EVENT.itemsize, stop - start)
+        return stop
+
+    def _slabs(self, truth: dict[str, Any]) -> dict[int, int]:
+        """{pfn: number of its cache} of the slabs of a truth."""
+        pages = {}
+        for cache in truth["slab"]:
+            number = self.recording.number_of(cache["name"])
+            for slab in cache["slabs"]:
+                order = slab_order(cache, slab)
+                for pfn in range(slab["pfn"], slab["pfn"] + (1 << order)):
+                    pages[pfn] = number
+        return pages
 
     def _candidates(self) -> Any:
         """A function from a site that nothing else settles to its cache: of those whose sizes fit

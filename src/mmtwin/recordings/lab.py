@@ -63,6 +63,10 @@ class LabRecording(Recording):
                 formats[layout.id] = layout
         return formats
 
+    def number_of(self, name: str) -> int:
+        """A name's number in `names`, to which it is added if it is not there."""
+        return self._interner.number(name.encode())
+
     @cached_property
     def layout(self) -> PageLayout:
         """The ring buffer's pages."""
@@ -89,6 +93,7 @@ class LabRecording(Recording):
         if len(lanes) > 1:
             self.store.seekable(list(self._raw.values()))
         numbering = Numbering(lanes)
+        summary.append(numbering.summary)
         own_room = room if len(lanes) == 1 else None
         streams = [self._decode(decoder, cpu, lane, own_room) for cpu, lane in lanes.items()]
         for events in merge(streams):
@@ -100,9 +105,8 @@ class LabRecording(Recording):
                     for name, rows in sides.items()
                 },
             )
-        found = numbering.finish()
-        found.counts.update(decoder.counts())
-        summary.append(found)
+        numbering.finish()
+        numbering.summary.counts.update(decoder.counts())
 
     def _decode(
         self, decoder: PageDecoder, cpu: int, lane: Lane, room_for: Room | None

@@ -114,6 +114,7 @@ class NativeRecording(Recording):
     def _pass(
         self, wanted: frozenset[str] | None, summary: list[Summary], room: Room | None = None
     ) -> Iterator[tuple[Events, Tables]]:
+        summary.append(self.summary)
         done = 0
         events = np.zeros(0, EVENT)
         for entry in self._index["parts"]:
@@ -131,7 +132,6 @@ class NativeRecording(Recording):
             if wanted is None or name in wanted:
                 for table in self._table_parts(name):
                     yield events[:0], {name: table}
-        summary.append(self.summary)
 
     def _check(self, frame: "pl.DataFrame", place: Path) -> None:
         """Numbers that others use as an index must be one.

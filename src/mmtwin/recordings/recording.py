@@ -59,7 +59,7 @@ class Recording:
         self, wanted: frozenset[str] | None, summary: list[Summary], room: Room | None = None
     ) -> Iterator[tuple[Events, Tables]]:
         """All events, numbered, in blocks of any size, valid until the next; `summary` gets the
-        pass's Summary at the end.
+        pass's Summary before the first, and that is complete after the last.
 
         `wanted` names the tables to come along with each block's events; None stands for all.
         `room`: as in blocks().
@@ -117,6 +117,16 @@ class Recording:
         if self._summary is None:
             self._summary = found[0]
 
+    def blocks_with_markers(self) -> Iterator[tuple[Events, list[Marker]]]:
+        """As blocks(), each with the markers so far, its own among them. Whoever needs no more of
+        the summary saves the pass that finds it.
+        """
+        found: list[Summary] = []
+        for events, _tables in self._pass(frozenset(), found):
+            yield events, found[0].markers
+        if self._summary is None:
+            self._summary = found[0]
+
     def table(self, name: str) -> "pl.DataFrame":
         """The fields of an event that the record has no place for ("vma_store"), one row for each.
 
@@ -157,6 +167,12 @@ class Recording:
         """Names of caches and of events of KIND_OTHER; an event's `cache` is a number in it."""
         _ = self.summary
         return self._names
+
+    def number_of(self, name: str) -> int:
+        """A name's number in `names`, to which it is added if it is not there."""
+        if name not in self._names:
+            self._names.append(name)
+        return self._names.index(name)
 
     @property
     def markers(self) -> list[Marker]:

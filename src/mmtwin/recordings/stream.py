@@ -187,14 +187,13 @@ class Numbering:
                 )
             lane.numbered += len(rows)
 
-    def finish(self) -> Summary:
-        """Losses behind the last event; the summary of all."""
+    def finish(self) -> None:
+        """Losses behind the last event."""
         for cpu, lane in self.lanes.items():
             for _before, count in lane.losses:
                 self.summary.losses.append(Loss(self.summary.nr_events, cpu, count))
             lane.losses.clear()
         self.summary.losses.sort()
-        return self.summary
 
 
 def cut(blocks: Iterator[Events], size: int) -> Iterator[Events]:

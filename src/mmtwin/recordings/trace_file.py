@@ -149,6 +149,10 @@ class TextRecording(Recording):
         config = {"config": self.machine.config} if self.machine.config else {}
         return encode_gfp(names, self.machine.version, **config) & 0xFFFFFFFF
 
+    def number_of(self, name: str) -> int:
+        """A name's number in `names`, to which it is added if it is not there."""
+        return self._interner.number(name.encode())
+
     def _event_code(self, name: bytes, wanted: frozenset[str] | None) -> int:
         """What the scanner is to make of an event (trace_text.pxd, `events`)."""
         if name in (b"tracing_mark_write", b"print"):
@@ -169,6 +173,7 @@ class TextRecording(Recording):
         )
         lane = Lane()
         numbering = Numbering(OneLane({0: lane}))
+        summary.append(numbering.summary)
         reader = TextReader(self.path, scanner, lane, numbering.summary)
         carried = (
             {self._interner.number(name.encode()) for name in wanted or ()}
@@ -192,7 +197,7 @@ class TextRecording(Recording):
                 },
             )
         reader.count_overwritten()
-        summary.append(numbering.finish())
+        numbering.finish()
 
     def _count(self, block: Events, summary: Summary) -> None:
         """Counts events by the kernel's name for them."""

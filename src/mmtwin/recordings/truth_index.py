@@ -8,7 +8,6 @@ the truth itself tells which of these events it has seen.
 from typing import Any
 
 from mmtwin.recordings.event import CONSTANTS
-from mmtwin.recordings.recording import Recording
 from mmtwin.recordings.stream import Events, own
 
 ALLOCS = (CONSTANTS["KIND_KMALLOC"], CONSTANTS["KIND_KMEM_CACHE_ALLOC"])
@@ -17,15 +16,24 @@ MOST_EVENTS = 10_000
 
 
 class Copy:
-    """The copy of RAM between events `first` and `last`, the numbers of its two markers."""
+    """The copy of RAM that a snapshot's truth was read from, made behind event `first`, the number
+    of its first marker; `last` is that of the second, which ends() tells.
+    """
 
-    def __init__(self, name: str, truth: Any, first: int, last: int) -> None:
+    def __init__(self, name: str, truth: Any, first: int) -> None:
         self.name = name
         self.truth = truth
         self.first = first
-        self.last = min(last, first + MOST_EVENTS)
+        self.last = first + MOST_EVENTS
+        self.ended = False
         # (number of the event, object, whether it is live after it)
         self.changes: list[tuple[int, int, bool]] = []
+
+    def ends(self, last: int) -> None:
+        """The second marker is event `last`."""
+        if not self.ended:
+            self.ended = True
+            self.last = min(last, self.last)
 
     def look(self, events: Events, first: int) -> None:
         """Takes in a block of events, `first` the number of its first one."""
@@ -41,7 +49,7 @@ class Copy:
         """The number of the event just before which RAM was copied: there most objects that the
         events between the markers name are as the truth has them.
         """
-        if not self.changes:
+        if not self.changes or not self.ended:
             return self.first
         named = {address for _row, address, _live in self.changes}
         live = {
@@ -57,15 +65,3 @@ class Copy:
             if agreeing > best:
                 best, index = agreeing, row + 1
         return index
-
-
-def copies_of(recording: Recording) -> list[Copy]:
-    """The copies of RAM that a recording has a truth of."""
-    first = {marker.text: marker.index for marker in reversed(recording.markers)}
-    copies = []
-    for name, snapshot in recording.snapshots.items():
-        if snapshot.has_truth and f"DUMP {name}" in first:
-            begin = first[f"DUMP {name}"]
-            end = first.get(f"DUMPED {name}", begin)
-            copies.append(Copy(name, snapshot.truth, begin, end))
-    return copies

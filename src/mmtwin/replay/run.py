@@ -67,8 +67,8 @@ class Replay:
         self.free_running = free_running
         self.progress = progress
         self.profile = profile_of(recording)
-        self.start, self.snapshot = choose_start(recording, start)
         self.annotated = Annotated(recording)
+        self.start, self.snapshot = choose_start(recording, start)
         self.mm = self._machine()
         self.mm.contents = 0  # no event tells what is in an object
         self.first = self._first_event()
