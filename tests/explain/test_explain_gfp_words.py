@@ -27,6 +27,8 @@ from mmtwin.versions.uname import UnknownKernel, releases
 # Lines of public reports: the mask and the names that the kernel itself printed beside it.
 LINES = [json.loads(line) for line in
          (Path(__file__).parent / "fixtures" / "gfp.jsonl").read_text().splitlines()]  # fmt: skip
+# Masks of other reports, with the release.
+OTHERS = (Path(__file__).parent / "fixtures" / "masks.txt").read_text().splitlines()
 KERNEL = {"4.1": 0xD0, "4.4": 0x24000C0, "4.9": 0x24000C0, "4.10": 0x14000C0, "4.17": 0x14000C0,
           "4.18": 0x6000C0, "5.0": 0x6000C0, "5.2": 0xCC0, "7.3": 0xCC0}  # fmt: skip
 
@@ -34,6 +36,12 @@ KERNEL = {"4.1": 0xD0, "4.4": 0x24000C0, "4.9": 0x24000C0, "4.10": 0x14000C0, "4
 @pytest.mark.parametrize("line", LINES, ids=lambda line: f"{line['kernel']}-{line['raw']}")
 def test_a_mask_reads_as_the_kernel_printed_it(line: dict[str, Any]) -> None:
     assert reading(int(line["raw"], 16), kernel_of(line["kernel"]), {}).text == line["decoded"]
+
+
+@pytest.mark.parametrize("line", OTHERS)
+def test_masks_of_other_reports(line: str) -> None:
+    kernel, raw, text = line.split()
+    assert reading(int(raw, 16), kernel_of(kernel), {}).text == text
 
 
 def test_gfp_kernel_moved_often() -> None:

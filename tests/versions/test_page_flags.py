@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmtwin.versions.page_flag_layout import page_flag_layout
+from mmtwin.versions.page_flag_layout import nr_cpus_bits, page_flag_layout
 from mmtwin.versions.page_flags import (
     kpf_bits,
     kpf_names,
@@ -147,3 +147,22 @@ def test_what_does_not_fit_is_left_out() -> None:
     narrow = {**SPARSE, "CONFIG_ARM_LPAE": "y", "CONFIG_NODES_SHIFT": "4"}
     fields = [name for name, _, _ in page_flag_layout("5.13", "arm", narrow).fields]
     assert fields == ["section", "zone"]  # classic sparse, no space for the node
+
+
+@pytest.mark.parametrize(("release", "cpus", "bits"), [
+    ("6.8.1", 24, 4),  # ilog2
+    ("6.8.1", 8192, 13),
+    ("6.8.4", 8192, 14),  # bits_per, f2d5dcb48f7b
+    ("6.8.9", 8192, 13),  # order_base_2, 5af385f5f4cd
+    ("6.1.83", 24, 4),
+    ("6.1.84", 64, 7),
+    ("6.1", 24, 5),
+    ("6.9.0-rc4", 8192, 14),
+    ("6.9.0-0.rc6.20240501git.52.fc41.x86_64", 8192, 14),
+    ("6.9.0-rc7", 8192, 13),
+    ("7.3", 24, 5),
+])  # fmt: skip
+def test_cpus_were_counted_one_bit_too_wide_for_a_while(
+    release: str, cpus: int, bits: int
+) -> None:
+    assert nr_cpus_bits(release, cpus) == bits

@@ -20,6 +20,7 @@ from mmtwin.versions.page_flag_layout import (
     LRU_GEN_WIDTH,
     PRINTED,
     PageFlagLayout,
+    nr_cpus_bits,
     pack,
     page_flag_layout,
     section_width,
@@ -67,6 +68,9 @@ CPUS = {
 }  # fmt: skip
 MOST_CPUS = {"x86_64": 13}
 ANY_CPUS = 1.5
+# syzbot's arm64 guests in qemu: 8 CPUs, memory below 4 GiB, KASAN tags. Its others have more
+# memory and no tags.
+GUEST_CPUPID, TAGGED_GUEST = (1 << 11) - 1, 1.3
 LONELY = 0.6  # nodes without a zone that machines with nodes have
 DISTRIBUTIONS_NODES = 10  # they have ZONE_DEVICE as well
 # Who builds kernels of one NODES_SHIFT on x86: (its name has, that, the cost of others).
@@ -127,13 +131,15 @@ class PageFlags:
 class Evidence:
     """What else is known of a page: its pfn, and what the kernel printed of the word.
 
-    `tagged`: pointers beside it have KASAN's tags; `builder`: who built the kernel (BUILDERS).
+    `tagged`: pointers beside it have KASAN's tags; `builder`: who built the kernel (BUILDERS);
+    `kernel`: its name in full.
     """
 
     pfn: int | None = None
     printed: str | None = None
     tagged: bool = False
     builder: str = ""
+    kernel: str = ""
 
 
 def readings(
@@ -184,7 +190,7 @@ def read_page_flags(
     also = [each for each in CONFUSED.get(arch, ()) if evidence.printed is None]
     builder = next((name for name, (pattern, *_) in BUILDERS.items()
                     if pattern.search(kernel.text)), "")  # fmt: skip
-    known = replace(evidence, builder=builder)
+    known = replace(evidence, builder=builder, kernel=kernel.text)
     best: tuple[float, PageFlags] | None = None
     for place, release in enumerate(kernel.readings):
         cost, found = likeliest(value, release, arch, given, known)
@@ -237,7 +243,7 @@ def likeliest(
     for each, prior, fields, zones, section in candidates(
         release, arch, given, len(flags), evidence
     ):
-        if of_flags + prior > best + 1:  # a section that is the pfn's takes 1 off
+        if of_flags + prior > best + TAGGED_GUEST:  # the most that fields take off
             continue
         cost = of_flags + prior + oddness_of_fields(
             value, (len(flags), flags["PG_lru"]), fields, zones, section, arch, evidence)
@@ -274,18 +280,21 @@ def candidates(
         tags = tag_width(release, config)
         prior = zone_prior + memory_prior + tag_prior
         for node, node_prior in nodes:
-            usual = usual_zones(zone, node) if arch == "x86_64" else 0.0
+            usual = usual_zones(zone, node, arch)
             usual += unlike(evidence.builder, arch, node)
             if arch == "riscv64" and sections and not node:
                 usual += 0.5  # those with classic sparsemem have NUMA as well
             for cpu, cpu_prior in cpus if node else [(0, 0.0)]:
+                width = cpu and nr_cpus_bits(evidence.kernel or release, cpu)
                 fields = pack(bits, flags, sections, node, (len(zones) - 1).bit_length(),
-                              cpu and LAST_PID_SHIFT + cpu, tags, generation, shift)  # fmt: skip
+                              cpu and LAST_PID_SHIFT + width, tags, generation, shift)  # fmt: skip
                 if fields and fields[-1][1] < flags:
                     continue  # #error "Not enough bits in page flags"
                 found = {"CONFIG_NODES_SHIFT": str(node),
                          "CONFIG_NUMA_BALANCING": "y" if cpu else "n",
-                         "CONFIG_NR_CPUS": str(1 << cpu)}  # fmt: skip
+                         "CONFIG_NR_CPUS": str(cpu or 1)}  # fmt: skip
+                if cpu and width != nr_cpus_bits(release, cpu):
+                    found["NR_CPUS_BITS"] = str(width)
                 cost = prior + node_prior + cpu_prior + usual
                 yield {**config, **found, **given}, cost, fields, zones, size
 
@@ -298,9 +307,13 @@ def unlike(builder: str, arch: str, node: int) -> float:
     return 0.0 if node == usual else cost
 
 
-def usual_zones(zone: Mapping[str, str], node: int) -> float:
-    """What zones cost beside a width of the node: x86 machines with nodes have all of them."""
+def usual_zones(zone: Mapping[str, str], node: int, arch: str) -> float:
+    """What zones cost beside a width of the node: kernels for nodes have those of Kconfig."""
+    if arch not in ("x86_64", "arm64"):
+        return 0.0
     cost = LONELY * ((DMA not in zone) + (DMA32 not in zone)) if node else 0.0
+    if arch == "arm64":
+        return cost
     if not node and DMA not in zone and DMA32 in zone:
         cost -= 0.4  # small guests
     if node == DISTRIBUTIONS_NODES:
@@ -319,7 +332,7 @@ def node_options(arch: str, given: Mapping[str, str]) -> Iterator[tuple[int, flo
 
 
 def cpu_options(arch: str, given: Mapping[str, str]) -> list[tuple[int, float]]:
-    """NR_CPUS_BITS and its cost; 0 without NUMA_BALANCING."""
+    """NR_CPUS and its cost; 0 without NUMA_BALANCING."""
     balancing = given.get("CONFIG_NUMA_BALANCING")
     found = [(0, 0.0)] if balancing != "y" else []
     if balancing == "n":
@@ -327,8 +340,8 @@ def cpu_options(arch: str, given: Mapping[str, str]) -> list[tuple[int, float]]:
     costs, most = CPUS.get(arch, CPUS["x86_64"]), MOST_CPUS.get(arch, 12)
     known = given.get("CONFIG_NR_CPUS")
     if known is not None:
-        return [*found, ((int(known) - 1).bit_length(), 0.0)]
-    return [*found, *((bits, costs.get(bits, ANY_CPUS)) for bits in range(1, most + 1))]
+        return [*found, (int(known), 0.0)]
+    return [*found, *((1 << bits, costs.get(bits, ANY_CPUS)) for bits in range(1, most + 1))]
 
 
 Options = Iterator[tuple[dict[str, str], float]]
@@ -400,6 +413,8 @@ def oddness_of_fields(
         cost += cpupid_cost(numbers["lastcpupid"], width)
     if numbers.get("kasantag"):
         cost += 0.5
+    if arch == "arm64" and zone == 0 and numbers.get("lastcpupid") == GUEST_CPUPID:
+        cost -= TAGGED_GUEST * (numbers.get("kasantag") == 0)
     if numbers.get("section", 0) > FAR_SECTION:
         cost += 3.0
     if "section" in numbers and evidence.pfn is not None:

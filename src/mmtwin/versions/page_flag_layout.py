@@ -6,11 +6,12 @@ Source: include/linux/page-flags-layout.h, kernel/bounds.c; the pgoff and mask m
 include/linux/mm.h (mmzone.h since 5.14).
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mmtwin.versions.page_flags import page_flag_bits, word_bits
-from mmtwin.versions.releases import has_since
+from mmtwin.versions.releases import has_since, release_key
 
 # MAX_PHYSMEM_BITS and SECTION_SIZE_BITS of asm/sparsemem.h, 4 KiB pages.
 SECTIONS = {
@@ -35,6 +36,16 @@ ZONE_SWITCHES = (
 LRU_GEN_SINCE = "6.1"  # ec1c86b25f4b
 LRU_GEN_WIDTH, LRU_REFS_WIDTH = 3, 2  # order_base_2(MAX_NR_GENS + 1), MAX_NR_TIERS - 2
 LAST_PID_SHIFT = 8
+# NR_CPUS_BITS was rounded down (ilog2) until f2d5dcb48f7b; that counted one bit too many for a
+# power of two (bits_per), until 5af385f5f4cd. Which stable releases those are by their line, and
+# of 6.9 the release candidates.
+ONE_BIT_MORE = {
+    (4, 19): range(312, 313), (5, 4): range(274, 275), (5, 10): range(215, 216),
+    (5, 15): range(154, 158), (6, 1): range(84, 90), (6, 6): range(24, 30), (6, 7): range(12, 13),
+    (6, 8): range(3, 9),
+}  # fmt: skip
+ONE_BIT_MORE_6_9 = range(1, 7)
+CANDIDATE = re.compile(r"v?6\.9(?:\.0)?-(?:0\.)?rc(\d)")
 HW_TAG_4_BITS_SINCE = "6.18"
 FIELDS_PRINTED_SINCE = "5.13"  # c244297acbe5
 # What %pGp prints of the fields: its name, and whether in hexadecimal.
@@ -76,6 +87,20 @@ class PageFlagLayout:
         numbers = self.numbers(value)
         return [f"{name}={numbers[name]:#x}" if PRINTED[name] else f"{name}={numbers[name]}"
                 for name in PRINTED if name in numbers]  # fmt: skip
+
+
+def nr_cpus_bits(version: str, cpus: int) -> int:
+    """NR_CPUS_BITS of kernel/bounds.c for CONFIG_NR_CPUS, of a release as a log prints it."""
+    line, sublevel = release_key(version)[:2], release_key(version)[2]
+    candidate = CANDIDATE.match(version)
+    if sublevel in ONE_BIT_MORE.get(line, ()) or (
+        candidate and int(candidate[1]) in ONE_BIT_MORE_6_9
+    ):
+        return cpus.bit_length()
+    stable = ONE_BIT_MORE.get(line)
+    if line >= (6, 9) or (stable and sublevel >= stable.stop):
+        return (cpus - 1).bit_length()
+    return cpus.bit_length() - 1
 
 
 def zones_of_layout(config: Mapping[str, str]) -> tuple[str, ...]:
@@ -142,13 +167,15 @@ def page_flag_layout(version: str, arch: str, config: Mapping[str, str]) -> Page
     """The layout of a kernel: which fields fit, and where.
 
     `config`: ZONE_*, HIGHMEM, NODES_SHIFT, NR_CPUS, NUMA_BALANCING, SPARSEMEM,
-    SPARSEMEM_VMEMMAP, KASAN_SW_TAGS, KASAN_HW_TAGS, LRU_GEN and what page flags need.
+    SPARSEMEM_VMEMMAP, KASAN_SW_TAGS, KASAN_HW_TAGS, LRU_GEN and what page flags need;
+    NR_CPUS_BITS where it is not what NR_CPUS makes in this version.
     """
     bits, flags = word_bits(arch), page_flag_bits(version, arch, config)
     zones = zones_of_layout(config)
     cpupid = 0
     if config.get("CONFIG_NUMA_BALANCING") == "y":
-        cpupid = LAST_PID_SHIFT + (int(config.get("CONFIG_NR_CPUS", 1)) - 1).bit_length()
+        bits_of_cpus = nr_cpus_bits(version, int(config.get("CONFIG_NR_CPUS", 1)))
+        cpupid = LAST_PID_SHIFT + int(config.get("NR_CPUS_BITS", bits_of_cpus))
     generations = config.get("CONFIG_LRU_GEN") == "y" and has_since(version, LRU_GEN_SINCE)
     fields = pack(
         bits, len(flags), section_width(version, arch, config),
