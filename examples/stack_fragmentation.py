@@ -20,8 +20,8 @@ from typing import Any
 
 from mmtwin import Machine
 from mmtwin.draw.stack_picture import stacks_svg
-from mmtwin.kernel.fork import tasks_of
 from mmtwin.kernel.page_alloc import alloc_pages, free_pages
+from mmtwin.kernel.sched import tasks_of
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 # GFP_KERNEL | __GFP_MEMALLOC | __GFP_NOWARN: no watermark stops it

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from mmtwin.kernel import exit as kernel_exit
-from mmtwin.kernel import fork, slub, task_stack
+from mmtwin.kernel import fork, sched, slub, task_stack
 from mmtwin.kernel.task_check import validate
 from mmtwin.kernel.thread_stack import kernel_stack_kb, read_stack
 from mmtwin.machine.boot import boot_mm
@@ -27,8 +27,8 @@ class Forks(RuleBasedStateMachine):
     def boot(self, name: str, vmap: bool, cpus: int) -> None:
         facts = profile(name).with_config(VMAP_STACK=vmap)
         self.mm = boot_mm(facts, "96M", cpus)
-        self.frames: dict[fork.Task, list[tuple[task_stack.Frame, bytes]]] = {}
-        self.zombies: list[fork.Task] = []
+        self.frames: dict[sched.Task, list[tuple[task_stack.Frame, bytes]]] = {}
+        self.zombies: list[sched.Task] = []
         self.counter = 0
 
     @rule(kind=st.sampled_from(sorted(FLAGS)))
@@ -42,17 +42,17 @@ class Forks(RuleBasedStateMachine):
     @rule(data=st.data())
     def run(self, data: st.DataObject) -> None:
         task = data.draw(st.sampled_from(list(self.frames)))
-        if task not in fork.tasks_of(self.mm).current:
+        if task not in sched.tasks_of(self.mm).current:
             task_stack.run(self.mm, task)
 
     @rule(cpu=st.integers(0, 1))
     def run_on(self, cpu: int) -> None:
         self.mm.cpu = min(cpu, self.mm.nr_cpus - 1)
-        self.mm.frames = fork.current_task(self.mm).names
+        self.mm.frames = sched.current_task(self.mm).names
 
     @rule(size=st.integers(1, 3000))
     def push(self, size: int) -> None:
-        task = fork.current_task(self.mm)
+        task = sched.current_task(self.mm)
         if task.stack is None or task.sp - size - 64 < task.stack.low:
             return
         frame = task_stack.push_frame(self.mm, task, f"f{size % 5}", {"buf": size})
@@ -63,7 +63,7 @@ class Forks(RuleBasedStateMachine):
 
     @rule()
     def pop(self) -> None:
-        task = fork.current_task(self.mm)
+        task = sched.current_task(self.mm)
         if self.frames.get(task):
             task_stack.pop_frame(self.mm, task, self.frames[task].pop()[0])
 
@@ -71,8 +71,8 @@ class Forks(RuleBasedStateMachine):
     @rule(data=st.data())
     def exit(self, data: st.DataObject) -> None:
         task = data.draw(st.sampled_from(list(self.frames)))
-        here = fork.current_task(self.mm)
-        if task in fork.tasks_of(self.mm).current and task is not here:
+        here = sched.current_task(self.mm)
+        if task in sched.tasks_of(self.mm).current and task is not here:
             return  # it runs on the other CPU
         kernel_exit.do_exit(self.mm, task)
         del self.frames[task]
@@ -97,7 +97,7 @@ class Forks(RuleBasedStateMachine):
         if not hasattr(self, "mm"):
             return
         assert validate(self.mm) == []
-        living = [t for t in fork.tasks_of(self.mm).tasks.values() if t.state in
+        living = [t for t in sched.tasks_of(self.mm).tasks.values() if t.state in
                   ("running", "sleeping")]
         assert set(living) == set(self.frames)
         assert kernel_stack_kb(self.mm, 0) == 16 * len(living)

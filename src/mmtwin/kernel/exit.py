@@ -10,16 +10,15 @@ from mmtwin.kernel.constants import COMPLAINT_STACK_END
 from mmtwin.kernel.fork import (
     CLONE_THREAD,
     STACK_END_MAGIC,
-    call_rcu,
     exit_creds,
     free_delays,
     free_task,
     put_shared,
     put_task_stack,
-    tasks_of,
 )
 from mmtwin.kernel.fork_mm import exit_mm, mmdrop
 from mmtwin.kernel.mm import report
+from mmtwin.kernel.sched import call_rcu, tasks_of
 from mmtwin.kernel.slab_common import kfree
 from mmtwin.kernel.slub import kmem_cache_free
 from mmtwin.kernel.slub_pcs import rcu_free_sheaves

@@ -101,7 +101,7 @@ def current_rss(task):
 
 
 def set_current(machine, task):
-    """`task` (a fork.Task, an mm_struct, or None for a kernel thread) runs on: faults and changes
+    """`task` (a sched.Task, an mm_struct, or None for a kernel thread) runs on: faults and changes
     of rss_stat are its.
     """
     if task is None:
@@ -120,7 +120,7 @@ def grow_stack(vma, address):
 def do_user_addr_fault(task, address, error_code):
     """A page fault at a user address: do_user_addr_fault(), do_page_fault().
 
-    `task`: a fork.Task with an mm_struct, or the mm_struct; `error_code`: x86's, or arm64's ESR.
+    `task`: a sched.Task with an mm_struct, or the mm_struct; `error_code`: x86's, or arm64's ESR.
     Returns a FaultResult; the area's stack may have grown.
     """
     mm = mm_of(task)

@@ -21,6 +21,7 @@ from mmtwin.kernel.munmap import exit_mmap
 from mmtwin.kernel.pgtable import pgd_alloc, pgd_free
 from mmtwin.kernel.rmap import anon_vma_fork
 from mmtwin.kernel.rss_stat import sync_mm_rss
+from mmtwin.kernel.sched import tasks_of
 from mmtwin.kernel.slub import kmem_cache_alloc_node, kmem_cache_free
 from mmtwin.kernel.thread_stack import GFP_KERNEL, find_cache
 from mmtwin.kernel.vma import link_file_vma, vm_area_dup
@@ -60,8 +61,6 @@ def mm_alloc(machine, task=None):
 
 def new_mm_id(machine):
     """A number that no mm_struct of the machine had."""
-    from mmtwin.kernel.fork import tasks_of
-
     tasks = tasks_of(machine)
     tasks.mm_ids += 1
     return tasks.mm_ids

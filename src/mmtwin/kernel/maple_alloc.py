@@ -8,7 +8,7 @@ what it does not use goes back, in bulk but for the first. The nodes in hand hol
 import cython
 import numpy as np
 
-from mmtwin.kernel.fork import call_rcu, tasks_of
+from mmtwin.kernel.sched import call_rcu, tasks_of
 from mmtwin.kernel.slub import kmem_cache_alloc, kmem_cache_free
 from mmtwin.kernel.slub_pcs import (
     alloc_from_sheaf,

@@ -98,7 +98,7 @@ cdef class MM:
     cdef public dict policy             # swapped policies: slot -> Python callable
     # functions that the running task is in, outermost first: symbols as a report prints them
     cdef public list frames
-    cdef public object tasks            # fork.Tasks, None until a task is made
+    cdef public object tasks            # sched.Tasks, None until a task is made
     cdef public s32 checkers            # CHECK_*: which checkers are on
     cdef public object kasan            # the checkers that are on, else None
     cdef public object kmemleak

@@ -102,9 +102,9 @@ cdef class mm_struct:
     cdef public dict rlimits            # RLIMIT_* -> bytes (or a count); of the task's signal
     cdef public File exe_file
     cdef public virt_t vdso
-    cdef public object owner            # the fork.Task that it was made for
+    cdef public object owner            # the sched.Task that it was made for
     cdef public s32 cache               # number of the slab cache mm_struct, -1: not modelled
     cdef public u64 address             # of its slab object
-    cdef public s64 users               # tasks that hold it (see fork.Shared)
+    cdef public s64 users               # tasks that hold it (see sched.Shared)
     cdef public u64 security
     cdef public s64 id                  # a number of its own, never given twice

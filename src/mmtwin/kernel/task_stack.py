@@ -11,9 +11,9 @@ import re
 
 from mmtwin.kernel.constants import CHECK_KASAN, COMPLAINT_STACK_OVERFLOW, PG_hole
 from mmtwin.kernel.exit import do_exit, schedule
-from mmtwin.kernel.fork import tasks_of
 from mmtwin.kernel.kasan_layout import FRAME_REDZONE, frame_layout
 from mmtwin.kernel.mm import report
+from mmtwin.kernel.sched import tasks_of
 from mmtwin.kernel.thread_stack import MASK64, read_stack, write_stack
 from mmtwin.kernel.vmalloc import vmalloc_to_pfn
 

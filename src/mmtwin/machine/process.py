@@ -16,7 +16,18 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from mmtwin.kernel import brk, fork, madvise, mlock, mmap, mprotect, mremap, munmap, task_stack
+from mmtwin.kernel import (
+    brk,
+    fork,
+    madvise,
+    mlock,
+    mmap,
+    mprotect,
+    mremap,
+    munmap,
+    sched,
+    task_stack,
+)
 from mmtwin.kernel import exec as kernel_exec
 from mmtwin.kernel import exit as kernel_exit
 from mmtwin.kernel.fault import do_user_addr_fault
@@ -332,7 +343,7 @@ class Process:
         flags |= fork.CLONE_VM | fork.CLONE_VFORK if vfork else 0
         task = fork.copy_process(self.machine, self.comm, flags)
         if task is None:
-            number = 12 if fork.tasks_of(self.machine).error == "ENOMEM" else 11
+            number = 12 if sched.tasks_of(self.machine).error == "ENOMEM" else 11
             raise OSError(number, os.strerror(number))
         child = copy.copy(self)
         child.task = TaskView(self.machine, task)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmtwin.kernel import exit as kernel_exit
-from mmtwin.kernel import fork
+from mmtwin.kernel import fork, sched
 from mmtwin.kernel.exec import ExecContext
 from mmtwin.kernel.mman import RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, RLIMIT_STACK
 from mmtwin.machine.calls import Calls
@@ -46,7 +46,7 @@ class ProcessCalls(Calls):
         if program is None:
             profile = self.mm.profile
             program = elf_image(profile.arch if profile else "x86_64", bss=1 << 14)
-        parent = fork.current_task(self.mm)
+        parent = sched.current_task(self.mm)
         flags = fork.CLONE_VM | fork.CLONE_VFORK if parent.mm is not None else 0
         task = fork.copy_process(self.mm, "exec", flags)
         if task is None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mmtwin.kernel import exit as kernel_exit
-from mmtwin.kernel import fork, task_stack
+from mmtwin.kernel import fork, sched, task_stack
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.thread_stack import free_vm_stack_cache
 from mmtwin.machine.calls import Calls
@@ -134,7 +134,7 @@ class TaskCalls(Calls):
     @property
     def fork_error(self) -> str:
         """Why the last fork gave nothing: ENOMEM or EAGAIN; empty if it did."""
-        return str(fork.tasks_of(self.mm).error)
+        return str(sched.tasks_of(self.mm).error)
 
     def exit(self, task: TaskView) -> None:
         """The task runs and ends; then the CPU is idle. do_exit()."""
@@ -159,23 +159,23 @@ class TaskCalls(Calls):
 
     def drop_cached_stacks(self) -> None:
         """The CPU goes offline as far as its kept stacks go. free_vm_stack_cache()."""
-        fork.tasks_of(self.mm)
+        sched.tasks_of(self.mm)
         free_vm_stack_cache(self.mm, self.mm.cpu)
 
     @property
     def current(self) -> TaskView:
         """The task that runs on this CPU."""
-        return TaskView(self.mm, fork.current_task(self.mm))
+        return TaskView(self.mm, sched.current_task(self.mm))
 
     @property
     def tasks(self) -> list[TaskView]:
         """All tasks but the idle ones, oldest first; dead ones until RCU has freed them."""
-        return [TaskView(self.mm, task) for task in fork.tasks_of(self.mm).tasks.values()]
+        return [TaskView(self.mm, task) for task in sched.tasks_of(self.mm).tasks.values()]
 
     @property
     def panic(self) -> str:
         """Why the kernel stopped, or an empty text."""
-        return str(fork.tasks_of(self.mm).panic)
+        return str(sched.tasks_of(self.mm).panic)
 
     @contextmanager
     def frame(self, function: str) -> Iterator[None]:
