@@ -17,6 +17,7 @@ SHIFTS = np.arange(60, -4, -4, dtype=np.uint64)
 DIGIT = np.full(256, 255, np.uint8)  # the value of a hexadecimal digit
 for digit in b"0123456789abcdefABCDEF":
     DIGIT[digit] = int(chr(digit), 16)
+NEWLINE, TAB = b"\n\t"
 ADDRESS = re.compile(r"[0-9a-fA-F]{1,16}")
 
 
@@ -31,9 +32,7 @@ class Symbols:
     def __init__(
         self, pairs: Iterable[tuple[int, str]], ends: Iterable[int] | None = None
     ) -> None:
-        first: dict[int, str] = {}
-        for address, name in pairs:
-            first.setdefault(address, name)
+        first = dict(reversed(list(pairs)))
         self.addresses = sorted(first)
         self.names = [first[address] for address in self.addresses]
         self.ends = list(ends) if ends is not None else [*self.addresses[1:], 1 << 64]
@@ -85,21 +84,25 @@ def parse_regular(text: str) -> Symbols | None:
     """The same where all addresses have 16 digits, as a 64-bit kernel prints them; else None."""
     if not text.isascii():
         return None
-    lines = text.removesuffix("\n").split("\n")
-    data = np.frombuffer(text.encode(), np.uint8)
-    lengths = np.fromiter(map(len, lines), np.int64, len(lines))
-    starts = np.cumsum(lengths + 1) - lengths - 1
+    data = np.frombuffer((text.removesuffix("\n") + "\n").encode(), np.uint8)
+    stops = np.flatnonzero(data == NEWLINE)
+    starts = np.append(0, stops[:-1] + 1)
+    lengths = stops - starts
     if lengths.min() < NAME_AT + 1 or lengths.max() > LINE_LIMIT:
         return None
     digits = DIGIT[data[starts[:, None] + np.arange(16)]]
     if digits.max() > 15 or (data[starts + 16] != 32).any() or (data[starts + 18] != 32).any():
         return None
-    addresses = (digits.astype(np.uint64) << SHIFTS).sum(axis=1)
-    chosen = np.flatnonzero(np.isin(data[starts + 17], np.frombuffer(TYPES, np.uint8)))
-    names = [lines[row][NAME_AT:].split(None, 1) for row in chosen.tolist()]
-    if not all(names):
+    chosen = np.isin(data[starts + 17], np.frombuffer(TYPES, np.uint8))
+    addresses = (digits[chosen].astype(np.uint64) << SHIFTS).sum(axis=1)
+    # a module's name stands behind a tab
+    blanks = np.append(np.flatnonzero((data == TAB) | (data == NEWLINE)), len(data))
+    ends = blanks[np.searchsorted(blanks, starts[chosen] + NAME_AT)]
+    places = zip((starts[chosen] + NAME_AT).tolist(), ends.tolist(), strict=True)
+    names = [text[start:end] for start, end in places]
+    if any(not name or " " in name for name in names):
         return None
-    return Symbols(zip(addresses[chosen].tolist(), (name[0] for name in names), strict=True))
+    return Symbols(zip(addresses.tolist(), names, strict=True))
 
 
 def parse_any(text: str, where: str) -> Symbols:
