@@ -21,14 +21,15 @@ from mmtwin.recordings.event cimport (
 )
 from mmtwin.recordings.sites cimport as_s32
 from mmtwin.replay.counts cimport *
-from mmtwin.replay.pages cimport collect, gfp_of, queue_of, set_cpu, watch_alloc
+from mmtwin.replay.mend cimport queue_of
+from mmtwin.replay.pages cimport collect, gfp_of, set_cpu, watch_alloc
 from mmtwin.replay.queues cimport (
     QUEUE_KERNEL_ZONE, QUEUE_TWIN_SLAB, QUEUE_TWIN_SLAB_FREE, QUEUE_TWIN_ZONE, empty, get, put,
     queue_t, skip_to,
 )
 from mmtwin.replay.resync cimport (
-    adopt_slab, bring_slab, give_back_slab, is_inside, move_large, page_is_free, slab_is_unused,
-    vacate,
+    adopt_slab, bring_slab, give_back_slab, is_inside, move_large, page_is_free, put_away,
+    slab_is_unused, vacate,
 )
 from mmtwin.replay.unseen cimport INTERRUPT, Unseen
 
@@ -73,7 +74,7 @@ cdef class Engine(Unseen):
     cdef bint _compare_object(self, event_t *event, s32 cache, virt_t predicted) noexcept nogil
     @cython.locals(event=event_p, target=s64, i=s64, mine=pfn_t)
     cdef virt_t _place_slabs(self, s64 number, s32 cache, virt_t predicted) noexcept nogil
-    @cython.locals(size=u64, offset=u64)
+    @cython.locals(size=u64, offset=u64, fate=s32)
     cdef virt_t _place_slab(
         self, event_t *event, s32 cache, pfn_t mine, virt_t predicted) noexcept nogil
     @cython.locals(queue=queue_p, mine=pfn_t, order=s32)

@@ -44,7 +44,8 @@ if not cython.compiled:
     from mmtwin.recordings.event import as_events, event_at, wrap64
     from mmtwin.recordings.sites import as_s32
     from mmtwin.replay.counts import COUNTS
-    from mmtwin.replay.pages import collect, gfp_of, queue_of, set_cpu, watch_alloc
+    from mmtwin.replay.mend import queue_of
+    from mmtwin.replay.pages import collect, gfp_of, set_cpu, watch_alloc
     from mmtwin.replay.queues import QUEUES, empty, get, put, skip_to
     from mmtwin.replay.resync import (
         adopt_slab,
@@ -53,6 +54,7 @@ if not cython.compiled:
         is_inside,
         move_large,
         page_is_free,
+        put_away,
         slab_is_unused,
         vacate,
     )
@@ -105,6 +107,7 @@ class Engine(Unseen):
         events = as_events(address, available)
         self.events = events
         self.available = available
+        self.looked = 0
         for i in range(start, stop):
             self._event(event_at(events, i), i)
         self.count[COUNT_EVENTS] += stop - start
@@ -112,6 +115,7 @@ class Engine(Unseen):
     def _event(self, event, number):
         kind = event.kind
         self.demand = number
+        self.now = number
         if event.flags & INTERRUPT:
             self.mm.pcp_locked = event.extra & EXTRA_PCP_LOCKED != 0
             if event.ahead:
@@ -362,7 +366,8 @@ class Engine(Unseen):
         else:
             size = 1 << (self.mm.page_shift + pfn_to_page(self.mm, mine).order)
             offset = wrap64(predicted - page_address(self.mm, mine))
-            if bring_slab(self.mm, mine, event.address) and offset < size:
+            fate = self._fate(mine)
+            if bring_slab(self.mm, mine, event.address, fate) and offset < size:
                 predicted = page_address(self.mm, event.address) + offset
         self.seen = self.mm.next_step
         return predicted
@@ -375,7 +380,7 @@ class Engine(Unseen):
             if self.resync and slab_is_unused(self.mm, mine):
                 order = pfn_to_page(self.mm, mine).order
                 give_back_slab(self.mm, mine)
-                free_pages(self.mm, mine, order)
+                put_away(self.mm, mine, order, self._fate(mine))
                 self.seen = self.mm.next_step
 
     def _head_pfn(self, address):
@@ -421,7 +426,7 @@ class Engine(Unseen):
         recorded = virt_to_pfn(self.mm, event.address)
         if self.resync and pfn != recorded and recorded >= 0:
             self.objects.doubt()
-            move_large(self.mm, pfn, recorded)
+            move_large(self.mm, pfn, recorded, self._fate(pfn))
             self.seen = self.mm.next_step
 
     def _object_free(self, event):
@@ -483,6 +488,6 @@ class Engine(Unseen):
                 self._compare_page(event.address, predicted)
                 if self.resync and predicted != event.address:
                     self.objects.doubt()
-                    bring_slab(self.mm, predicted, event.address)
+                    bring_slab(self.mm, predicted, event.address, self._fate(predicted))
                     self.seen = self.mm.next_step
                 return

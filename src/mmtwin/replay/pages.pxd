@@ -1,17 +1,16 @@
 cimport cython
 
-from mmtwin.kernel.casts cimport as_s64, as_u32, as_u64
+from mmtwin.kernel.casts cimport as_u32, as_u64
 from mmtwin.kernel.constants cimport ALLOC_FROM_ZONE, MIGRATE_PCPTYPES, PG_large_kmalloc
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.page_alloc cimport alloc_pages, alloc_pages_bulk, free_pages
 from mmtwin.kernel.page_alloc_buddy cimport pcp_allowed_order
-from mmtwin.kernel.page_alloc_freelist cimport prep_new_page
 from mmtwin.kernel.page_alloc_pcp cimport order_to_pindex
 from mmtwin.kernel.page_alloc_state cimport (
     add_pcp_block, recall_alloc, recall_free, recall_refill, take_free_page,
 )
-from mmtwin.kernel.ram cimport page_address, page_p, pcp_of, pcp_p, pfn_to_page
-from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, step_t, u32, u64, virt_t, virt_t
+from mmtwin.kernel.ram cimport page_p, pcp_of, pcp_p, pfn_to_page
+from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, step_t, u32, u64, virt_t
 from mmtwin.kernel.trace cimport (
     STEP_MM_PAGE_ALLOC_ZONE_LOCKED, STEP_MM_PAGE_PCPU_DRAIN, STEP_SLUB_ALLOC_SLAB,
     STEP_SLUB_FREE_SLAB,
@@ -19,16 +18,16 @@ from mmtwin.kernel.trace cimport (
 from mmtwin.recordings.event cimport (
     KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
     KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED,
-    KIND_MM_PAGE_FREE, as_events, event_at, event_t, wrap64,
+    KIND_MM_PAGE_FREE, as_events, event_at, event_t,
 )
 from mmtwin.replay.counts cimport *
-from mmtwin.replay.objects cimport Objects
+from mmtwin.replay.mend cimport MOST_WRONG, Mend, queue_of
 from mmtwin.replay.queues cimport (
-    NR_QUEUES, QUEUE_KERNEL_ZONE, QUEUE_TWIN_DRAIN, QUEUE_TWIN_SLAB, QUEUE_TWIN_SLAB_FREE,
-    QUEUE_TWIN_ZONE, as_queues, empty, get, put, queue_at, queue_t, rename,
+    QUEUE_KERNEL_ZONE, QUEUE_TWIN_DRAIN, QUEUE_TWIN_SLAB, QUEUE_TWIN_SLAB_FREE, QUEUE_TWIN_ZONE,
+    empty, get, put, queue_t,
 )
 from mmtwin.replay.resync cimport (
-    drain_page, exchange_blocks, is_block, page_is_free, take_page, vacate,
+    drain_page, is_block, page_is_free, return_block, take_page, vacate,
 )
 
 ctypedef event_t *event_p
@@ -36,7 +35,6 @@ ctypedef queue_t *queue_p
 ctypedef step_t *step_p
 
 cdef enum:
-    MOST_WRONG = 64               # blocks set right after one demand
     GFP_VMALLOC = 0xcc2           # GFP_KERNEL | __GFP_HIGHMEM
 
 cdef inline s64 as_item(u64 pfn) noexcept nogil:
@@ -48,36 +46,21 @@ cdef inline s64 low40(s64 value) noexcept nogil:
 cdef inline step_t *step_at(MM mm, s64 number) noexcept nogil:
     return &mm.step[number & (mm.ring_size - 1)]
 
-cdef class Pages:
-    cdef readonly MM mm
-    cdef readonly Objects objects
-    cdef s64 *count
+cdef class Pages(Mend):
     cdef u32 *bits
     cdef u32 same_bits            # of a recorded gfp mask: those that the twin has too
     cdef u32 moved_bits           # those that are others in the twin
-    cdef queue_t *queues
-    cdef s64 *wrong               # (the twin's pfn, the kernel's, order) of each wrong block
-    cdef s64 nr_wrong
-    cdef s64 *extra               # blocks that only the twin took
-    cdef s64 nr_extra
-    cdef bint filled              # only the kernel filled a list for the last demand
     cdef u64 *bulk_site
     cdef s64 nr_bulk_sites
     cdef s32 refilled             # recall(): blocks of the refill that goes on
     cdef pfn_t refill_pfn
-    cdef s64 seen                 # steps of the twin that were compared
-    cdef pfn_t last_page
     cdef bint silent              # the pages being taken are of no event
-    cdef public bint resync
-    cdef dict _buffers
 
     @cython.locals(gfp=gfp_t, bit=s32)
     cdef gfp_t _moved_gfp(self, gfp_t recorded) noexcept nogil
     cdef void _compare_page(self, pfn_t pfn, pfn_t predicted) noexcept nogil
     @cython.locals(predicted=pfn_t)
     cdef void _page_alloc(self, event_t *event) noexcept nogil
-    @cython.locals(mine=pfn_t)
-    cdef void _set_page_right(self, event_t *event, pfn_t predicted) noexcept nogil
     cdef void _page_free(self, event_t *event, s32 order) noexcept nogil
     @cython.locals(predicted=pfn_t)
     cdef void _drain_event(self, event_t *event) noexcept nogil
@@ -98,17 +81,10 @@ cdef class Pages:
     @cython.locals(queue=queue_p)
     cdef void _compare_zone(self, s32 cpu, pfn_t predicted, s64 order) noexcept nogil
     cdef void _count_zone(self, pfn_t predicted, pfn_t recorded, s64 order) noexcept nogil
-    @cython.locals(place=s64, mine=pfn_t, wanted=pfn_t, order=s32, cpu=s32)
-    cdef void _set_zone_right(self) noexcept nogil
-    @cython.locals(place=s64, mine=pfn_t, size=u64, offset=u64)
-    cdef virt_t _after_exchanges(self, virt_t address) noexcept nogil
     @cython.locals(queue=queue_p, item=s64, place=s64)
     cdef void _finish_zone(self, s32 cpu, s64 taken) noexcept nogil
     @cython.locals(pfn=pfn_t, order=s32, zone=s32, pindex=s32, pcp=pcp_p, head=pfn_t, left=pfn_t)
     cdef void _fill_list(self, s32 cpu, s64 item, bint was_empty) noexcept nogil
-
-cdef inline queue_t *queue_of(Pages pages, s32 cpu, s32 number) noexcept nogil:
-    return queue_at(pages.queues, (cpu if cpu < pages.mm.nr_cpus else 0) * NR_QUEUES + number)
 
 cdef inline void set_cpu(MM mm, event_t *event) noexcept nogil:
     mm.cpu = event.cpu if event.cpu < mm.nr_cpus else 0

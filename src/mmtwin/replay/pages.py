@@ -12,15 +12,13 @@ import numpy as np
 from mmtwin.kernel.constants import parse_constants
 from mmtwin.kernel.trace import STEPS
 from mmtwin.replay.counts import COUNTS
-from mmtwin.replay.objects import Objects
-from mmtwin.replay.queues import QUEUE
+from mmtwin.replay.mend import Mend
 
 if not cython.compiled:
-    from mmtwin.kernel.casts import as_s64, as_u32, as_u64
+    from mmtwin.kernel.casts import as_u32, as_u64
     from mmtwin.kernel.constants import ALLOC_FROM_ZONE, MIGRATE_PCPTYPES, PG_large_kmalloc
     from mmtwin.kernel.page_alloc import alloc_pages, alloc_pages_bulk, free_pages
     from mmtwin.kernel.page_alloc_buddy import pcp_allowed_order
-    from mmtwin.kernel.page_alloc_freelist import prep_new_page
     from mmtwin.kernel.page_alloc_pcp import order_to_pindex
     from mmtwin.kernel.page_alloc_state import (
         add_pcp_block,
@@ -29,15 +27,16 @@ if not cython.compiled:
         recall_refill,
         take_free_page,
     )
-    from mmtwin.kernel.ram import page_address, pcp_of, pfn_to_page
+    from mmtwin.kernel.ram import pcp_of, pfn_to_page
     from mmtwin.recordings.event import CONSTANTS as EVENT_CONSTANTS
-    from mmtwin.recordings.event import as_events, event_at, wrap64
-    from mmtwin.replay.queues import QUEUES, as_queues, empty, get, put, queue_at, rename
+    from mmtwin.recordings.event import as_events, event_at
+    from mmtwin.replay.mend import MENDING, queue_of
+    from mmtwin.replay.queues import QUEUES, empty, get, put
     from mmtwin.replay.resync import (
         drain_page,
-        exchange_blocks,
         is_block,
         page_is_free,
+        return_block,
         take_page,
         vacate,
     )
@@ -46,11 +45,8 @@ if not cython.compiled:
     globals().update(STEPS)
     globals().update(EVENT_CONSTANTS)
     globals().update(QUEUES)
+    globals().update(MENDING)
     globals().update(parse_constants(files(__package__).joinpath("pages.pxd").read_text()))
-
-    def queue_of(pages, cpu, number):
-        """A CPU's queue: QUEUE_*."""
-        return queue_at(pages.queues, (cpu if cpu < pages.mm.nr_cpus else 0) * NR_QUEUES + number)
 
     def set_cpu(mm, event):
         """The event's CPU runs."""
@@ -101,49 +97,28 @@ COMPARED_STEPS = (
 )
 
 
-class Pages:
-    """An MM, its counts and its queues.
+class Pages(Mend):
+    """The pages of an MM.
 
     `gfp_bits`: 32 ints, the twin's gfp bit of each recorded bit; `resync`: whether what the twin
     got wrong is set right; `bulk_sites`: call sites of the kmalloc of a vmalloc's array of pages.
     """
 
     def __init__(self, mm, gfp_bits, resync, bulk_sites):
-        count = np.zeros(COUNTS["COUNT_PLACES"], dtype=np.int64)
+        Mend.__init__(self, mm, resync)
         bits = np.array(gfp_bits, dtype=np.uint32)
         bulk_site = np.array([*bulk_sites, 0], dtype=np.uint64)
-        wrong = np.zeros(3 * MOST_WRONG, dtype=np.int64)
-        queues = np.zeros(mm.nr_cpus * NR_QUEUES, dtype=np.dtype(QUEUE))
-        extra = np.zeros(MOST_WRONG, dtype=np.int64)
-        self._buffers = {
-            "count": count,
-            "bits": bits,
-            "bulk_site": bulk_site,
-            "wrong": wrong,
-            "queues": queues,
-            "extra": extra,
-        }
-        self.mm = mm
-        self.count = as_s64(count.ctypes.data, len(count))
+        self._buffers["bits"] = bits
+        self._buffers["bulk_site"] = bulk_site
         self.bits = as_u32(bits.ctypes.data, len(bits))
         same = [1 << bit for bit in range(len(bits)) if bits[bit] == 1 << bit]
         self.same_bits = sum(same)
         self.moved_bits = sum(1 << bit for bit in np.flatnonzero(bits).tolist()) - sum(same)
-        self.queues = as_queues(queues.ctypes.data, len(queues))
         self.bulk_site = as_u64(bulk_site.ctypes.data, len(bulk_site))
         self.nr_bulk_sites = len(bulk_sites)
-        self.objects = Objects()
-        self.wrong = as_s64(wrong.ctypes.data, len(wrong))
-        self.nr_wrong = 0
-        self.extra = as_s64(extra.ctypes.data, len(extra))
         self.silent = False
         self.refilled = 0
         self.refill_pfn = 0
-        self.resync = resync
-        self.seen = mm.next_step
-        self.last_page = -1
-        self.nr_extra = 0
-        self.filled = False
         for name in COMPARED_STEPS:
             mm.step_mask |= 1 << STEPS[name]
 
@@ -218,29 +193,7 @@ class Pages:
         if predicted < 0:
             self.count[UNEXPLAINED_FAILED_ALLOC] += 1
         if self.resync and event.address != self.last_page:
-            self._set_page_right(event, self.last_page)
-
-    def _set_page_right(self, event, predicted):
-        """The kernel gave out another page: the twin takes that one and puts its own back.
-
-        Where the kernel had to fill its list first, what the twin had left on it stays taken.
-        """
-        self.objects.doubt()
-        mine = predicted
-        if mine >= 0 and (self.filled or page_is_free(self.mm, mine)):
-            mine = -1
-        if mine >= 0 and exchange_blocks(self.mm, mine, event.address, event.order):
-            self.seen = self.mm.next_step
-            return
-        if mine >= 0 and is_block(self.mm, mine, event.order):
-            free_pages(self.mm, mine, event.order)
-            if self.nr_extra:
-                drain_page(self.mm, mine)
-        if not page_is_free(self.mm, event.address):
-            self.count[UNEXPLAINED_SILENT_PAGE_FREE] += 1
-        vacate(self.mm, event.address, event.order)
-        prep_new_page(self.mm, event.address, event.order, gfp_of(self, event.gfp), 0)
-        self.seen = self.mm.next_step
+            self._set_page_right(event, self.last_page, gfp_of(self, event.gfp))
 
     def _page_free(self, event, order):
         set_cpu(self.mm, event)
@@ -363,7 +316,7 @@ class Pages:
         if self.resync:
             # The kernel's list was not empty: the blocks go back whence they came.
             for place in range(self.nr_extra - 1, -1, -1):
-                drain_page(self.mm, self.extra[place])
+                return_block(self.mm, self.extra[place])
             self.seen = self.mm.next_step
         self._set_zone_right()
 
@@ -387,35 +340,3 @@ class Pages:
         if take_page(self.mm, pfn, order):
             add_pcp_block(self.mm, zone, cpu, pindex, pfn, order, True)
             pfn_to_page(self.mm, pfn).refcount = 0
-
-    def _set_zone_right(self):
-        """Blocks that the twin took for others change places with the kernel's; what is known by
-        their pfns goes with them.
-        """
-        if not self.resync or not self.nr_wrong:
-            return
-        self.objects.doubt()
-        for place in range(self.nr_wrong):
-            mine = self.wrong[3 * place]
-            wanted = self.wrong[3 * place + 1]
-            order = self.wrong[3 * place + 2]
-            if not exchange_blocks(self.mm, mine, wanted, order):
-                self.wrong[3 * place + 1] = mine
-                continue
-            if mine <= self.last_page < mine + (1 << order):
-                self.last_page += wanted - mine  # the page just given out
-            for cpu in range(self.mm.nr_cpus):
-                rename(queue_of(self, cpu, QUEUE_TWIN_SLAB), mine, 1 << order, wanted - mine)
-        self.seen = self.mm.next_step
-
-    def _after_exchanges(self, address):
-        """Where an object of the twin's is after the last demand's blocks changed places."""
-        if not self.resync:
-            return address
-        for place in range(self.nr_wrong):
-            mine = self.wrong[3 * place]
-            size = 1 << (self.mm.page_shift + self.wrong[3 * place + 2])
-            offset = wrap64(address - page_address(self.mm, mine))
-            if offset < size:
-                address = page_address(self.mm, self.wrong[3 * place + 1]) + offset
-        return address

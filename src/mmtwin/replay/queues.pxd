@@ -40,6 +40,8 @@ cdef inline s64 get(queue_t *queue) noexcept nogil:
 cdef inline bint empty(queue_t *queue) noexcept nogil:
     return queue.first == queue.last
 
+@cython.locals(number=s64)
+cdef bint replace(queue_t *queue, s64 item, s64 other) noexcept nogil
 @cython.locals(number=s64, skipped=s64)
 cdef s64 skip_to(queue_t *queue, s64 item) noexcept nogil
 @cython.locals(number=s64, place=s64)

@@ -52,6 +52,15 @@ def rename(queue, first, count, distance):
             queue.items[place] += distance
 
 
+def replace(queue, item, other):
+    """Where a pfn waits, another one waits now; whether it did."""
+    for number in range(queue.first, queue.last):
+        if queue.items[number & (QUEUE_PLACES - 1)] == item:
+            queue.items[number & (QUEUE_PLACES - 1)] = other
+            return True
+    return False
+
+
 def skip_to(queue, item):
     """Drops what waits before a pfn, if that waits too: how many the other side never had."""
     for number in range(queue.first, queue.last):

@@ -9,6 +9,10 @@ import cython
 
 if not cython.compiled:
     from mmtwin.kernel.constants import (
+        MIGRATE_MOVABLE,
+        MIGRATE_PCPTYPES,
+        USE_FREE,
+        USE_UNKNOWN,
         PG_head,
         PG_large_kmalloc,
         PG_partial,
@@ -19,14 +23,21 @@ if not cython.compiled:
     from mmtwin.kernel.lists import list_add, list_del
     from mmtwin.kernel.mmzone import get_pfnblock_migratetype
     from mmtwin.kernel.page_alloc import free_pages, free_pages_prepare
-    from mmtwin.kernel.page_alloc_buddy import __free_one_page, free_one_page
-    from mmtwin.kernel.page_alloc_pcp import free_pcp_page
-    from mmtwin.kernel.page_alloc_state import free_block_of, pcp_that_holds, take_free_page
+    from mmtwin.kernel.page_alloc_buddy import __free_one_page, pcp_allowed_order
+    from mmtwin.kernel.page_alloc_pcp import free_pcp_page, order_to_pindex, take_off_pcp_list
+    from mmtwin.kernel.page_alloc_state import (
+        add_pcp_block,
+        free_block_of,
+        pcp_that_holds,
+        set_users,
+        take_free_page,
+    )
     from mmtwin.kernel.ram import (
         cache_at,
         cache_cpu_of,
         page_address,
         pfn_to_page,
+        zone_of,
     )
     from mmtwin.kernel.slub_defs import TO_HEAD
     from mmtwin.kernel.slub_freelist import get_freepointer, set_freepointer
@@ -34,6 +45,9 @@ if not cython.compiled:
     from mmtwin.kernel.slub_resync import leave_barn_full, leave_cpu_partial
     from mmtwin.kernel.slub_slab import dec_slabs_node, inc_slabs_node, leave_rcu_queue, new_slab
     from mmtwin.recordings.event import wrap64
+    from mmtwin.replay.fate import FATES
+
+    globals().update(FATES)
 
     def is_inside(mm, pfn, order):
         """Whether a block lies in the machine's memory, at an address of its order."""
@@ -102,8 +116,40 @@ def break_up(mm, head, pfn, end):
             free_pages(mm, place, 0)
 
 
-def exchange_blocks(mm, mine, wanted, order):
-    """The free block `wanted` takes the place of `mine`, which goes back to the free lists.
+def put_away(mm, pfn, order, fate):
+    """A block that the twin took and the kernel did not goes where the kernel has it (FATE_*): on
+    this CPU's list as its next block, in use for nothing known, else back to the free lists.
+
+    There it, or the block it merges into, is the first of its list: so the twin came to take it.
+    """
+    if not free_pages_prepare(mm, pfn, order):
+        return
+    if fate == FATE_USED:
+        set_users(mm, pfn, 1 << order, USE_UNKNOWN)
+        pfn_to_page(mm, pfn).refcount = 1
+    elif fate == FATE_LIST and pcp_allowed_order(mm, order):
+        migratetype = get_pfnblock_migratetype(mm, pfn)
+        if migratetype >= MIGRATE_PCPTYPES:
+            migratetype = MIGRATE_MOVABLE
+        pindex = order_to_pindex(mm, migratetype, order)
+        add_pcp_block(mm, pfn_to_page(mm, pfn).zone, mm.cpu, pindex, pfn, order, False)
+    else:
+        undo_take(mm, pfn, order)
+
+
+def undo_take(mm, pfn, order):
+    """A prepared block goes back to the free lists, and there to the head."""
+    __free_one_page(mm, pfn, order, get_pfnblock_migratetype(mm, pfn), 0)
+    block = free_block_of(mm, pfn)
+    page = pfn_to_page(mm, block)
+    head = zone_of(mm, block).free_list + page.order * mm.nr_migratetypes + page.migratetype
+    list_del(mm, block)
+    list_add(mm, block, head)
+
+
+def exchange_blocks(mm, mine, wanted, order, fate):
+    """The free block `wanted` takes the place of `mine`, which goes where the kernel has it
+    (`fate`, see put_away()).
 
     `mine` is on a per-CPU list or given out. Returns whether `wanted` was free.
     """
@@ -111,7 +157,7 @@ def exchange_blocks(mm, mine, wanted, order):
         return True
     block = pfn_to_page(mm, mine)
     if block.flags & PG_slab:
-        return block.order == order and move_slab(mm, mine, wanted)
+        return block.order == order and move_slab(mm, mine, wanted, fate)
     if block.flags & PG_pcp:
         if block.order != order or block.zone != pfn_to_page(mm, wanted).zone:
             return False
@@ -124,10 +170,31 @@ def exchange_blocks(mm, mine, wanted, order):
         list_add(mm, wanted, mine)
         list_del(mm, mine)
         block.flags &= ~PG_pcp
+        set_users(mm, mine, 1 << order, USE_UNKNOWN)
         block.order = 0
-        __free_one_page(mm, mine, order, get_pfnblock_migratetype(mm, mine), 0)
-    elif free_pages_prepare(mm, mine, order):
-        free_one_page(mm, mine, order, 0)
+    put_away(mm, mine, order, fate)
+    return True
+
+
+def swap_blocks(mm, mine, wanted, order):
+    """Of two blocks that the twin took from the free lists each takes the other's place: `wanted`
+    is on a per-CPU list, `mine` too or given out. Whether that could be.
+    """
+    if not pfn_to_page(mm, wanted).flags & PG_pcp:
+        return False
+    before = pfn_to_page(mm, wanted).prev
+    migratetype = pfn_to_page(mm, wanted).migratetype
+    pcp = pcp_that_holds(mm, wanted)
+    if not exchange_blocks(mm, mine, wanted, order, FATE_USED):
+        return False
+    page = pfn_to_page(mm, mine)
+    set_users(mm, mine, 1 << order, USE_FREE)
+    page.refcount = 0
+    page.flags |= PG_pcp
+    page.order = order
+    page.migratetype = migratetype
+    list_add(mm, mine, wanted if before == mine else before)
+    pcp.count += 1 << order
     return True
 
 
@@ -143,6 +210,17 @@ def copy_use(mm, mine, wanted, order):
         page.refcount = other.refcount
         page.mapcount = other.mapcount
         page.compound_head = other.compound_head - mine + wanted if other.flags & PG_tail else 0
+
+
+def return_block(mm, pfn):
+    """A block that the twin put on a per-CPU list and the kernel did not; whether it is on one."""
+    page = pfn_to_page(mm, pfn)
+    if not page.flags & PG_pcp:
+        return False
+    order = page.order
+    take_off_pcp_list(mm, pcp_that_holds(mm, pfn), pfn, order)
+    undo_take(mm, pfn, order)
+    return True
 
 
 def drain_page(mm, pfn):
@@ -208,9 +286,9 @@ def adopt_slab(mm, cache, pfn, order, gfp):
     return True
 
 
-def move_slab(mm, pfn, wanted):
+def move_slab(mm, pfn, wanted, fate):
     """A slab at `pfn` is moved to the free block `wanted`, its lists and its place on them kept;
-    whether it was.
+    whether it was. What it leaves goes where the kernel has it (`fate`, see put_away()).
     """
     page = pfn_to_page(mm, pfn)
     other = pfn_to_page(mm, wanted)
@@ -236,23 +314,22 @@ def move_slab(mm, pfn, wanted):
     page.flags &= ~(PG_slab | PG_partial)
     page.cache = -1
     page.freelist = 0
-    if free_pages_prepare(mm, pfn, order):
-        free_one_page(mm, pfn, order, 0)
+    put_away(mm, pfn, order, fate)
     return True
 
 
-def bring_slab(mm, pfn, wanted):
+def bring_slab(mm, pfn, wanted, fate):
     """As move_slab(), whatever the twin keeps at `wanted`."""
     if not pfn_to_page(mm, pfn).flags & PG_slab:
         return False
-    if move_slab(mm, pfn, wanted):
+    if move_slab(mm, pfn, wanted, fate):
         return True
     order = pfn_to_page(mm, pfn).order
     if wanted & ((1 << order) - 1):
         return False
     vacate(mm, wanted, order)
     free_pages(mm, wanted, order)
-    return move_slab(mm, pfn, wanted)
+    return move_slab(mm, pfn, wanted, fate)
 
 
 def slab_is_unused(mm, pfn):
@@ -325,13 +402,13 @@ def move_chain(mm, s, first, distance):
     return wrap64(first + distance) if first else 0
 
 
-def move_large(mm, pfn, wanted):
+def move_large(mm, pfn, wanted, fate):
     """A large kmalloc is moved to the block `wanted`, free or not; whether that lies in memory."""
     order = pfn_to_page(mm, pfn).order
     if not is_inside(mm, wanted, order):
         return False
-    if not exchange_blocks(mm, pfn, wanted, order):
+    if not exchange_blocks(mm, pfn, wanted, order, fate):
         vacate(mm, wanted, order)
         free_pages(mm, wanted, order)
-        exchange_blocks(mm, pfn, wanted, order)
+        exchange_blocks(mm, pfn, wanted, order, fate)
     return True

@@ -9,7 +9,8 @@ from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64
 from mmtwin.recordings.event cimport event_at, event_t
 from mmtwin.replay.counts cimport *
 from mmtwin.replay.maple cimport Maple
-from mmtwin.replay.pages cimport Pages, collect, gfp_of, queue_of, set_cpu
+from mmtwin.replay.mend cimport queue_of
+from mmtwin.replay.pages cimport Pages, collect, gfp_of, set_cpu
 from mmtwin.replay.queues cimport QUEUE_TWIN_SLAB, get
 from mmtwin.replay.resync cimport move_slab
 
@@ -21,11 +22,8 @@ cdef enum:
 
 cdef class Unseen(Pages):
     cdef readonly Maple maple
-    cdef event_t *events          # that run() was given, how many of them
-    cdef s64 available
     cdef s32 waiting_pid          # the task that has not taken its vmalloc's pages yet, -1
     cdef s64 waiting_pages
-    cdef s64 demand               # number of the event of the object's demand being carried out
 
     @cython.locals(page=page_p)
     cdef bint _is_slab_of(self, pfn_t pfn, s32 cache) noexcept nogil

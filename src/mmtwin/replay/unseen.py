@@ -20,7 +20,8 @@ if not cython.compiled:
     from mmtwin.kernel.slub_slab import inc_slabs_node, new_slab
     from mmtwin.recordings.event import event_at
     from mmtwin.replay.counts import COUNTS
-    from mmtwin.replay.pages import collect, gfp_of, queue_of, set_cpu
+    from mmtwin.replay.mend import queue_of
+    from mmtwin.replay.pages import collect, gfp_of, set_cpu
     from mmtwin.replay.queues import QUEUES, get
     from mmtwin.replay.resync import move_slab
 
@@ -35,8 +36,6 @@ class Unseen(Pages):
     def __init__(self, mm, gfp_bits, resync, bulk_sites, maple):
         Pages.__init__(self, mm, gfp_bits, resync, bulk_sites)
         self.maple = Maple(mm) if maple is None else maple
-        self.demand = -1
-        self.available = 0
         self.waiting_pid = -1
         self.waiting_pages = 0
 
@@ -82,7 +81,7 @@ class Unseen(Pages):
                 add_partial(self.mm, self.maple.cache, predicted, TO_HEAD)
         self._compare_page(event.address, predicted)
         if predicted >= 0 and predicted != event.address and self.resync:
-            move_slab(self.mm, predicted, event.address)
+            move_slab(self.mm, predicted, event.address, self._fate(predicted))
         self.seen = self.mm.next_step
         self.maple.page(number)
         self.maple.stale = True
