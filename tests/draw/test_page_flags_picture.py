@@ -48,7 +48,7 @@ def test_labels_do_not_lie_on_each_other() -> None:
     labels = [element for element in picture.iter(f"{SVG}text")
               if re.fullmatch(r"[A-Z_]+ \d+", element.text or "")]  # fmt: skip
     assert len(labels) == len(segments(layout))
-    for element in labels:
+    for element in sorted(labels, key=lambda each: float(each.get("x") or 0)):
         x, y = float(element.get("x") or 0), element.get("y") or ""
         assert x >= ends.get(y, 0.0)
         ends[y] = x + 6.5 * len(element.text or "")

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmtwin.draw.svg import box, document, line, text
+from mmtwin.draw.svg import box, document, legend, line, text
 
 WIDTH, TOP, ROW, STEP, LEFT = 1060, 96, 26, 20, 24
 LETTER = 6.9  # about a letter's width
 BOX = 20
+LEGEND = (("c0", "called"), ("c3", "what is found or decided there"), ("rule", "not called"))
 
 
 @dataclass(frozen=True)
@@ -54,21 +55,12 @@ def flow_svg(title: str, subtitle: str, tree: Sequence[Mapping[str, Any]]) -> st
     parts = [
         text(20, 30, title, "ink big"),
         text(20, 52, subtitle, "dim"),
-        *legend(),
+        *legend(LEGEND, 20, 64),
         *links(rows),
     ]
     for number, row in enumerate(rows):
         parts += drawn(row, TOP + number * ROW, width)
     return document(width, height, title, parts)
-
-
-def legend() -> Iterator[str]:
-    """What the colours mean."""
-    x = 20.0
-    for colour, words in (("c0", "taken"), ("c3", "seen there"), ("rule", "not taken")):
-        yield box(x, 64, 12, 12, colour)
-        yield text(x + 18, 74, words, "dim")
-        x += 40 + LETTER * len(words)
 
 
 def links(rows: Sequence[Row]) -> Iterator[str]:

@@ -89,6 +89,8 @@ def memory_svg(pages: PageMap, title: str) -> str:
     dots = pixels(pages)
     height, width = dots.shape
     shown = INNER * height / width
+    # dots smaller than a pixel are mixed: dropped, a row of pageblocks could lose its bar
+    crisp = ' style="image-rendering:pixelated"' if width <= INNER else ""
     data = b64encode(png(dots, palette(pages))).decode()
     total = sum(count for kind, count in pages.counts().items() if kind != HOLE)
     size = bytes_text(total * pages.page_size)
@@ -99,7 +101,7 @@ def memory_svg(pages: PageMap, title: str) -> str:
              f"page, a tile a pageblock of {block}, the bar above it its migratetype", "dim"),
         text(LEFT, 68, f"from pfn {pages.start:#x}, left to right, then down", "dim"),
         f'<image x="{LEFT}" y="{TOP}" width="{INNER}" height="{shown:.1f}" '
-        f'preserveAspectRatio="none" style="image-rendering:pixelated" '
+        f'preserveAspectRatio="none"{crisp} '
         f'href="data:image/png;base64,{data}"/>',
     ]  # fmt: skip
     below = TOP + shown + 26

@@ -34,9 +34,9 @@ def page_flags_svg(title: str, bars: Sequence[Bar]) -> str:
     for bar in bars:
         parts += draw_bar(bar, y)
         y += ROW
-    parts += flag_list(bars[0], y + 10)
+    parts += flag_list(bars[0], y + 18)
     rows = -(-len(bars[0].layout.flags) // COLUMNS)
-    return document(WIDTH, int(y + 46 + 20 * rows), title, parts)
+    return document(WIDTH, int(y + 54 + 20 * rows), title, parts)
 
 
 def segments(layout: PageFlagLayout) -> list[tuple[str, int, int]]:
@@ -53,24 +53,36 @@ def draw_bar(bar: Bar, top: float) -> Iterator[str]:
     scale = BAR / bar.layout.bits
     yield text(LEFT, top + 10, bar.title, "ink")
     yield text(LEFT + BAR, top + 10, bar.about, "dim end")
-    y, free = top + 32, [0.0] * 4  # where each line of labels is free from
+    y = top + 32
     for name, first, bits in segments(bar.layout):
         x = LEFT + (bar.layout.bits - first - bits) * scale
-        width = bits * scale
         last = first + bits - 1
-        told = label_of(name, bits, first, bar)
         hint = f"{name}: {bits} bit{'s' if bits > 1 else ''}, {first} to {last}"
-        yield box(x + 0.5, y, width - 1, HEIGHT, COLOURS[name], hint)
+        yield box(x + 0.5, y, bits * scale - 1, HEIGHT, COLOURS[name], hint)
         yield text(x + 2, y - 4, str(last), "dim")
-        middle = x + width / 2 - LABEL / 2 * len(told)
-        start = min(max(middle, LEFT), LEFT + BAR - LABEL * len(told))
-        level = next(place for place, x in enumerate(free) if start >= x or place == 3)
-        if level:
-            under = y + HEIGHT + 2 + 16 * level
-            yield line(x + width / 2, y + HEIGHT, x + width / 2, under, "dim")
-            free[:level] = [max(end, x + width / 2 + 4) for end in free[:level]]
-        free[level] = start + LABEL * len(told) + 6
-        yield text(start, y + HEIGHT + 15 + 16 * level, told, "ink")
+    yield from draw_labels(bar, y + HEIGHT, scale)
+
+
+def draw_labels(bar: Bar, top: float, scale: float) -> Iterator[str]:
+    """The fields' names below their boxes. From the right on, what has no room in the first line
+    goes one lower each time, to the right of a leader that so crosses no other label.
+    """
+    level, taken = 0, LEFT + BAR + 0.0  # where the label to the right begins
+    for name, first, bits in reversed(segments(bar.layout)):
+        told = label_of(name, bits, first, bar)
+        wide = LABEL * len(told)
+        centre = LEFT + (bar.layout.bits - first - bits / 2) * scale
+        start = min(max(centre - wide / 2, LEFT), LEFT + BAR - wide)
+        if wide <= bits * scale + 8 and start + wide <= taken:
+            level = 0
+            yield text(start, top + 15, told, "ink")
+            taken = start - 6
+            continue
+        level += 1
+        under = top + 16 * level
+        yield line(centre, top, centre, under + 10, "dim")
+        yield text(centre + 4, under + 15, told, "ink")
+        taken = min(taken, centre - 4)
 
 
 def label_of(name: str, bits: int, first: int, bar: Bar) -> str:

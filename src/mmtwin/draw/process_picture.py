@@ -114,17 +114,9 @@ def _head(areas: Sequence[PictureArea], title: str, subtitle: str) -> Iterator[s
     yield svg.text(20, 26, title, "ink big")
     if subtitle:
         yield svg.text(20, 46, subtitle, "dim")
-    x, y = 20.0, 58
     kinds = {area.kind for area in areas}
-    for kind, (words, colour) in KINDS.items():
-        if kind not in kinds:
-            continue
-        wide = 34 + 6.7 * len(words)
-        if x + wide > WIDTH:
-            x, y = 20.0, y + 18
-        yield svg.box(x, y, 11, 11, colour)
-        yield svg.text(x + 16, y + 10, words, "dim")
-        x += wide
+    entries = [(colour, words) for kind, (words, colour) in KINDS.items() if kind in kinds]
+    yield from svg.legend(entries, 20, 58, WIDTH - 10)
     known = any(area.resident_kb is not None for area in areas)
     heads = ("size", "perms", "resident" if known else "", "")
     for place, words in zip(COLUMNS, heads, strict=True):

@@ -5,6 +5,7 @@ left over at its end; and one object enlarged: red zones, free pointer, tracks, 
 from collections.abc import Iterator
 
 from mmtwin.draw.svg import box, document, line, text
+from mmtwin.draw.svg import legend as svg_legend
 from mmtwin.machine.slab_view import Slab
 from mmtwin.units import bytes_text
 
@@ -53,9 +54,10 @@ def strip(slab: Slab, per_row: int, top: float) -> Iterator[str]:
     """The slab's bytes, row below row."""
     scale = INNER / per_row
     for row in range(-(-slab.bytes // per_row)):
-        y = top + row * ROW
-        yield text(LEFT - 8, y + 16, f"{row * per_row:#x}", "dim end")
-        yield box(LEFT, y, INNER, ROW - 5, "rule", "left over at the slab's end")
+        yield text(LEFT - 8, top + row * ROW + 16, f"{row * per_row:#x}", "dim end")
+    used = slab.objects * slab.size
+    for x, y, width in pieces(used, slab.bytes - used, per_row, scale, top):
+        yield box(x, y, width, ROW - 5, "rule", "left over at the slab's end")
     places = {offset: number for number, offset in enumerate(slab.free, 1)}
     for number in range(slab.objects):
         start = number * slab.size
@@ -96,14 +98,10 @@ def pieces(
 
 def legend(slab: Slab, y: float) -> Iterator[str]:
     """What the colours of the strip mean."""
-    entries = (("c0", "in use", slab.objects - len(slab.free)), ("c3", "free", len(slab.free)),
-               ("rule", "left over", None))  # fmt: skip
-    x = float(LEFT)
-    for colour, words, count in entries:
-        yield box(x, y, 12, 12, colour)
-        told = words if count is None else f"{words} ({count})"
-        yield text(x + 18, y + 11, told, "dim")
-        x += 34 + 7 * len(told)
+    free, left = len(slab.free), slab.bytes - slab.objects * slab.size
+    entries = [("c0", f"in use ({slab.objects - free})"), ("c3", f"free ({free})")]
+    yield from svg_legend([*entries, *([("rule", f"left over ({left} bytes)")] * bool(left))],
+                          LEFT, y)  # fmt: skip
 
 
 def enlarged(slab: Slab, y: float) -> Iterator[str]:
@@ -112,7 +110,7 @@ def enlarged(slab: Slab, y: float) -> Iterator[str]:
     scale = INNER / slab.size
     for start, size, what, colour in slab.parts:
         hint = f"{what}: bytes {start} to {start + size - 1}"
-        yield box(LEFT + start * scale, y + 12, max(size * scale - GAP, 0.6), 24, colour, hint)
+        yield box(LEFT + start * scale, y + 12, max(size * scale - GAP, GAP), 24, colour, hint)
     row = y + 58
     for start, size, what, colour in slab.parts:
         yield box(LEFT, row - 10, 12, 12, colour)

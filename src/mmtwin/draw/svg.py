@@ -1,6 +1,6 @@
 """Hand-made SVG: text, boxes and lines as strings, readable on a light and on a dark page."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 FONT = "ui-sans-serif, system-ui, 'DejaVu Sans', sans-serif"
@@ -18,6 +18,11 @@ COLOURS = {
     "c6": ("#7566b0", "#a598dc"),
     "c7": ("#b7a53a", "#d8c866"),
 }
+
+# What letters take of a line in the widest of those fonts, in pixels at 12px; others MIDDLE.
+WIDTHS = {"iljI.,:;'|!": 3.6, "ftr()[]/- ": 4.6, "mwMW%@": 11.0}
+LETTERS = {letter: width for letters, width in WIDTHS.items() for letter in letters}
+MIDDLE = 7.5
 
 
 def _rules(column: int) -> str:
@@ -45,6 +50,25 @@ def document(width: int, height: int, title: str, parts: Iterable[str]) -> str:
 def text(x: float, y: float, words: str, classes: str = "ink") -> str:
     """Words at a point; classes `end` and `big` set them to its left, and larger."""
     return f'<text x="{x:g}" y="{y:g}" class="{classes}">{escape(words)}</text>'
+
+
+def width_of(words: str) -> float:
+    """About how many pixels words take, rather too many than too few."""
+    return sum(LETTERS.get(letter, MIDDLE) for letter in words)
+
+
+def legend(
+    entries: Iterable[tuple[str, str]], x: float, y: float, right: float = float("inf")
+) -> Iterator[str]:
+    """(colour, words) side by side, in rows from `y` on that end before `right`."""
+    left = x
+    for colour, words in entries:
+        wide = width_of(words)
+        if x > left and x + 18 + wide > right:
+            x, y = left, y + 18
+        yield box(x, y, 12, 12, colour)
+        yield text(x + 18, y + 10, words, "dim")
+        x += 18 + wide + 16
 
 
 def box(x: float, y: float, width: float, height: float, colour: str, hint: str = "") -> str:
