@@ -6,6 +6,7 @@
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -38,10 +39,20 @@ OTHERS = (
     "explain kvmalloc 9000000", "explain kmem_cache_alloc dentry",
     "explain alloc_pages 0", "explain alloc_pages 9",
 )  # fmt: skip
+RECORDING = "x86_64-6.1"  # that comes with mmtwin
+OF_RECORDING = tuple(
+    f"explain {call} --state '{RECORDING}@{mark}'"
+    for call, mark in (
+        ("kmalloc 64", "SNAP start"), ("kmalloc 64", "phase files"), ("kfree 64", "SNAP start"),
+        ("kmem_cache_alloc dentry", "SNAP start"), ("alloc_pages 0", "SNAP start"),
+    )
+)  # fmt: skip
 
 
 def commands(name: str) -> list[str]:
-    """The commands whose output is golden, for one profile."""
+    """The commands whose output is golden, for one profile or the recording."""
+    if name == "recording":
+        return list(OF_RECORDING)
     found = []
     for state in SITUATIONS:
         node = " --node 1" if state == "other-node" else ""
@@ -54,12 +65,11 @@ def outputs(name: str) -> Iterator[str]:
     for command in commands(name):
         text = StringIO()
         with redirect_stdout(text):
-            words = [word.replace("_SPACE_", " ") for word in command.split()]
-            assert main(words) == 0, command
+            assert main(shlex.split(command)) == 0, command
         yield f"$ mmtwin {command}\n{text.getvalue()}"
 
 
-@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("name", [*PROFILES, "recording"])
 def test_goldens(name: str) -> None:
     golden = (HERE / "goldens" / f"{name}.txt").read_text()
     parts = re.split(r"(?m)^(?=\$ mmtwin )", golden)[1:]
@@ -151,6 +161,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
         (["kmalloc", "100", "--profile", "x86_64-6.2"], "no profile"),
         (["kmem_cache_alloc", "nonsense"], "nonsense"),
         (["alloc_pages", "-1"], "order -1"),
+        (["vmalloc", "9000", "--state", f"{RECORDING}@SNAP end"], "vmalloc at an instant"),
         (["kfree", "-5"], "-5 bytes"),
     ],
 )
@@ -193,6 +204,6 @@ def test_an_entry_that_is_none() -> None:
 
 
 if __name__ == "__main__":
-    for each in PROFILES:
+    for each in (*PROFILES, "recording"):
         (HERE / "goldens" / f"{each}.txt").write_text("\n".join(outputs(each)))
         print(each, file=sys.stderr)

@@ -17,6 +17,11 @@ examples:
 
 `mmtwin info FOLDER` lists the markers."""
 
+# Files that a replay's state does not hold.
+ELSEWHERE = {
+    "vmallocinfo": "areas are held against the kernel's at its snapshots: `mmtwin replay`",
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
@@ -46,21 +51,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; its exit status."""
-    from mmtwin.procfs.write import FILES, proc_file, write_proc
+    from mmtwin.procfs.write import FILES as EVERY
+    from mmtwin.procfs.write import proc_file, write_proc
     from mmtwin.replay.moments import find_moment, state_at
 
+    known = [each for each in EVERY if each not in ELSEWHERE]
     name = arguments.file.rpartition("/")[2] if arguments.file else ""
-    if name and name not in FILES:
-        raise UserError(f"no file {arguments.file!r}", f"there are: {', '.join(FILES)}")
+    if name in ELSEWHERE:
+        raise UserError(f"no {name} of an instant", ELSEWHERE[name])
+    if name and name not in known:
+        raise UserError(f"no file {arguments.file!r}", f"there are: {', '.join(known)}")
     warn_if_uncompiled()
     with opened(arguments.recording) as recording, progress_bar("replaying") as progress:
         moment = find_moment(recording, arguments.moment)
         mm, base = state_at(recording, moment, arguments.mode, arguments.start, progress)
-        names = [name] if name else FILES
+        names = [name] if name else known
         files = {each: proc_file(mm, each, base) for each in names}
     if arguments.output:
         with input_errors():
-            write_proc(mm, arguments.output, base)
+            write_proc(mm, arguments.output, base, known)
     if arguments.json:
         texts = {name: data.decode() for name, data in files.items() if is_text(name)}
         where = {"recording": arguments.recording, "marker": moment.marker}

@@ -23,6 +23,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs the command; its exit status."""
     if arguments.size < 0:
         raise UserError(f"{arguments.size} bytes", "a size is 0 or more")
+    if "@" in arguments.state:
+        raise UserError(
+            "vmalloc at an instant of a recording: where its areas lay is not kept in the state",
+            "--profile boots a machine; addresses of a recording's areas: `mmtwin replay`",
+        )
     with input_errors():
         machine = machine_of(arguments, 64, "GFP_KERNEL")
         return show(arguments, machine, "vmalloc", size=arguments.size)

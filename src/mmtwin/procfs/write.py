@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,10 @@ def proc_file(machine: Any, name: str, base: Base | None = None) -> bytes:
     return encode(writers[name]())
 
 
-def write_proc(machine: Any, folder: str | Path, base: Base | None = None) -> list[Path]:
-    """Writes every file of FILES and the folder of slab caches; their paths.
+def write_proc(
+    machine: Any, folder: str | Path, base: Base | None = None, names: Iterable[str] = FILES
+) -> list[Path]:
+    """Writes every file of `names` and the folder of slab caches; their paths.
 
     A `Machine` or its MM. Each file is written beside its place and then renamed, so that a reader
     never sees half of one. `folder` is made if it is missing; `psutil.PROCFS_PATH` may name it.
@@ -101,7 +104,7 @@ def write_proc(machine: Any, folder: str | Path, base: Base | None = None) -> li
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     paths = []
-    for name in FILES:
+    for name in names:
         if name == SLAB_FOLDER:
             continue
         paths.append(root / name)

@@ -1,6 +1,6 @@
 """The report of a replay on a terminal: tables out of `ReplayResult.to_dict()`.
 
-The dict is what `mmtwin replay --json` prints; docs/replay-json.md has every key.
+The dict is what `mmtwin replay --json` prints; docs/json.md has every key.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,10 +62,12 @@ def _machine(result: Figures) -> RenderableType:
             f"{bytes_text(recording['memory'])} of memory"
         ),
         Text(
-            f"{recording['events']:,} events recorded, {lost:,} lost; "
-            f"{result['events']['consumed']:,} replayed, all in {speed['seconds']:.2f} s "
-            f"({count_text(speed['events_per_second'])} events/s)",
+            f"{recording['events']:,} events recorded, {lost:,} lost",
             style="" if not lost else "yellow",
+        ),
+        Text(
+            f"{result['events']['consumed']:,} of them replayed, all in "
+            f"{speed['seconds']:.2f} s ({count_text(speed['events_per_second'])} events/s)"
         ),
         Text(_way(result["replay"])),
     ]

@@ -1,4 +1,6 @@
-"""A table that never loses a number: where the width is short, only the first column gives way."""
+"""A table that never loses a number: where the width is short, titles are stacked word by word
+and the first column gives way.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -25,20 +27,32 @@ class FigureTable:
         """Adds a row, one cell for each column."""
         self.rows.append([Text(c, style) if isinstance(c, str) else c for c in cells])
 
-    def widths(self, width: int) -> list[int]:
-        """Columns' widths for a line of `width`."""
-        cells = [[Text(column.removeprefix(">")) for column in self.columns], *self.rows]
-        widest = [max(cell.cell_len for cell in column) for column in zip(*cells, strict=True)]
+    def widths(self, width: int, stacked: bool = False) -> list[int]:
+        """Columns' widths for a line of `width`; `stacked`: titles a word a line."""
+        titles = [max(map(len, words)) for words in self.titles(stacked)]
+        widest = [max(title, *(row[place].cell_len for row in self.rows), 0)
+                  for place, title in enumerate(titles)]  # fmt: skip
         room = width - sum(widest[1:]) - GAP * (len(widest) - 1)
+        if room < min(widest[0], NARROWEST) and not stacked:
+            return self.widths(width, True)
         return [min(widest[0], max(NARROWEST, room)), *widest[1:]]
+
+    def titles(self, stacked: bool) -> list[list[str]]:
+        """The columns' titles by lines."""
+        plain = [column.removeprefix(">") for column in self.columns]
+        return [title.split() or [""] if stacked else [title] for title in plain]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         widths = self.widths(options.max_width)
         yield Text()
         yield Text(self.title, "bold", overflow="fold")
         if any(self.columns):
-            header = [Text(column.removeprefix(">"), "dim") for column in self.columns]
-            yield self._line(header, widths)
+            whole = [words[0] for words in self.titles(False)][1:]
+            titles = self.titles(any(map(lambda w, t: len(t) > w, widths[1:], whole)))
+            deepest = max(map(len, titles))
+            for level in range(deepest):
+                words = ([""] * (deepest - len(each)) + each for each in titles)
+                yield self._line([Text(each[level], "dim") for each in words], widths)
         for row in self.rows:
             yield self._line(row, widths)
 
