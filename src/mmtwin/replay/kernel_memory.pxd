@@ -4,8 +4,9 @@ from mmtwin.kernel.casts cimport as_s64, as_u8, as_u64
 from mmtwin.kernel.structs cimport s32, s64, u8, u32, u64
 from mmtwin.recordings.event cimport (
     KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
-    KIND_MM_PAGE_FREE, KIND_OTHER, as_events, event_at, event_t,
+    KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE, KIND_OTHER, as_events, event_at, event_t,
 )
+from mmtwin.replay.table_owners cimport TableOwners
 
 ctypedef event_t *event_p
 
@@ -16,6 +17,9 @@ cdef enum:
     MARKS = 4096                  # a power of two
     RUNS = 256                    # tasks whose last page tables are remembered, a power of two
     RUN_TABLES = 8
+    LEAST_CHAINS = 8              # so many before a pause tells anything
+    MOST_GAP = 4                  # a pause: so many times what two tables of a fault take
+    TRUSTED = 20                  # time tells something where at most one in so many is uneven
     # self.table, by pfn
     TABLE_UNCOUNTED = 1           # a page table of a level that NR_PAGETABLE does not count
     TABLE_COUNTED = 2
@@ -41,6 +45,7 @@ cdef struct run_t:
     s32 tables
     s32 new_mm                    # it just allocated an mm_struct
     s32 forking                   # it just allocated a task_struct
+    s32 first                     # it has a new address space without tables
     s64 pfn[8]
 
 cdef inline run_t *as_runs(size_t address, size_t count) noexcept nogil:
@@ -58,7 +63,7 @@ cdef class KernelMemory:
     cdef u64 *site
     cdef s64 nr_sites
     cdef u8 *table
-    cdef s64 nr_pages
+    cdef u64 nr_pages
     cdef u64 *area
     cdef s64 *area_pages
     cdef u8 *mark
@@ -68,7 +73,20 @@ cdef class KernelMemory:
     cdef s32 nr_cpus
     cdef u32 pgtable_gfp
     cdef u32 comp_gfp
+    cdef u32 zero_gfp
     cdef s32 counted_levels
+    cdef bint counts_top
+    cdef TableOwners owners
+    cdef bint owned               # page tables stop counting when a process ends
+    cdef u64 *ranges              # of functions: first address, behind the last, ...
+    cdef s64 nr_pid_ranges
+    cdef s64 nr_ranges
+    cdef u64 last                 # when the last event was
+    cdef u64 gap                  # since the last event of a task, less refills and interrupts
+    cdef bint interrupted
+    cdef s64 chains               # faults that took several tables for sure
+    cdef s64 chains_uneven        # of them those far from the mean
+    cdef u64 chain_time           # from table to table in these, all together
     cdef s64 *shown               # what meminfo shows of each counter
     cdef s64 *diff                # by CPU * NR_COUNTERS + counter: not in it yet
     cdef u64 *due                 # by CPU: when it adds up next
@@ -93,6 +111,8 @@ cdef class KernelMemory:
     cpdef void add(self, size_t address, s64 start, s64 stop)
     @cython.locals(place=s64, sum=s64, most=s64)
     cdef void _change(self, s32 counter, s32 cpu, s64 delta, bint overstep) noexcept nogil
+    cdef void _interlude(self, event_t *event) noexcept nogil
+    cdef void _passed(self, event_t *event) noexcept nogil
     @cython.locals(counter=s32, place=s64)
     cdef void _add_up(self, s32 cpu, u64 time) noexcept nogil
     @cython.locals(part=s64)
@@ -110,6 +130,15 @@ cdef class KernelMemory:
     cdef void _stack_came(self, event_t *event, run_t *run, bint new) noexcept nogil
     @cython.locals(place=s64, level=s32)
     cdef void _table_alloc(self, event_t *event, run_t *run) noexcept nogil
+    @cython.locals(gap=u64, mean=u64)
+    cdef bint _other_fault(self, event_t *event, run_t *run) noexcept nogil
+    cdef void _mark_table(self, event_t *event, s64 pfn, bint counted) noexcept nogil
+    @cython.locals(pfn=u64)
+    cdef void _table_free(self, event_t *event) noexcept nogil
+    @cython.locals(pfn=s64)
+    cdef void _own(self, event_t *event, s32 what) noexcept nogil
+    @cython.locals(place=s64)
+    cdef bint _in_ranges(self, u64 site, s64 first, s64 stop) noexcept nogil
     @cython.locals(change=s64)
     cdef void _mark(self, s64 pfn, s32 mark, s32 cpu) noexcept nogil
     cdef s32 _what(self, event_t *event) noexcept nogil

@@ -4,7 +4,8 @@ VmallocUsed of /proc/meminfo, followed through the events.
 A task_struct allocated is a fork: its stack comes from the two that its CPU keeps, or from
 vmalloc. sched_process_exit, or without it the release of the signal handlers, ends it. The array
 of a vmalloc's pages says how many they are, its free that they went. A page of GFP_PGTABLE_USER is
-a page table: of those that one fault or one area takes the last is the lowest level.
+a page table: of those that one fault or one area takes the last is the lowest level. Where the
+clock tells virtual time, a pause between two tables tells that another fault took the second one.
 """
 
 from importlib.resources import files
@@ -27,11 +28,13 @@ if not cython.compiled:
         KIND_KMEM_CACHE_ALLOC,
         KIND_KMEM_CACHE_FREE,
         KIND_MM_PAGE_ALLOC,
+        KIND_MM_PAGE_ALLOC_ZONE_LOCKED,
         KIND_MM_PAGE_FREE,
         KIND_OTHER,
         as_events,
         event_at,
     )
+    from mmtwin.replay.table_owners import TableOwners
 
     globals().update(CONSTANTS)
 
@@ -48,19 +51,20 @@ class KernelMemory:
     """What the kernel keeps for itself, counted from the first event on; a base may be set later.
 
     `what`: {number in the recording's names: WHAT_*}; `nr_names`: how many names; `sites`: call
-    sites of the arrays of vmalloc's pages; `pgtable_gfp`: GFP_PGTABLE_USER as recorded,
-    `comp_gfp`: __GFP_COMP, which later kernels add to it (pagetable_alloc()); `counted_levels`:
-    how many levels of page tables NR_PAGETABLE counts, from the lowest; `has`: features of the
-    recorded kernel by name; `exits`: whether sched_process_exit was recorded; `lag`: how CPUs add
-    up late: threshold, tick, overstep, stack_parts.
+    sites of the arrays of vmalloc's pages; `tables`: `gfp`, GFP_PGTABLE_USER as recorded, `comp`,
+    __GFP_COMP, which later kernels add to it (pagetable_alloc()), `zero`, __GFP_ZERO, `levels`, how many levels of
+    page tables NR_PAGETABLE counts, from the lowest, `top`, whether it counts pgds too,
+    `pid_sites` and `exit_sites`, address ranges of functions (first, behind the last, ...) or []
+    where tables are counted as long as they have memory; `has`: features of the recorded kernel
+    by name; `exits`: whether sched_process_exit was recorded; `lag`: how CPUs add up late:
+    threshold, tick, overstep, stack_parts.
 
     What a CPU changes of a counter is added to the sum that meminfo shows when it exceeds the
     threshold, and about once a second (mod_zone_state(), vmstat_update(); mm/vmstat.c).
     """
 
     def __init__(
-        self, what, nr_names, sites, nr_pages, nr_cpus, pgtable_gfp, comp_gfp, counted_levels,
-        has, exits, lag,
+        self, what, nr_names, sites, nr_pages, nr_cpus, tables, has, exits, lag,
     ):  # fmt: skip
         names = np.zeros(max(nr_names, 1), dtype=np.uint8)
         for number, meaning in what.items():
@@ -93,9 +97,21 @@ class KernelMemory:
         self.runs = as_runs(runs.ctypes.data, RUNS)
         self.cached = as_s64(cached.ctypes.data, len(cached))
         self.nr_cpus = nr_cpus
-        self.pgtable_gfp = pgtable_gfp
-        self.comp_gfp = comp_gfp
-        self.counted_levels = counted_levels
+        self.pgtable_gfp = tables["gfp"]
+        self.comp_gfp = tables["comp"]
+        self.zero_gfp = tables["zero"]
+        self.counted_levels = tables["levels"]
+        self.counts_top = tables["top"]
+        self.owners = TableOwners(nr_pages)
+        ranges = np.array(tables["pid_sites"] + tables["exit_sites"] or [0], dtype=np.uint64)
+        self._buffers["ranges"] = ranges
+        self.ranges = as_u64(ranges.ctypes.data, len(ranges))
+        self.nr_pid_ranges = len(tables["pid_sites"]) // 2
+        self.nr_ranges = self.nr_pid_ranges + len(tables["exit_sites"]) // 2
+        self.owned = len(tables["exit_sites"]) > 0
+        self.last = self.gap = 0
+        self.interrupted = False
+        self.chains = self.chain_time = self.chains_uneven = 0
         self.shown = as_s64(shown.ctypes.data, len(shown))
         self.diff = as_s64(diff.ctypes.data, len(diff))
         self.due = as_u64(due.ctypes.data, len(due))
@@ -134,6 +150,20 @@ class KernelMemory:
             event = event_at(events, i)
             if event.kind <= KIND_MM_PAGE_FREE:  # not what the page allocator does on its own
                 self._event(event)
+            elif event.kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED:
+                self._interlude(event)
+
+    def _interlude(self, event):
+        """A refill of a per-CPU list or an interrupt: its time is not what the task took."""
+        if not self.interrupted and event.time > self.last:
+            self.gap += event.time - self.last
+        self.interrupted = True
+        self.last = event.time
+
+    def _passed(self, event):
+        self.last = event.time
+        self.gap = 0
+        self.interrupted = False
 
     def _add_up(self, cpu, time):
         """A CPU adds up what it held back, once in a tick of its own events: vmstat_update()."""
@@ -169,27 +199,34 @@ class KernelMemory:
     def _event(self, event):
         if event.kind == KIND_MM_PAGE_FREE:
             if event.address < self.nr_pages and self.table[event.address]:
-                self._mark(event.address, 0, event.cpu)
+                self._table_free(event)
             return
         if event.kind == KIND_KFREE:
             if event.address != 0 and self.mark[self._mark_place(event.address)]:
                 self.vmalloc_pages -= self._remove_area(event.address)
         if event.flags & INTERRUPT:
+            self._interlude(event)
             if event.kind == KIND_KMEM_CACHE_FREE:
                 self._object_free(event, self._what(event))
             return
         run = self._run_of(event)
         if event.kind == KIND_MM_PAGE_ALLOC:
-            if event.gfp & ~self.comp_gfp == self.pgtable_gfp and event.order == 0:
+            if event.gfp & ~self.comp_gfp == self.pgtable_gfp:
                 self._table_alloc(event, run)
+            elif event.gfp & self.zero_gfp:
+                run.tables = 0  # do_anonymous_page() has its tables before its page
             run.new_mm = 0
+            self._passed(event)
             return
+        self._passed(event)
         what = self._what(event)
         if event.cpu < self.nr_cpus:
             self._add_up(event.cpu, event.time)
         if what != WHAT_FAULT:
             run.tables = 0
             run.new_mm = 0
+        if self.owned:
+            self._own(event, what)
         if event.kind == KIND_KMEM_CACHE_ALLOC:
             self._object_alloc(event, what, run)
         elif event.kind == KIND_KMEM_CACHE_FREE:
@@ -213,6 +250,7 @@ class KernelMemory:
             run.tables = 0
             run.new_mm = 0
             run.forking = 0
+            run.first = 0
         return run
 
     # ---- tasks
@@ -283,19 +321,81 @@ class KernelMemory:
 
     def _table_alloc(self, event, run):
         """A page of GFP_PGTABLE_USER: those before it in the same fault are of higher levels."""
-        if run.new_mm or event.address >= self.nr_pages:
-            return  # the top one, of a page: mm_alloc_pgd()
-        if run.tables == RUN_TABLES:
+        if event.address + (1 << event.order) > self.nr_pages:
+            return
+        if run.new_mm:  # the top one: mm_alloc_pgd()
+            run.first = 1
+            for place in range(1 << event.order):
+                self._mark_table(event, event.address + place, self.counts_top)
+            return
+        if event.order:
+            return
+        if run.tables == RUN_TABLES or (run.tables and self._other_fault(event, run)):
             run.tables = 0
         run.pfn[run.tables] = event.address
         run.tables += 1
         for place in range(run.tables):
             level = run.tables - 1 - place
-            self._mark(
-                run.pfn[place],
-                TABLE_COUNTED if level < self.counted_levels else TABLE_UNCOUNTED,
-                event.cpu,
-            )
+            self._mark_table(event, run.pfn[place], level < self.counted_levels)
+
+    def _other_fault(self, event, run):
+        """Whether so much time went by since the task's last table that another fault came. How
+        long two of one fault take is learnt where a new address space gets its first ones.
+        """
+        gap = self.gap
+        if event.time > self.last:
+            gap += event.time - self.last
+        if run.first:
+            run.first = 0
+            mean = self.chain_time // self.chains if self.chains else gap
+            self.chains += 1
+            self.chains_uneven += 2 * gap > 3 * mean or 3 * gap < 2 * mean
+            self.chain_time += gap if 2 * gap < 3 * mean else mean
+            return False
+        return (
+            self.tick != 0 and self.chains >= LEAST_CHAINS
+            and self.chains_uneven * TRUSTED <= self.chains
+            and gap * self.chains > MOST_GAP * self.chain_time
+        )
+
+    def _mark_table(self, event, pfn, counted):
+        """A page becomes a page table, of a level that counts or not."""
+        if self.owned:
+            self.owners.table_made(event.pid, pfn)
+        self._mark(pfn, TABLE_COUNTED if counted else TABLE_UNCOUNTED, event.cpu)
+
+    def _table_free(self, event):
+        for pfn in range(event.address, event.address + (1 << event.order)):
+            if pfn < self.nr_pages and self.table[pfn]:
+                self._mark(pfn, 0, event.cpu)
+                if self.owned:
+                    self.owners.table_gone(pfn)
+
+    def _own(self, event, what):
+        """What an event tells of whose page tables are whose."""
+        if event.kind == KIND_KMEM_CACHE_ALLOC:
+            if what == WHAT_TASK:
+                self.owners.task_made(event.pid)
+            elif what == WHAT_SIGHAND:
+                self.owners.own_handlers(event.pid)
+            elif what == WHAT_MM:
+                self.owners.mm_made(event.pid, event.address)
+            elif self._in_ranges(event.call_site, 0, self.nr_pid_ranges):
+                self.owners.pid_made(event.pid)
+        elif event.kind == KIND_KMEM_CACHE_FREE:
+            if what == WHAT_MM:
+                self.owners.mm_freed(event.pid, event.address)
+            elif self._in_ranges(event.call_site, self.nr_pid_ranges, self.nr_ranges):
+                pfn = self.owners.exited(event.pid)
+                while pfn:
+                    self._mark(pfn, TABLE_UNCOUNTED, event.cpu)
+                    pfn = self.owners.next_table(pfn)
+
+    def _in_ranges(self, site, first, stop):
+        for place in range(first, stop):
+            if self.ranges[2 * place] <= site < self.ranges[2 * place + 1]:
+                return True
+        return False
 
     def _mark(self, pfn, mark, cpu):
         """A page becomes a page table or none."""

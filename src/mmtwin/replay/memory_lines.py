@@ -17,6 +17,13 @@ from mmtwin.versions.profiles import Profile
 from mmtwin.versions.releases import has_since
 
 KPF_PGTABLE = 26
+# pgds are page tables that count since their constructor does (pagetable_pgd_ctor()).
+PGD_COUNTED_SINCE = "6.16"
+# Tables of arm64 are counted out before the grace period that their memory waits for; 718b13861d22
+# moved pagetable_dtor() behind it.
+COUNTED_UNTIL_FREED_SINCE = "6.14"
+PID_FUNCTIONS = re.compile(r"alloc_pid(\.\w+)*")
+EXIT_FUNCTIONS = re.compile(r"(do_exit|exit_files|put_files_struct|exit_fs)(\.\w+)*")
 # Upper page tables count since 55d2a0bd5ead; those right below the top one did not before.
 PUD_COUNTED_SINCE = "6.8"
 # NR_PAGETABLE became a node's counter (f0c0c115fb81), whose changes do not overstep.
@@ -53,17 +60,36 @@ class MemoryLines:
         self.stack_kb = profile.features["thread_size"] >> 10
         numbers = {name: number for number, name in enumerate(annotated.names)}
         what = {numbers[n]: CONSTANTS[w] for n, w in WHAT.items() if n in numbers}
-        gfp, comp = (
-            encode_gfp(text, profile.version, profile.config)
-            for text in ("GFP_KERNEL|__GFP_ZERO|__GFP_ACCOUNT", "__GFP_COMP")
-        )
         self.memory = KernelMemory(
-            what, len(annotated.names), sites, annotated.nr_pages, recording.machine.cpus, gfp,
-            comp, 3 if has_since(profile.version, PUD_COUNTED_SINCE) else 2, profile.features,
-            recording.counts.get("sched_process_exit", 0) > 0,
-            self._lag(profile),
+            what, len(annotated.names), sites, annotated.nr_pages, recording.machine.cpus,
+            self._tables(profile), profile.features,
+            recording.counts.get("sched_process_exit", 0) > 0, self._lag(profile),
         )  # fmt: skip
         self.begun: set[str] = set()
+
+    def _tables(self, profile: Profile) -> dict[str, Any]:
+        """Which page tables count, and how they are told."""
+        version = profile.version
+        gfp, comp, zero = (
+            encode_gfp(text, version, profile.config)
+            for text in ("GFP_KERNEL|__GFP_ZERO|__GFP_ACCOUNT", "__GFP_COMP", "__GFP_ZERO")
+        )
+        early = profile.arch == "arm64" and not has_since(version, COUNTED_UNTIL_FREED_SINCE)
+        return {
+            "gfp": gfp,
+            "comp": comp,
+            "zero": zero,
+            "levels": 3 if has_since(version, PUD_COUNTED_SINCE) else 2,
+            "top": has_since(version, PGD_COUNTED_SINCE),
+            "pid_sites": self._ranges(PID_FUNCTIONS) if early else [],
+            "exit_sites": self._ranges(EXIT_FUNCTIONS) if early else [],
+        }
+
+    def _ranges(self, name: re.Pattern[str]) -> list[int]:
+        """First address and address behind the last of each function of a name."""
+        symbols = self.recording.symbols
+        rows = zip(symbols.names, symbols.addresses, symbols.ends, strict=True)
+        return [int(at) for text, *range in rows if name.fullmatch(text) for at in range]
 
     def _lag(self, profile: Profile) -> dict[str, int]:
         """How the recorded kernel's CPUs add up late; its zoneinfo tells the threshold."""
