@@ -19,14 +19,24 @@ ARRAY, TABLE_GFP, COMP = 0xFFFFFFFF81001000, 0x400DC0, 0x40000
 Row = dict[str, int | str]
 
 
+PID_SITE, EXIT_SITE, ZERO = 0xFFFFFFFF81002000, 0xFFFFFFFF81003000, 0x100
+LONE = 1 << 40  # a tick that never comes
+
+
 def memory(
-    levels: int = 2, exits: bool = False, by_rcu: int = 1, threshold: int = 0, overstep: int = 0
-) -> KernelMemory:
+    levels: int = 2, exits: bool = False, by_rcu: int = 1, threshold: int = 0, overstep: int = 0,
+    top: bool = False, owned: bool = False, tick: int = 1000, cpus: int = 1,
+) -> KernelMemory:  # fmt: skip
     what = {number: PLACES[name] for number, name in enumerate(NAMES)}
     has = {"vmap_stack": 1, "stack_freed_by_rcu": by_rcu, "thread_size": 16384}
-    lag = {"threshold": threshold, "tick": 1000, "overstep": overstep, "stack_parts": 4}
+    lag = {"threshold": threshold, "tick": tick, "overstep": overstep, "stack_parts": 4}
+    tables = {
+        "gfp": TABLE_GFP, "comp": COMP, "zero": ZERO, "levels": levels, "top": top,
+        "pid_sites": [PID_SITE, PID_SITE + 16] if owned else [],
+        "exit_sites": [EXIT_SITE, EXIT_SITE + 16] if owned else [],
+    }  # fmt: skip
     return KernelMemory(
-        what, len(NAMES), [ARRAY], 1 << 16, 1, TABLE_GFP, COMP, levels, has, exits, lag
+        what, len(NAMES), [ARRAY], 1 << 16, cpus, tables, has, exits, lag
     )
 
 
@@ -94,7 +104,8 @@ def test_the_last_page_table_of_a_fault_is_the_lowest(levels: int, counted: int)
     assert k.page_tables == counted + 3
     feed(k, alloc("WHAT_MM"), table(7), table(8))  # 7 is the top one
     assert k.page_tables == counted + 4
-    feed(k, *({"kind": "MM_PAGE_FREE", "address": pfn} for pfn in range(1, 9)))
+    frees: list[Row] = [{"kind": "MM_PAGE_FREE", "address": pfn} for pfn in range(1, 9)]
+    feed(k, *frees)
     assert k.page_tables == 0
 
 
@@ -120,15 +131,111 @@ def test_meminfo_shows_what_cpus_added_up(overstep: int, shown: list[int]) -> No
     k = memory(threshold=4, overstep=overstep)
     counted = np.zeros(100, dtype=bool)
     counted[:10] = True
-    k.know_tables(counted)
+    k.know_tables(counted, None)
     seen = [k.shown_counters()[1]]
     for pfn in range(6):
-        feed(k, {"kind": "MM_PAGE_FREE", "address": pfn})
+        feed(k, {"kind": "MM_PAGE_FREE", "address": pfn, "pid": 7})
         seen.append(k.shown_counters()[1])
     assert seen == shown
     assert k.page_tables == 4
     feed(k, {**alloc("WHAT_CRED"), "time": 1000})  # a second later
     assert k.shown_counters()[1] == 4
+
+
+def test_an_idle_cpu_adds_up_what_it_held_back() -> None:
+    for row, shown in (({"pid": 0}, 9), ({"pid": 7}, 10), ({"pid": 7, "time": 1 << 30}, 9)):
+        k = memory(threshold=4, tick=LONE)
+        counted = np.zeros(100, dtype=bool)
+        counted[:10] = True
+        k.know_tables(counted, None)
+        feed(k, {"kind": "KFREE", "pid": 7}, {"kind": "MM_PAGE_FREE", "address": 1, "pid": 7})
+        feed(k, {"kind": "KFREE", **row})
+        assert k.shown_counters()[1] == shown
+
+
+def test_a_silent_cpu_of_two_is_idle() -> None:
+    k = memory(threshold=4, tick=LONE, cpus=2)
+    feed(k, table(1), {"kind": "KFREE", "pid": 8, "cpu": 1})
+    assert k.shown_counters()[1] == 0
+    idle: Row = {"kind": "KFREE", "pid": 8, "cpu": 1}
+    feed(k, *[idle] * 64)
+    assert k.shown_counters()[1] == 1
+
+
+def test_what_a_meminfo_said_tells_what_is_held_back() -> None:
+    k = memory(threshold=4, tick=LONE)
+    counted = np.zeros(100, dtype=bool)
+    counted[:10] = True
+    k.know_tables(counted, 8)
+    assert (k.page_tables, k.shown_counters()[1]) == (10, 8)
+    feed(k, table(20, 8), table(21, 9))  # 4 held back, then 5 are one too many
+    assert k.shown_counters()[1] == 8
+    feed(k, table(22))
+    assert k.shown_counters()[1] == 13
+
+
+def space(pid: int = 7, first: int = 1, time: int = 0) -> list[Row]:
+    """A new address space: its pgd, and the first fault's two tables, 4 units apart."""
+    rows = [alloc("WHAT_MM", pid), table(first, pid), table(first + 1, pid), table(first + 2, pid)]
+    return [{**row, "time": time + 4 * place} for place, row in enumerate(rows)]
+
+
+def test_a_pause_between_two_tables_is_another_fault() -> None:
+    for regular, counted in ((True, 4), (False, 2)):
+        k = memory(tick=LONE)
+        for n in range(20):
+            rows = space(first=100 + 10 * n, time=1000 * (n + 1))
+            if not regular:
+                rows[-1]["time"] = 1000 * (n + 1) + 8 + 4 * (1 + 5 * (n % 2))
+            feed(k, *rows)
+        before = k.page_tables
+        feed(k, {"kind": "KFREE", "pid": 7, "time": 80000})
+        feed(k, *[{**table(10 + n), "time": 90000 + 100 * n} for n in range(4)])
+        assert k.page_tables - before == counted
+
+
+def test_a_refill_is_no_pause() -> None:
+    k = memory(tick=LONE)
+    for n in range(20):
+        feed(k, *space(first=100 + 10 * n, time=1000 * (n + 1)))
+    before = k.page_tables
+    feed(k, *[{**table(10 + n), "time": 90000 + 4 * n} for n in range(2)],
+         {"kind": "MM_PAGE_ALLOC_ZONE_LOCKED", "time": 90008},
+         {"kind": "MM_PAGE_ALLOC_ZONE_LOCKED", "time": 91008}, {**table(12), "time": 91009})
+    assert k.page_tables - before == 2
+
+
+def test_an_anonymous_page_ends_its_fault() -> None:
+    k = memory()
+    feed(k, table(1), table(2, gfp=0xCCA), table(3), table(4), table(5, gfp=ZERO), table(6))
+    assert k.page_tables == 3
+
+
+def test_a_pgd_of_two_pages_counts_at_once() -> None:
+    k = memory(top=True, threshold=4, tick=LONE)
+    feed(k, *[row for n in range(3) for row in
+              (alloc("WHAT_MM"), {**table(10 * n), "order": 1})])
+    assert (k.page_tables, k.shown_counters()[1]) == (6, 6)
+    feed(k, {"kind": "MM_PAGE_FREE", "address": 10, "order": 1, "pid": 7})
+    assert (k.page_tables, k.shown_counters()[1]) == (4, 6)
+
+
+@pytest.mark.skipif(not COMPILED, reason="minutes, uncompiled")
+def test_tables_stop_counting_with_their_process() -> None:
+    new_pid: Row = {"kind": "KMEM_CACHE_ALLOC", "call_site": PID_SITE}
+    leave: Row = {"kind": "KMEM_CACHE_FREE", "call_site": EXIT_SITE}
+    for owned, vfork, left in ((True, False, 1), (False, False, 3), (True, True, 3)):
+        k = memory(owned=owned)
+        feed(k, alloc("WHAT_MM", 1), table(9, 1), table(10, 1))  # init
+        feed(k, alloc("WHAT_TASK", 1), alloc("WHAT_SIGHAND", 1))
+        if not vfork:
+            feed(k, alloc("WHAT_MM", 1), table(11, 1), table(12, 1))
+        feed(k, {**new_pid, "pid": 1}, table(13, 2))
+        if vfork:
+            feed(k, table(14, 2))
+        assert k.page_tables == 3
+        feed(k, {**leave, "pid": 2})
+        assert k.page_tables == left
 
 
 def test_stacks_are_added_up_page_by_page() -> None:
@@ -143,7 +250,7 @@ def test_kpageflags_set_the_page_tables_right() -> None:
     feed(k, table(1))
     counted = np.zeros(100, dtype=bool)
     counted[[5, 6]] = True
-    k.know_tables(counted)
+    k.know_tables(counted, None)
     assert k.page_tables == 2
     assert list(np.flatnonzero(k.tables() == PLACES["TABLE_COUNTED"])) == [5, 6]
 

@@ -6,6 +6,7 @@ from mmtwin.recordings.event cimport (
     KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
     KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE, KIND_OTHER, as_events, event_at, event_t,
 )
+from mmtwin.replay.late_counters cimport LateCounters
 from mmtwin.replay.table_owners cimport TableOwners
 
 ctypedef event_t *event_p
@@ -37,7 +38,6 @@ cdef enum:
     # counters that CPUs add up late: places of self.shown
     COUNTER_STACKS = 0            # NR_KERNEL_STACK_KB
     COUNTER_TABLES = 1            # NR_PAGETABLE
-    NR_COUNTERS = 2
 
 # A task's last page tables: what it allocated in one fault or for one area.
 cdef struct run_t:
@@ -87,11 +87,8 @@ cdef class KernelMemory:
     cdef s64 chains               # faults that took several tables for sure
     cdef s64 chains_uneven        # of them those far from the mean
     cdef u64 chain_time           # from table to table in these, all together
-    cdef s64 *shown               # what meminfo shows of each counter
-    cdef s64 *diff                # by CPU * NR_COUNTERS + counter: not in it yet
-    cdef u64 *due                 # by CPU: when it adds up next
-    cdef s64 threshold
-    cdef u64 tick                 # of the clock: CPUs add up that often; 0: it tells no time
+    cdef u64 tick                 # of the clock, in a second; 0: it tells no time
+    cdef LateCounters late
     cdef bint overstep
     cdef s64 stack_kb
     cdef s64 stack_parts          # account_kernel_stack() adds a stack up in so many parts
@@ -109,12 +106,8 @@ cdef class KernelMemory:
     cdef dict _buffers
 
     cpdef void add(self, size_t address, s64 start, s64 stop)
-    @cython.locals(place=s64, sum=s64, most=s64)
-    cdef void _change(self, s32 counter, s32 cpu, s64 delta, bint overstep) noexcept nogil
     cdef void _interlude(self, event_t *event) noexcept nogil
     cdef void _passed(self, event_t *event) noexcept nogil
-    @cython.locals(counter=s32, place=s64)
-    cdef void _add_up(self, s32 cpu, u64 time) noexcept nogil
     @cython.locals(part=s64)
     cdef void _count_stack(self, s32 cpu, s32 sign) noexcept nogil
     @cython.locals(events=event_p, event=event_p, i=s64)
@@ -128,19 +121,21 @@ cdef class KernelMemory:
     cdef void _task_died(self, s32 cpu) noexcept nogil
     cdef void _task_freed(self, s32 cpu) noexcept nogil
     cdef void _stack_came(self, event_t *event, run_t *run, bint new) noexcept nogil
-    @cython.locals(place=s64, level=s32)
+    @cython.locals(place=s64, level=s32, change=s64)
     cdef void _table_alloc(self, event_t *event, run_t *run) noexcept nogil
     @cython.locals(gap=u64, mean=u64)
     cdef bint _other_fault(self, event_t *event, run_t *run) noexcept nogil
-    cdef void _mark_table(self, event_t *event, s64 pfn, bint counted) noexcept nogil
-    @cython.locals(pfn=u64)
+    cdef s64 _mark_table(self, event_t *event, s64 pfn, bint counted) noexcept nogil
+    @cython.locals(pfn=u64, change=s64)
     cdef void _table_free(self, event_t *event) noexcept nogil
     @cython.locals(pfn=s64)
     cdef void _own(self, event_t *event, s32 what) noexcept nogil
     @cython.locals(place=s64)
     cdef bint _in_ranges(self, u64 site, s64 first, s64 stop) noexcept nogil
     @cython.locals(change=s64)
-    cdef void _mark(self, s64 pfn, s32 mark, s32 cpu) noexcept nogil
+    cdef s64 _mark(self, s64 pfn, s32 mark) noexcept nogil
+    @cython.locals(cpu=s32)
+    cdef void _count_tables(self, event_t *event, s64 change) noexcept nogil
     cdef s32 _what(self, event_t *event) noexcept nogil
     @cython.locals(run=run_p)
     cdef run_t *_run_of(self, event_t *event) noexcept nogil

@@ -34,6 +34,7 @@ if not cython.compiled:
         as_events,
         event_at,
     )
+    from mmtwin.replay.late_counters import LateCounters
     from mmtwin.replay.table_owners import TableOwners
 
     globals().update(CONSTANTS)
@@ -52,15 +53,12 @@ class KernelMemory:
 
     `what`: {number in the recording's names: WHAT_*}; `nr_names`: how many names; `sites`: call
     sites of the arrays of vmalloc's pages; `tables`: `gfp`, GFP_PGTABLE_USER as recorded, `comp`,
-    __GFP_COMP, which later kernels add to it (pagetable_alloc()), `zero`, __GFP_ZERO, `levels`, how many levels of
-    page tables NR_PAGETABLE counts, from the lowest, `top`, whether it counts pgds too,
-    `pid_sites` and `exit_sites`, address ranges of functions (first, behind the last, ...) or []
-    where tables are counted as long as they have memory; `has`: features of the recorded kernel
-    by name; `exits`: whether sched_process_exit was recorded; `lag`: how CPUs add up late:
+    __GFP_COMP, which later kernels add to it (pagetable_alloc()), `zero`, __GFP_ZERO, `levels`,
+    how many levels of page tables NR_PAGETABLE counts, from the lowest, `top`, whether it counts
+    pgds too, `pid_sites` and `exit_sites`, address ranges of functions (first, behind the last,
+    ...) or [] where tables count as long as they have memory; `has`: features of the recorded
+    kernel by name; `exits`: whether sched_process_exit was recorded; `lag`: how CPUs add up late:
     threshold, tick, overstep, stack_parts.
-
-    What a CPU changes of a counter is added to the sum that meminfo shows when it exceeds the
-    threshold, and about once a second (mod_zone_state(), vmstat_update(); mm/vmstat.c).
     """
 
     def __init__(
@@ -76,13 +74,9 @@ class KernelMemory:
         area_pages = np.zeros(AREAS, dtype=np.int64)
         runs = np.zeros(RUNS, dtype=np.dtype(RUN))
         cached = np.zeros(max(nr_cpus, 1), dtype=np.int64)
-        shown = np.zeros(NR_COUNTERS, dtype=np.int64)
-        diff = np.zeros(max(nr_cpus, 1) * NR_COUNTERS, dtype=np.int64)
-        due = np.zeros(max(nr_cpus, 1), dtype=np.uint64)
         self._buffers = {
             "what": names, "site": site, "table": table, "area": area, "area_pages": area_pages,
-            "runs": runs, "cached": cached, "shown": shown, "diff": diff, "due": due,
-            "mark": mark,
+            "runs": runs, "cached": cached, "mark": mark,
         }  # fmt: skip
         self.what = as_u8(names.ctypes.data, len(names))
         self.nr_names = nr_names
@@ -112,10 +106,8 @@ class KernelMemory:
         self.last = self.gap = 0
         self.interrupted = False
         self.chains = self.chain_time = self.chains_uneven = 0
-        self.shown = as_s64(shown.ctypes.data, len(shown))
-        self.diff = as_s64(diff.ctypes.data, len(diff))
-        self.due = as_u64(due.ctypes.data, len(due))
-        self.threshold, self.tick = lag["threshold"], lag["tick"]
+        self.late = LateCounters(nr_cpus, lag["threshold"], lag["tick"])
+        self.tick = lag["tick"]
         self.overstep, self.stack_parts = lag["overstep"], lag["stack_parts"]
         self.stack_kb = has["thread_size"] >> 10
         self.exits = exits
@@ -127,12 +119,11 @@ class KernelMemory:
 
     def shown_counters(self):
         """What meminfo shows: kB of stacks, page tables."""
-        shown = self._buffers["shown"]
-        return int(shown[COUNTER_STACKS]), int(shown[COUNTER_TABLES])
+        return self.late.value(COUNTER_STACKS), self.late.value(COUNTER_TABLES)
 
     def know_tasks(self, tasks):
         """So many tasks have stacks that count; what CPUs hold back stays."""
-        self._buffers["shown"][COUNTER_STACKS] += (tasks - self.tasks) * self.stack_kb
+        self.late.correct(COUNTER_STACKS, (tasks - self.tasks) * self.stack_kb)
         self.tasks = tasks
 
     def tables(self):
@@ -165,38 +156,15 @@ class KernelMemory:
         self.gap = 0
         self.interrupted = False
 
-    def _add_up(self, cpu, time):
-        """A CPU adds up what it held back, once in a tick of its own events: vmstat_update()."""
-        if time < self.due[cpu] or self.tick == 0:
-            return
-        self.due[cpu] = time - time % self.tick + self.tick
-        for counter in range(NR_COUNTERS):
-            place = cpu * NR_COUNTERS + counter
-            self.shown[counter] += self.diff[place]
-            self.diff[place] = 0
-
-    def _change(self, counter, cpu, delta, overstep):
-        """A CPU changes a counter by `delta`: mod_zone_state(). With `overstep` it goes half the
-        threshold further, so that the next changes stay its own.
-        """
-        place = cpu * NR_COUNTERS + counter
-        sum = self.diff[place] + delta
-        most = self.threshold
-        if -most <= sum <= most:
-            self.diff[place] = sum
-            return
-        self.diff[place] = 0
-        if overstep:
-            self.diff[place] = -(most >> 1) if delta > 0 else most >> 1
-        self.shown[counter] += sum - self.diff[place]
-
     def _count_stack(self, cpu, sign):
         """account_kernel_stack(): a stack comes or goes."""
         self.tasks += sign
         for part in range(self.stack_parts):
-            self._change(COUNTER_STACKS, cpu, sign * self.stack_kb // self.stack_parts, False)
+            self.late.change(COUNTER_STACKS, cpu, sign * self.stack_kb // self.stack_parts, False)
 
     def _event(self, event):
+        if event.cpu < self.nr_cpus:
+            self.late.rested(event.cpu, event.pid, event.time)
         if event.kind == KIND_MM_PAGE_FREE:
             if event.address < self.nr_pages and self.table[event.address]:
                 self._table_free(event)
@@ -221,7 +189,7 @@ class KernelMemory:
         self._passed(event)
         what = self._what(event)
         if event.cpu < self.nr_cpus:
-            self._add_up(event.cpu, event.time)
+            self.late.add_up(event.cpu, event.time)
         if what != WHAT_FAULT:
             run.tables = 0
             run.new_mm = 0
@@ -325,8 +293,10 @@ class KernelMemory:
             return
         if run.new_mm:  # the top one: mm_alloc_pgd()
             run.first = 1
+            change = 0
             for place in range(1 << event.order):
-                self._mark_table(event, event.address + place, self.counts_top)
+                change += self._mark_table(event, event.address + place, self.counts_top)
+            self._count_tables(event, change)
             return
         if event.order:
             return
@@ -336,7 +306,8 @@ class KernelMemory:
         run.tables += 1
         for place in range(run.tables):
             level = run.tables - 1 - place
-            self._mark_table(event, run.pfn[place], level < self.counted_levels)
+            change = self._mark_table(event, run.pfn[place], level < self.counted_levels)
+            self._count_tables(event, change)
 
     def _other_fault(self, event, run):
         """Whether so much time went by since the task's last table that another fault came. How
@@ -362,14 +333,17 @@ class KernelMemory:
         """A page becomes a page table, of a level that counts or not."""
         if self.owned:
             self.owners.table_made(event.pid, pfn)
-        self._mark(pfn, TABLE_COUNTED if counted else TABLE_UNCOUNTED, event.cpu)
+        return self._mark(pfn, TABLE_COUNTED if counted else TABLE_UNCOUNTED)
 
     def _table_free(self, event):
+        """A block is freed in which a page is a table: of a pgd of two pages both at once."""
+        change = 0
         for pfn in range(event.address, event.address + (1 << event.order)):
             if pfn < self.nr_pages and self.table[pfn]:
-                self._mark(pfn, 0, event.cpu)
+                change += self._mark(pfn, 0)
                 if self.owned:
                     self.owners.table_gone(pfn)
+        self._count_tables(event, change)
 
     def _own(self, event, what):
         """What an event tells of whose page tables are whose."""
@@ -388,7 +362,7 @@ class KernelMemory:
             elif self._in_ranges(event.call_site, self.nr_pid_ranges, self.nr_ranges):
                 pfn = self.owners.exited(event.pid)
                 while pfn:
-                    self._mark(pfn, TABLE_UNCOUNTED, event.cpu)
+                    self._count_tables(event, self._mark(pfn, TABLE_UNCOUNTED))
                     pfn = self.owners.next_table(pfn)
 
     def _in_ranges(self, site, first, stop):
@@ -397,24 +371,32 @@ class KernelMemory:
                 return True
         return False
 
-    def _mark(self, pfn, mark, cpu):
-        """A page becomes a page table or none."""
+    def _mark(self, pfn, mark):
+        """A page becomes a page table or none: how many more count."""
         change = (mark == TABLE_COUNTED) - (self.table[pfn] == TABLE_COUNTED)
         self.table[pfn] = mark
-        if change:
-            self.page_tables += change
-            self._change(COUNTER_TABLES, cpu if cpu < self.nr_cpus else 0, change, self.overstep)
+        self.page_tables += change
+        return change
 
-    def know_tables(self, counted):
-        """Which pages are page tables that count, as kpageflags tells: a numpy array of bool."""
+    def _count_tables(self, event, change):
+        if change:
+            cpu = event.cpu if event.cpu < self.nr_cpus else 0
+            self.late.change(COUNTER_TABLES, cpu, change, self.overstep)
+
+    def know_tables(self, counted, told):
+        """Which pages are page tables that count, as kpageflags tells: a numpy array of bool.
+        `told`: as many pages as meminfo would say now, None if that is not known.
+        """
         table = self._buffers["table"]
         count = min(len(counted), len(table))
         table[:count][counted[:count]] = TABLE_COUNTED
         wrong = ~counted[:count] & (table[:count] == TABLE_COUNTED)
         table[:count][wrong] = TABLE_UNCOUNTED
         count = int(np.count_nonzero(table == TABLE_COUNTED))
-        self._buffers["shown"][COUNTER_TABLES] += count - self.page_tables
+        self.late.correct(COUNTER_TABLES, count - self.page_tables)
         self.page_tables = count
+        if told is not None:
+            self.late.know(COUNTER_TABLES, count, told)
 
     # ---- vmalloc
 

@@ -18,9 +18,9 @@ from mmtwin.versions.releases import has_since
 
 KPF_PGTABLE = 26
 # pgds are page tables that count since their constructor does (pagetable_pgd_ctor()).
-PGD_COUNTED_SINCE = "6.16"
-# Tables of arm64 are counted out before the grace period that their memory waits for; 718b13861d22
-# moved pagetable_dtor() behind it.
+PGD_COUNTED_SINCE = "6.14"
+# Tables of arm64 are counted out before the grace period that their memory waits for; since 6.14
+# __tlb_remove_table() does so behind it.
 COUNTED_UNTIL_FREED_SINCE = "6.14"
 PID_FUNCTIONS = re.compile(r"alloc_pid(\.\w+)*")
 EXIT_FUNCTIONS = re.compile(r"(do_exit|exit_files|put_files_struct|exit_fs)(\.\w+)*")
@@ -66,6 +66,8 @@ class MemoryLines:
             recording.counts.get("sched_process_exit", 0) > 0, self._lag(profile),
         )  # fmt: skip
         self.begun: set[str] = set()
+        # pages that the newest meminfo said, and how many the twin had then
+        self.told: tuple[int | None, int] = None, 0
 
     def _tables(self, profile: Profile) -> dict[str, Any]:
         """Which page tables count, and how they are told."""
@@ -139,7 +141,9 @@ class MemoryLines:
             figures(name)["page_tables"] = same
             return
         self.begun.add("PageTables")
-        self.memory.know_tables(counted)
+        told, before = self.told
+        since = self.memory.page_tables - before
+        self.memory.know_tables(counted, told + since if told is not None else None)
 
     def values(self) -> dict[str, int]:
         """The lines as the twin has them, in kB."""
@@ -164,6 +168,8 @@ class MemoryLines:
                 self.memory.know_tasks(theirs // self.stack_kb)
             elif line == "VmallocUsed":
                 self.memory.vmalloc_pages = theirs // self.page_kb
+        if "PageTables" in kernel:
+            self.told = kernel["PageTables"].value // self.page_kb, self.memory.page_tables
         if not lines:
             figures(name).pop("meminfo")
         self.begun.update(line for line in LINES if line in kernel and line != "PageTables")

@@ -1,7 +1,7 @@
 """Whose page tables are whose, from what forks, execs and exits allocate and free.
 
 Where a table's memory waits for RCU but NR_PAGETABLE is changed at once (arm64 before 6.14:
-pgtable_pte_page_dtor() in __pte_free_tlb(), 718b13861d22 moved it), a process that ended has
+pgtable_pte_page_dtor() in __pte_free_tlb()), a process that ended has
 tables which count no more and which no event has freed yet. So each address space has a list of
 its tables. Pids are given one after the other: the child of a fork is known before it runs.
 """

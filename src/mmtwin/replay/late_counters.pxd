@@ -1,0 +1,31 @@
+cimport cython
+
+from mmtwin.kernel.casts cimport as_s64, as_u64
+from mmtwin.kernel.structs cimport s32, s64, u64
+
+cdef enum:
+    NR_COUNTERS = 2
+    SILENT = 64                   # a CPU without an event while others have so many is idle
+    LONG = 20000000               # ns without an event: idle
+    TWO_TICKS = 8000000           # the same, where several CPUs share the work
+
+@cython.final
+cdef class LateCounters:
+    cdef s64 *shown               # what meminfo shows of each counter
+    cdef s64 *diff                # by CPU * NR_COUNTERS + counter: not in it yet
+    cdef u64 *due                 # by CPU: when it adds up next
+    cdef s64 *seen                # by CPU: the number of its last event
+    cdef u64 *seen_at             # by CPU: its time
+    cdef s64 count                # of events
+    cdef s32 nr_cpus
+    cdef s64 threshold
+    cdef u64 tick                 # CPUs add up that often
+    cdef dict _buffers
+
+    @cython.locals(place=s64, sum=s64, most=s64)
+    cdef void change(self, s32 counter, s32 cpu, s64 delta, bint overstep) noexcept nogil
+    cdef void add_up(self, s32 cpu, u64 time) noexcept nogil
+    @cython.locals(other=s32, silent=u64)
+    cdef void rested(self, s32 cpu, s32 pid, u64 time) noexcept nogil
+    @cython.locals(counter=s32, place=s64)
+    cdef void _fold(self, s32 cpu) noexcept nogil

@@ -1,0 +1,98 @@
+"""Counters of vmstat as meminfo shows them: CPUs add up late what they changed.
+
+What a CPU changes of a counter is added to the sum when it exceeds a threshold, about once a
+second, and when the CPU goes idle (mod_zone_state(), vmstat_update(), quiet_vmstat(); mm/vmstat.c).
+"""
+
+import cython
+import numpy as np
+
+if not cython.compiled:
+    from importlib.resources import files
+
+    from mmtwin.kernel.casts import as_s64, as_u64
+    from mmtwin.kernel.constants import parse_constants
+
+    globals().update(parse_constants(files(__package__).joinpath("late_counters.pxd").read_text()))
+
+
+class LateCounters:
+    """NR_COUNTERS counters of a machine with `nr_cpus` CPUs, each of which holds back up to
+    `threshold`. `tick`: the clock's units in a second, 0 where it tells no time.
+    """
+
+    def __init__(self, nr_cpus, threshold, tick):
+        cpus = max(nr_cpus, 1)
+        shown = np.zeros(NR_COUNTERS, dtype=np.int64)
+        diff = np.zeros(cpus * NR_COUNTERS, dtype=np.int64)
+        due = np.zeros(cpus, dtype=np.uint64)
+        seen = np.zeros(cpus, dtype=np.int64)
+        seen_at = np.zeros(cpus, dtype=np.uint64)
+        self._buffers = {
+            "shown": shown, "diff": diff, "due": due, "seen": seen, "seen_at": seen_at,
+        }  # fmt: skip
+        self.shown = as_s64(shown.ctypes.data, NR_COUNTERS)
+        self.diff = as_s64(diff.ctypes.data, len(diff))
+        self.due = as_u64(due.ctypes.data, cpus)
+        self.seen = as_s64(seen.ctypes.data, cpus)
+        self.seen_at = as_u64(seen_at.ctypes.data, cpus)
+        self.nr_cpus = nr_cpus
+        self.threshold = threshold
+        self.tick = tick
+        self.count = 0
+
+    def value(self, counter):
+        """What meminfo shows of a counter."""
+        return int(self._buffers["shown"][counter])
+
+    def correct(self, counter, change):
+        """The sum was wrong by `change`; what CPUs hold back stays."""
+        self._buffers["shown"][counter] += change
+
+    def know(self, counter, value, told):
+        """A counter is `value` and meminfo says `told`: the first CPU holds the rest back."""
+        behind = value - told - int(self._buffers["diff"][counter::NR_COUNTERS].sum())
+        self._buffers["diff"][counter] += behind
+        self._buffers["shown"][counter] = told
+
+    def change(self, counter, cpu, delta, overstep):
+        """A CPU changes a counter by `delta`: mod_zone_state(). With `overstep` it goes half the
+        threshold further, so that the next changes stay its own.
+        """
+        place = cpu * NR_COUNTERS + counter
+        sum = self.diff[place] + delta
+        most = self.threshold
+        if -most <= sum <= most:
+            self.diff[place] = sum
+            return
+        self.diff[place] = 0
+        if overstep:
+            self.diff[place] = -(most >> 1) if delta > 0 else most >> 1
+        self.shown[counter] += sum - self.diff[place]
+
+    def add_up(self, cpu, time):
+        """A CPU adds up what it held back, once in a tick of its own events: vmstat_update()."""
+        if self.tick != 0 and time >= self.due[cpu]:
+            self.due[cpu] = time - time % self.tick + self.tick
+            self._fold(cpu)
+
+    def rested(self, cpu, pid, time):
+        """An event of a CPU: before, it was idle and added up (quiet_vmstat()) if the event finds
+        it idle, if it was silent for long, or while another one had many events.
+        """
+        silent = TWO_TICKS if self.nr_cpus > 1 else LONG
+        if pid == 0 or (self.tick and time > self.seen_at[cpu] + silent):
+            self._fold(cpu)
+        self.seen_at[cpu] = time
+        if self.nr_cpus > 1:
+            self.count += 1
+            self.seen[cpu] = self.count
+            for other in range(self.nr_cpus):
+                if self.count - self.seen[other] == SILENT:
+                    self._fold(other)
+
+    def _fold(self, cpu):
+        for counter in range(NR_COUNTERS):
+            place = cpu * NR_COUNTERS + counter
+            self.shown[counter] += self.diff[place]
+            self.diff[place] = 0
