@@ -1,7 +1,8 @@
 """Counters of vmstat as meminfo shows them: CPUs add up late what they changed.
 
 What a CPU changes of a counter is added to the sum when it exceeds a threshold, about once a
-second, and when the CPU goes idle (mod_zone_state(), vmstat_update(), quiet_vmstat(); mm/vmstat.c).
+second, and when the CPU goes idle (mod_zone_state(), vmstat_update(), quiet_vmstat() of
+mm/vmstat.c).
 """
 
 import cython
