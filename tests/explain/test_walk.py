@@ -157,7 +157,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
         (["kmalloc", "100", "GFP_KERNAL"], "GFP_KERNAL"),
         (["kmalloc", "100", "--state", "hot"], "no state 'hot'"),
         (["kmalloc", "20000", "--state", "warm"], "no cache serves 20000 bytes"),
-        (["kmalloc", "100", "--node", "3"], "on node 3"),
+        (["kmalloc", "100", "--node", "3"], "--node 3"),
         (["kmalloc", "100", "--profile", "x86_64-6.2"], "no profile"),
         (["kmem_cache_alloc", "nonsense"], "nonsense"),
         (["alloc_pages", "-1"], "order -1"),

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmtwin.cli.errors import UserError, input_errors
+from mmtwin.cli.machines import DEFAULT, machine_errors
 from mmtwin.cli.options import add_json, print_json
 from mmtwin.cli.progress import warn_if_uncompiled
 
 if TYPE_CHECKING:
     from mmtwin.machine import Machine
 
-DEFAULT = "arm64-5.13"
 PACKAGE = str(Path(__file__).resolve().parent.parent)
 EXAMPLES = """\
 examples:
@@ -59,8 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.script and arguments.code:
         raise UserError("SCRIPT and -c exclude each other", "give one of them")
+    if (arguments.profile or "").endswith(".py"):
+        raise UserError(f"no profile {arguments.profile!r}", f"mmtwin boot {DEFAULT} SCRIPT")
     warn_if_uncompiled()
-    with input_errors("`mmtwin boot --list` prints the profiles"):
+    with machine_errors():
         machine = booted(arguments)
     if arguments.json:
         print_json({"machine": machine.describe()})

@@ -2,8 +2,8 @@
 
 import argparse
 
-from mmtwin.cli.errors import input_errors
 from mmtwin.cli.explain_kmalloc import add_call, call_of
+from mmtwin.cli.machines import machine_errors
 from mmtwin.cli.options import add_picture, write_picture
 
 EXAMPLES = """\
@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mmtwin.explain.walk import marked, walk
 
     entry, machine, asked = call_of(arguments)
-    with input_errors("GFP is names joined by |, as GFP_KERNEL|__GFP_ZERO, or a number"):
+    with machine_errors():
         found = walk(machine, entry, **asked)
     title = f"{found.facts['call_text']} in {found.profile}"
     state = f"state: {arguments.state}; returns {found.facts['result_text']}"

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from mmtwin.cli.errors import UserError, input_errors
-from mmtwin.cli.explain_page_flags import NUMBER, arch_of, pfn_of, shown_config
-from mmtwin.cli.options import add_picture, switches_of, write_picture
+from mmtwin.cli.explain_page_flags import NUMBER, arch_of, config_of, pfn_of, shown_config
+from mmtwin.cli.options import add_picture, write_picture
 
 if TYPE_CHECKING:
     from mmtwin.draw.page_flags_picture import Bar
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     with input_errors():
         kernel = kernel_name(arguments.kernel or DEFAULT_KERNEL)
-        given = switches_of(arguments.set)
+        given = config_of(arguments)
         if arguments.word or given or arguments.arch:
             bars = [one_bar(arguments, given)]
         else:

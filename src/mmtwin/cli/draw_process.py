@@ -12,6 +12,7 @@ from posixpath import basename
 from typing import Any, NamedTuple
 
 from mmtwin.cli.errors import UserError, input_errors
+from mmtwin.cli.machines import machine_errors
 from mmtwin.cli.maps import files_of, parse_pid, process_of, run_recording
 from mmtwin.cli.maps_log import DEFAULT_PROFILE, add_log_options, is_log, log_job, run_log
 from mmtwin.cli.options import add_picture, opened, write_picture
@@ -175,7 +176,7 @@ def of_small_program(name: str) -> Source:
     """A small program of the twin's own, which has allocated a little memory."""
     from mmtwin.machine import Machine
 
-    with input_errors("`mmtwin boot --list` prints the profiles"):
+    with machine_errors():
         machine = Machine.boot(name, memory=SMALL_MEMORY)
     process = machine.exec()
     for size in (100, 200_000):

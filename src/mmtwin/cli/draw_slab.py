@@ -8,7 +8,7 @@ from mmtwin.cli.options import add_picture, write_picture
 
 EXAMPLES = """\
 examples:
-  mmtwin draw slab kmalloc-192 -o slab.svg
+  mmtwin draw slab kmalloc-192 --profile x86_64-6.1 -o slab.svg
   mmtwin draw slab 700 --align 64 --profile x86_64-6.12 -o slab.svg
   mmtwin draw slab dentry --append slub_debug=FZPU -o slab.svg"""
 

@@ -2,8 +2,9 @@
 
 import argparse
 
-from mmtwin.cli.errors import UserError, input_errors
+from mmtwin.cli.errors import UserError
 from mmtwin.cli.explain_kmalloc import add_machine, machine_of, show
+from mmtwin.cli.machines import machine_errors
 from mmtwin.cli.options import add_json
 
 EXAMPLES = """\
@@ -25,6 +26,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs the command; its exit status."""
     if arguments.order < 0:
         raise UserError(f"order {arguments.order}", "an order is 0 or more")
-    with input_errors("GFP is names joined by |, as GFP_KERNEL|__GFP_ZERO, or a number"):
+    with machine_errors():
         machine = machine_of(arguments, 64, arguments.gfp)
         return show(arguments, machine, "alloc_pages", order=arguments.order, gfp=arguments.gfp)

@@ -4,17 +4,17 @@ import argparse
 from typing import TYPE_CHECKING
 
 from mmtwin.cli.errors import UserError, input_errors
+from mmtwin.cli.machines import DEFAULT, machine_errors
 from mmtwin.cli.options import add_json, print_json
 
 if TYPE_CHECKING:
     from mmtwin.explain.cache import Asked, Explained
     from mmtwin.versions.profiles import Profile
 
-DEFAULT = "arm64-5.13"
 ALLOCATORS = ("slub", "slab", "slab-bufctl")
 EXAMPLES = """\
 examples:
-  mmtwin explain cache kmalloc-192
+  mmtwin explain cache kmalloc-128
   mmtwin explain cache kmalloc-192 --profile x86_64-6.12 --cpus 8
   mmtwin explain cache dentry --append slub_debug=FZPU
   mmtwin explain cache 700 --align 64          objects of your own
@@ -56,7 +56,7 @@ def asked_for(arguments: argparse.Namespace) -> "tuple[Asked, Profile]":
     from mmtwin.versions.profiles import profile
 
     words = (option.partition("=") for option in arguments.append.split())
-    with input_errors("`mmtwin boot --list` prints the profiles"):
+    with machine_errors():
         facts = profile(arguments.profile)
     facts = facts.with_cmdline(**{name.replace("-", "_"): value for name, _, value in words})
     if arguments.cpus < 1:

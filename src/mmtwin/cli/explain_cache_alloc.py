@@ -2,8 +2,8 @@
 
 import argparse
 
-from mmtwin.cli.errors import input_errors
 from mmtwin.cli.explain_kmalloc import add_machine, machine_of, show
+from mmtwin.cli.machines import machine_errors
 from mmtwin.cli.options import add_json
 
 EXAMPLES = """\
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; its exit status."""
-    with input_errors("caches have the names of /proc/slabinfo"):
+    with machine_errors():
         machine = machine_of(arguments, 0, arguments.gfp, arguments.cache)
         cache = machine.cache(arguments.cache).name
         return show(arguments, machine, "kmem_cache_alloc", cache=cache, gfp=arguments.gfp)

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     given = switches_of(arguments.set)
     with input_errors():
         mask = parse_mask(arguments.mask)
-        kernel = kernel_of(arguments.kernel) if arguments.kernel else None
+        kernel = kernel_of(arguments.kernel) if arguments.kernel is not None else None
         if kernel is None:
             figures = of_all(mask, arguments.mask, arguments.profile, given)
         else:

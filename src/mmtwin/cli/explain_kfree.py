@@ -6,10 +6,12 @@ The object is one that kmalloc() gave just before, in the state of --state (`mmt
 
 import argparse
 
-from mmtwin.cli.errors import UserError, input_errors
+from mmtwin.cli.errors import UserError
 from mmtwin.cli.explain_kmalloc import add_machine, machine_of, show
+from mmtwin.cli.machines import machine_errors, size_of
 from mmtwin.cli.options import add_json
 
+LIMITS = "`mmtwin explain limits --try` shows the largest"
 EXAMPLES = """\
 examples:
   mmtwin explain kfree 100                   an object of 100 bytes: the fast path
@@ -20,7 +22,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("size", type=int, metavar="SIZE", help="bytes of the object")
+    parser.add_argument("size", type=size_of, metavar="SIZE", help="bytes of the object")
     parser.add_argument("--remote", action="store_true", help="another CPU frees it")
     parser.add_argument("--full", action="store_true", help="its slab is full and no CPU's")
     add_machine(parser)
@@ -31,14 +33,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs the command; its exit status."""
     from mmtwin.machine.situations import used_up
 
-    if arguments.size < 0:
-        raise UserError(f"{arguments.size} bytes", "a size is 0 or more")
     own = arguments.cpu
     arguments.cpu = max(own, 1) if arguments.remote else own  # so many CPUs are booted
-    with input_errors("`mmtwin boot --list` prints the profiles"):
+    with machine_errors():
         machine = machine_of(arguments, arguments.size, "GFP_KERNEL")
         machine.cpu = own
         address = machine.kmalloc(arguments.size)
+        if not address:
+            raise UserError(f"kmalloc gives no object of {arguments.size} bytes", LIMITS)
         if arguments.full:
             cache = machine.kmalloc_cache(arguments.size)
             used_up(machine, cache)

@@ -16,12 +16,12 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from mmtwin.cli.errors import UserError, input_errors
-from mmtwin.cli.options import add_json, opened, print_json
+from mmtwin.cli.machines import DEFAULT, machine_errors, recorded, size_of
+from mmtwin.cli.options import add_json, print_json
 
 if TYPE_CHECKING:
     from mmtwin.machine import Machine
 
-DEFAULT = "arm64-5.13"
 EXAMPLES = """\
 examples:
   mmtwin explain kmalloc 100
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_call(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that describe a kmalloc() and its machine."""
-    parser.add_argument("size", type=int, metavar="SIZE", help="bytes")
+    parser.add_argument("size", type=size_of, metavar="SIZE", help="bytes")
     parser.add_argument("gfp", nargs="?", default="GFP_KERNEL", metavar="GFP", help="(GFP_KERNEL)")
     known = parser.add_mutually_exclusive_group()
     known.add_argument("--constant", action="store_true", help="the compiler knows SIZE (default)")
@@ -61,15 +61,13 @@ def machine_of(
     arguments: argparse.Namespace, size: int, gfp: str, cache: str | None = None
 ) -> "Machine":
     """The machine of the command line, in the state asked for."""
-    from mmtwin.machine import Machine
     from mmtwin.machine.situations import SITUATIONS
 
     path, at, mark = arguments.state.rpartition("@")
     if at:
         if arguments.profile:
             raise UserError("--profile with a recording", "a recording has its own kernel")
-        with opened(path) as recording, input_errors("`mmtwin info` lists the markers"):
-            machine = Machine.at(recording, mark)
+        machine = recorded(path, mark)
     elif arguments.state not in SITUATIONS:
         known = ", ".join(SITUATIONS)
         raise UserError(f"no state {arguments.state!r}", f"there are: {known}, RECORDING@MARK")
@@ -90,7 +88,7 @@ def booted(
 
     situation = SITUATIONS[arguments.state]
     words = (option.partition("=") for option in arguments.append.split())
-    with input_errors("`mmtwin boot --list` prints the profiles"):
+    with machine_errors():
         machine = Machine.boot(
             arguments.profile or DEFAULT, memory=arguments.memory,
             cpus=max(situation.cpus, arguments.cpu + 1), nodes=situation.nodes,
@@ -112,15 +110,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 def call_of(arguments: argparse.Namespace) -> "tuple[str, Machine, dict[str, Any]]":
     """The call that the command line asks for: its entry, the machine, its arguments."""
-    if arguments.size < 0:
-        raise UserError(f"{arguments.size} bytes", "a size is 0 or more")
     entry = "kmalloc" if arguments.node < 0 else "kmalloc_node"
     if entry == "kmalloc_node" and arguments.runtime:
         raise UserError("--node with --runtime", "kmalloc_node is shown with a constant size")
-    with input_errors("GFP is names joined by |, as GFP_KERNEL|__GFP_ZERO, or a number"):
+    with machine_errors():
         machine = machine_of(arguments, arguments.size, arguments.gfp)
         asked = {"size": arguments.size, "gfp": arguments.gfp, "constant": not arguments.runtime}
         if arguments.node >= 0:
+            nodes = machine.mm.nr_nodes
+            if arguments.node >= nodes:
+                raise UserError(f"--node {arguments.node}", f"the machine has {nodes}, from 0")
             asked["node"] = arguments.node
     return entry, machine, asked
 
@@ -129,7 +128,7 @@ def show(arguments: argparse.Namespace, machine: "Machine", entry: str, **asked:
     """Makes the call and prints the walk; the exit status."""
     from mmtwin.explain.walk import json_of, lines_of, walk
 
-    with input_errors("GFP is names joined by |, as GFP_KERNEL|__GFP_ZERO, or a number"):
+    with machine_errors():
         found = walk(machine, entry, **asked)
     if arguments.json:
         print_json({"walk": json_of(found)})

@@ -7,7 +7,7 @@ largest kmalloc and for one byte more.
 import argparse
 from typing import Any
 
-from mmtwin.cli.errors import input_errors
+from mmtwin.cli.machines import machine_errors
 from mmtwin.cli.options import add_json, print_json
 
 EXAMPLES = """\
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mmtwin.versions.profiles import profile, profile_names
 
     names = [arguments.profile] if arguments.profile else profile_names()
-    with input_errors("`mmtwin boot --list` prints the profiles"):
+    with machine_errors():
         figures = [limits_figures(profile(name)) for name in names]
     lines = one_machine_lines(figures[0]) if arguments.profile else limits_lines(figures)
     if arguments.tried:

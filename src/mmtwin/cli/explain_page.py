@@ -5,16 +5,11 @@ RECORDING@MARK is a recording at an instant as `mmtwin at` takes it; without it 
 """
 
 import argparse
-from typing import TYPE_CHECKING
 
 from mmtwin.cli.errors import UserError, input_errors
-from mmtwin.cli.options import add_json, opened, print_json
-from mmtwin.cli.progress import progress_bar
+from mmtwin.cli.machines import add_booted, machine_of
+from mmtwin.cli.options import add_json, print_json
 
-if TYPE_CHECKING:
-    from mmtwin.machine import Machine
-
-DEFAULT = "arm64-5.13"
 EXAMPLES = """\
 examples:
   mmtwin explain page 'x86_64-6.1@SNAP end' 0x4321   of the recording that comes with mmtwin
@@ -25,8 +20,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("words", nargs="+", metavar="[RECORDING@MARK] PFN", help="which page")
-    parser.add_argument("--profile", metavar="PROFILE", help=f"(default: {DEFAULT})")
-    parser.add_argument("--memory", metavar="SIZE", help="RAM to boot with (default: 4G)")
+    add_booted(parser)
     add_json(parser)
 
 
@@ -49,19 +43,3 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print("\n".join(lines_of(found)))
     return 0
-
-
-def machine_of(arguments: argparse.Namespace, where: str | None) -> "Machine":
-    """The machine that the page is of."""
-    from mmtwin.machine import Machine
-
-    if where is None:
-        with input_errors("`mmtwin boot --list` prints the profiles"):
-            return Machine.boot(arguments.profile or DEFAULT, memory=arguments.memory or "4G")
-    path, at, mark = where.rpartition("@")
-    if not at:
-        raise UserError(f"{where!r} has no @MARK", "as 'FOLDER@SNAP end' or FOLDER@1.25")
-    if arguments.profile or arguments.memory:
-        raise UserError("--profile and --memory with a recording", "a recording has its own")
-    with opened(path) as recording, progress_bar("replaying"):
-        return Machine.at(recording, mark)

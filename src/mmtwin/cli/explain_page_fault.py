@@ -11,10 +11,10 @@ KIND is one of:
 import argparse
 from difflib import get_close_matches
 
-from mmtwin.cli.errors import UserError, input_errors
+from mmtwin.cli.errors import UserError
+from mmtwin.cli.machines import DEFAULT, machine_errors
 from mmtwin.cli.options import add_json, print_json
 
-DEFAULT = "arm64-5.13"
 EXAMPLES = """\
 examples:
   mmtwin explain page-fault write
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.kind not in CASES:
         near = get_close_matches(arguments.kind, CASES, 2, 0.5) or list(CASES)
         raise UserError(f"no kind of fault {arguments.kind!r}", f"there are: {', '.join(near)}")
-    with input_errors("`mmtwin boot --list` prints the profiles"):
+    with machine_errors():
         machine = Machine.boot(arguments.profile, memory="128M")
     found = walk_fault(machine, arguments.kind)
     if arguments.json:

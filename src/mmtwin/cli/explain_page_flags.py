@@ -27,6 +27,8 @@ examples:
   dmesg | mmtwin explain page-flags               every page dump of a log
   mmtwin explain page-flags --kpageflags 0x1000000400 --kernel 6.1"""
 DEFAULT_ARCH = "x86_64"
+# What Kconfig takes: NODES_SHIFT (0: no NUMA), NR_CPUS of the largest architecture.
+RANGES = {"CONFIG_NODES_SHIFT": (0, 10), "CONFIG_NR_CPUS": (1, 8192)}
 NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|\d+")
 
 
@@ -96,7 +98,7 @@ def word_of_names(arguments: argparse.Namespace) -> int:
     newest = f"{NEWEST[0]}.{NEWEST[1]}"
     release = kernel_name(arguments.kernel).readings[0] if arguments.kernel else newest
     bits = page_flag_bits(release, arch_of(arguments), {
-        "CONFIG_MEMORY_FAILURE": "y", "CONFIG_PAGE_IDLE_FLAG": "y", **switches_of(arguments.set),
+        "CONFIG_MEMORY_FAILURE": "y", "CONFIG_PAGE_IDLE_FLAG": "y", **config_of(arguments),
     })  # fmt: skip
     value = 0
     for part in arguments.word.split("|"):
@@ -128,9 +130,9 @@ def of_word(arguments: argparse.Namespace, value: int) -> tuple[dict[str, Any], 
     from mmtwin.explain.page_flags import Evidence, read_page_flags, readings
     from mmtwin.versions.uname import kernel_name
 
-    given, arch = switches_of(arguments.set), arch_of(arguments)
+    given, arch = config_of(arguments), arch_of(arguments)
     evidence = Evidence(pfn_of(arguments))
-    if arguments.kernel:
+    if arguments.kernel is not None:
         found = read_page_flags(value, kernel_name(arguments.kernel), arch, given, evidence)
         return {"kernel": arguments.kernel, **figures_of(found)}, lines_of(found)
     runs = readings(value, arch, given, evidence)
@@ -143,14 +145,24 @@ def of_word(arguments: argparse.Namespace, value: int) -> tuple[dict[str, Any], 
     return {"text": newest.text, "readings": figures}, [*lines, *lines_of(newest)]
 
 
+def config_of(arguments: argparse.Namespace) -> dict[str, str]:
+    """The switches of --set. Raises UserError for numbers that Kconfig does not take."""
+    given = switches_of(arguments.set)
+    for symbol, (least, most) in RANGES.items():
+        text = given.get(symbol, str(most))
+        if not text.isdigit() or not least <= int(text) <= most:
+            name = symbol.removeprefix("CONFIG_")
+            raise UserError(f"--set {name}={text}", f"{name} is a number from {least} to {most}")
+    return given
+
+
 def pfn_of(arguments: argparse.Namespace) -> int | None:
     """--pfn as a number."""
     if arguments.pfn is None:
         return None
-    try:
-        return int(arguments.pfn, 0)
-    except ValueError:
-        raise UserError(f"--pfn {arguments.pfn!r}", "it takes a number: 0x2125c0") from None
+    if not NUMBER.fullmatch(arguments.pfn):
+        raise UserError(f"--pfn {arguments.pfn!r}", "it takes a number: 0x2125c0")
+    return int(arguments.pfn, 0)
 
 
 def of_log(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
@@ -165,7 +177,7 @@ def of_log(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     kernel = arguments.kernel or kernel
     if kernel is None:
         raise UserError("the log does not say which kernel printed it", "add --kernel RELEASE")
-    given = switches_of(arguments.set)
+    given = config_of(arguments)
     read = [of_dump(arguments, dump, kernel, given) for dump in dumps]
     lines = [line for _, lines in read for line in (*lines, "")]
     figures = [figures for figures, _ in read]

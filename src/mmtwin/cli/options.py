@@ -88,6 +88,13 @@ def console() -> "Console":
     return Console(highlight=False, soft_wrap=False)
 
 
+def positive(text: str) -> int:
+    """A count of at least one, for argparse. Raises ArgumentTypeError for anything else."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: it takes a number from 1 on")
+    return int(text)
+
+
 def switches_of(settings: Iterable[str]) -> dict[str, str]:
     """`{"CONFIG_LOCKDEP": "y"}` of `--set LOCKDEP=y`. Raises UserError for other forms."""
     found = {}

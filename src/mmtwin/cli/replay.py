@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from mmtwin.cli.errors import DIFFERENCE, OK, UserError, input_errors
-from mmtwin.cli.options import add_json, add_recording, console, opened, print_json
+from mmtwin.cli.options import (
+    add_json,
+    add_recording,
+    console,
+    opened,
+    positive,
+    print_json,
+)
 from mmtwin.cli.progress import progress_bar, warn_if_uncompiled
 
 EXAMPLES = """\
@@ -59,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-statistics", action="store_true", help="only fidelity and speed: somewhat faster"
     )
-    parser.add_argument("--top", type=int, metavar="N", help="caches and call sites shown")
+    parser.add_argument("--top", type=positive, metavar="N", help="caches and call sites shown")
     parser.add_argument("--picture", metavar="FILE", help="also draw the replay as an SVG file")
     parser.add_argument(
         "--expect",

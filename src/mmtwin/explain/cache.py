@@ -6,9 +6,11 @@ The numbers come from the functions that the twin makes caches with (kernel/slub
 import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from mmtwin.kernel import slab_kmalloc, slab_order, slub_layout
+from mmtwin.kernel.align import align_up
 from mmtwin.kernel.slub_defs import DEFS
 from mmtwin.machine.boot_caches import boot_caches
 
@@ -27,13 +29,6 @@ LAYOUT_FLAGS = (
     "SLAB_CACHE_DMA32", "SLAB_RED_ZONE", "SLAB_POISON", "SLAB_STORE_USER",
     "SLAB_CONSISTENCY_CHECKS", "SLAB_ACCOUNT", "SLAB_NO_MERGE", "SLAB_PANIC", "SLAB_KMALLOC",
 )  # fmt: skip
-
-
-class Features:
-    """Features by name, as slub_layout asks for them."""
-
-    def __init__(self, values: dict[str, int]) -> None:
-        self.__dict__.update(values)
 
 
 @dataclass
@@ -96,7 +91,7 @@ def find_cache(name: str, profile: "Profile") -> Asked:
 
 def kmalloc_sizes(profile: "Profile") -> list[int]:
     """The sizes in bytes of a profile's kmalloc caches, ascending: create_kmalloc_caches()."""
-    has: Any = Features(profile.features)
+    has = SimpleNamespace(**profile.features)
     smallest = max(has.kmalloc_minalign, has.kmalloc_dma_align)
     odd = {96: 32, 192: 64}  # only where the smallest cache is not larger than that
     return sorted(
@@ -131,7 +126,7 @@ def explain_cache(asked: Asked, profile: "Profile", cpus: int) -> Explained:
     """
     if asked.object_size < 1:
         raise ValueError(f"objects of {asked.object_size} bytes")
-    has: Any = Features(profile.features)
+    has = SimpleNamespace(**profile.features)
     found = Explained(asked, profile.name, cpus)
     flags = asked.flags | has.slub_debug_flags
     align = explain_alignment(found, has, flags)
@@ -209,7 +204,7 @@ def explain_object(found: Explained, has: Any, flags: int, align: int) -> dict[s
     layout: dict[str, int] = slub_layout.object_layout(
         has, asked.object_size, align, flags, asked.ctor, asked.freeptr_offset
     )
-    rounded = slub_layout.align_up(asked.object_size, slub_layout.WORD)
+    rounded = align_up(asked.object_size, slub_layout.WORD)
     found.step("object", f"{asked.object_size} bytes", "what its creator asks for"
                + (f"; {rounded} in whole words" if rounded > asked.object_size else ""),
                "calculate_sizes()")  # fmt: skip

@@ -4,6 +4,7 @@ mm/slab_common.c, mm/slub.c. `mm.view("kmalloc_cache")` is kmalloc_caches[type][
 """
 
 from mmtwin.kernel import slub_layout
+from mmtwin.kernel.align import align_up
 from mmtwin.kernel.slub_cache import (
     SlabError,
     draw_random_seq,
@@ -132,7 +133,7 @@ def new_kmalloc_cache(mm, type, index):
     size, aligned = KMALLOC_INFO[index][0], index
     minalign = max(has.kmalloc_dma_align, has.slab_minalign)
     if minalign > has.kmalloc_minalign:
-        size = slub_layout.align_up(size, minalign)
+        size = align_up(size, minalign)
         aligned = next(
             place for place, info in enumerate(KMALLOC_INFO) if place > 0 and info[0] == size
         )

@@ -4,15 +4,12 @@ Kernels before SLUB became the only one print such caches in /proc/slabinfo: the
 then decides as follows. Pure functions of numbers; the twin itself allocates as SLUB does.
 """
 
+from mmtwin.kernel.align import align_up
+
 BUFCTL_BYTES = 4  # kmem_bufctl_t, one for each object, before 3.15
 SLAB_HEADER = {4: 28, 8: 48}  # sizeof(struct slab) before 3.13, by bytes of a pointer
 INDEXES = 255  # objects that a freelist of bytes can number
 MAX_ORDER_HIGH = 1  # slab_max_order with more than 32 MiB of RAM, else 0
-
-
-def align_up(value, to):
-    """ALIGN(): the next multiple."""
-    return -(-value // to) * to
 
 
 def estimate(total, size, header, each, align, off_slab):

@@ -7,6 +7,7 @@ kmem_cache_open(), __kmem_cache_shrink(), __kmem_cache_shutdown(). Plain Python:
 from itertools import pairwise
 
 from mmtwin.kernel import slub_layout
+from mmtwin.kernel.align import align_up
 from mmtwin.kernel.constants import (
     CHECK_KASAN,
     COMPLAINT_BAD_CACHE,
@@ -192,9 +193,9 @@ def find_mergeable(mm, name, size, align, flags, ctor=0):
     flags = kmem_cache_flags(mm, flags, name)
     if not has.slab_merge or ctor or flags & SLAB_NEVER_MERGE:
         return -1
-    size = slub_layout.align_up(size, slub_layout.WORD)
+    size = align_up(size, slub_layout.WORD)
     align = slub_layout.calculate_alignment(has, flags, align, size)
-    size = slub_layout.align_up(size, align)
+    size = align_up(size, align)
     for cache in live_caches(mm):
         record = mm.view("cache")[cache]
         theirs = int(record["size"])
@@ -242,7 +243,7 @@ def kmem_cache_create(
             record["refcount"] += 1
             record["object_size"] = max(int(record["object_size"]), size)
             record["inuse"] = max(
-                int(record["inuse"]), slub_layout.align_up(size, slub_layout.WORD)
+                int(record["inuse"]), align_up(size, slub_layout.WORD)
             )
             mm.cache_aliases.setdefault(cache, []).append(name)
             return cache

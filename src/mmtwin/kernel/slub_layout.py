@@ -4,6 +4,7 @@ mm/slub.c: calculate_sizes(), calculate_order(), set_cpu_partial(), calculate_sh
 mm/slab_common.c: calculate_alignment(). Pure functions of numbers: `has` is a record of features.
 """
 
+from mmtwin.kernel.align import align_up
 from mmtwin.kernel.constants import (
     __GFP_COMP,
     __GFP_DMA,
@@ -32,11 +33,6 @@ from mmtwin.kernel.slub_defs import (
 
 WORD = 8
 SHEAF_HEADER = 32  # offsetof(struct slab_sheaf, objects)
-
-
-def align_up(value, to):
-    """ALIGN(): the next multiple of a power of two."""
-    return (value + to - 1) & ~(to - 1)
 
 
 def get_order(size, page_size):

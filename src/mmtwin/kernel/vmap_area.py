@@ -5,6 +5,7 @@ knows the largest free range below it. A request gets the first range that the w
 tree meets, which with alignments above a page need not be the lowest that fits.
 """
 
+from mmtwin.kernel.align import align_up
 from mmtwin.kernel.rbtree import RbTree
 
 MASK64 = (1 << 64) - 1
@@ -42,11 +43,6 @@ class VmapArea:
 
     def __repr__(self):
         return f"<VmapArea {self.start:#x}-{self.end:#x}>"
-
-
-def align_up(value, align):
-    """ALIGN(): the next multiple of a power of two."""
-    return -(-value // align) * align
 
 
 def largest_below(area):

@@ -10,7 +10,8 @@ same size (`vmap_nodes`, 72210662c5a2).
 them. `Vmap.new_object()` and `free_object()` are where the structures would be allocated.
 """
 
-from mmtwin.kernel.vmap_area import MASK64, Areas, FreeAreas, VmapArea, align_up
+from mmtwin.kernel.align import align_up
+from mmtwin.kernel.vmap_area import MASK64, Areas, FreeAreas, VmapArea
 
 MAX_VA_SIZE_PAGES = 256  # the largest areas that a node's pool keeps
 MOST_NODES = 128

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from mmtwin.kernel.constants import COMPLAINT_KASAN
 from mmtwin.kernel.mm import MM
 from mmtwin.machine.complaints import Complaint
-from mmtwin.versions.gfp import encode_gfp, to_twin_gfp, translate_gfp
+from mmtwin.versions.gfp import GFP_T_BITS, encode_gfp, to_twin_gfp, translate_gfp
 from mmtwin.versions.profiles import Profile
 
 MASK64 = (1 << 64) - 1
@@ -25,7 +25,10 @@ class GfpTexts(dict[str | int, int]):
         if self._facts is None:
             raise ValueError("a machine without a profile knows no gfp names: give a number")
         version, config = self._facts.version, self._facts.config
-        value = translate_gfp(encode_gfp(text, version, config), to_twin_gfp(version, config))
+        value = encode_gfp(text, version, config)
+        if not 0 <= value < 1 << GFP_T_BITS:
+            raise ValueError(f"{text}: no gfp flags, of which there are {GFP_T_BITS} bits")
+        value = translate_gfp(value, to_twin_gfp(version, config))
         self[text] = value
         return value
 

@@ -9,7 +9,7 @@ What a kernel function does, the kernel floor does; a Machine names, checks and 
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -84,11 +84,15 @@ class Machine(ProcessCalls, TaskCalls, SlabCalls, PageCalls, VmallocCalls, Check
         return machine
 
     @classmethod
-    def at(cls, recording: Any, mark: str, mode: str = "follow") -> "Machine":
+    def at(
+        cls, recording: Any, mark: str, mode: str = "follow",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> "Machine":  # fmt: skip
         """The machine of a recording at a marker, an event (`"#120000"`) or a time (`"1.25"`).
 
         At `DUMP name` the kernel's own lists are taken, where the recording has them; anywhere
-        else the recording is replayed up to there. Raises ValueError for a mark it does not have.
+        else the recording is replayed up to there, `progress(done, total)` in events. Raises
+        ValueError for a mark it does not have.
         """
         word, _, name = mark.partition(" ")
         from mmtwin.machine.recorded import machine_at_truth
@@ -97,7 +101,8 @@ class Machine(ProcessCalls, TaskCalls, SlabCalls, PageCalls, VmallocCalls, Check
         if snapshot is not None and snapshot.has_truth:
             return cls(machine_at_truth(recording, name))
         moments = import_module(MOMENTS)
-        mm, _ = moments.state_at(recording, moments.find_moment(recording, mark), mode, "auto")
+        moment = moments.find_moment(recording, mark)
+        mm, _ = moments.state_at(recording, moment, mode, "auto", progress)
         return cls(mm)
 
     @classmethod

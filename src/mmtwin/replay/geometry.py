@@ -3,6 +3,7 @@
 """
 
 import re
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from mmtwin.kernel import slub_layout
@@ -29,13 +30,6 @@ KMALLOC = re.compile(r"(dma-)?kmalloc-")
 GEOMETRY = ("slab_size", "order", "objs_per_slab", "cpu_partial", "min_partial")
 
 
-class Features:
-    """Features by name, as slub_layout asks for them."""
-
-    def __init__(self, values: dict[str, int]) -> None:
-        self.__dict__.update(values)
-
-
 def number_of(attributes: dict[str, str], name: str) -> int:
     """An attribute's number (`64(2) C0=64(2)`: the first); 0 if it is missing."""
     match = re.match(r"\d+", attributes.get(name, ""))
@@ -55,7 +49,7 @@ def geometry_of(
     6.12), which /sys/kernel/slab does not say. calculate_sizes(), calculate_order(),
     set_cpu_partial() of mm/slub.c by the profile's features. Sizes in bytes.
     """
-    has = Features(profile.features)
+    has = SimpleNamespace(**profile.features)
     flags = DEFS["SLAB_KMALLOC"] if KMALLOC.match(name) else 0
     for attribute, flag in FLAG_ATTRIBUTES.items():
         if number_of(attributes, attribute):

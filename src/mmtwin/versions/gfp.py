@@ -103,7 +103,7 @@ def encode_gfp(text: str, version: str, config: Mapping[str, str] = DEBIAN) -> i
             value |= known[name]
             continue
         try:
-            value |= int(name, 16)
+            value |= int(name, 0)
         except ValueError:
             raise ValueError(f"{version} has no gfp flag {name!r}") from None
     return value

@@ -1,0 +1,75 @@
+"""The machine that a command is about: booted from a profile, or a recording's at an instant."""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from mmtwin.cli.errors import UserError, input_errors
+from mmtwin.cli.options import opened
+from mmtwin.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from mmtwin.machine import Machine
+
+DEFAULT = "arm64-5.13"  # the deck's
+LARGEST_SIZE = (1 << 64) - 1  # of a size_t
+# What helps, by what the message says.
+REMEDIES = (
+    ("no profile", "`mmtwin boot --list` prints the profiles"),
+    ("gfp flag", "GFP is names joined by |, as GFP_KERNEL|__GFP_ZERO, or a number"),
+    ("no slab cache", "caches have the names of /proc/slabinfo"),
+    ("is no marker", "`mmtwin info` lists the markers"),
+)
+
+
+@contextmanager
+def machine_errors() -> Iterator[None]:
+    """As `input_errors`, with the remedy that fits what the machine said."""
+    try:
+        with input_errors():
+            yield
+    except UserError as error:
+        found = (remedy for part, remedy in REMEDIES if part in str(error))
+        error.remedy = error.remedy or next(found, "")
+        raise
+
+
+def add_booted(parser: argparse.ArgumentParser) -> None:
+    """Adds what a machine is booted with where no recording is named."""
+    parser.add_argument("--profile", metavar="PROFILE", help=f"(default: {DEFAULT})")
+    parser.add_argument("--memory", metavar="SIZE", help="RAM to boot with (default: 4G)")
+
+
+def machine_of(arguments: argparse.Namespace, where: str | None) -> "Machine":
+    """The machine at `where`, RECORDING@MARK; without it one booted as `add_booted` says."""
+    from mmtwin.machine import Machine
+
+    if where is None:
+        with machine_errors():
+            return Machine.boot(arguments.profile or DEFAULT, memory=arguments.memory or "4G")
+    path, at, mark = where.rpartition("@")
+    if not at:
+        raise UserError(f"{where!r} has no @MARK", "as 'FOLDER@SNAP end' or FOLDER@1.25")
+    if arguments.profile or arguments.memory:
+        raise UserError("--profile and --memory with a recording", "a recording has its own")
+    return recorded(path, mark)
+
+
+def recorded(path: str, mark: str) -> "Machine":
+    """The machine of a recording at an instant."""
+    from mmtwin.machine import Machine
+
+    with opened(path) as recording, progress_bar("replaying") as progress, machine_errors():
+        return Machine.at(recording, mark, progress=progress)
+
+
+def size_of(text: str) -> int:
+    """A size in bytes, for argparse. Raises ArgumentTypeError for what no size_t holds."""
+    try:
+        size = int(text, 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes") from None
+    if not 0 <= size <= LARGEST_SIZE:
+        raise argparse.ArgumentTypeError(f"{text} bytes: a size is 0 to 2^64 - 1")
+    return size
