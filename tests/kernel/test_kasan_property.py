@@ -12,7 +12,7 @@ from mmtwin.kernel.kasan_layout import frame_layout
 
 COMPILED = not (slub.__file__ or "").endswith(".py")
 LONG = bool(os.environ.get("MMTWIN_LONG"))
-RUNS, STEPS = (1000, 100) if LONG else (20, 30) if COMPILED else (4, 20)
+RUNS, STEPS = (5000, 200) if LONG else (200, 50) if COMPILED else (4, 20)
 NAMES = ("x86_64-5.10", "arm64-5.13", "x86_64-6.1", "x86_64-6.12", "arm64-7.3")
 SIZES = (1, 7, 8, 13, 24, 100, 128, 700, 4096, 8193, 20000)
 REDZONE, LARGE_REDZONE, FREE, FREE_META, PAGE_FREE = 0xFC, 0xFE, 0xFB, 0xFA, 0xFF
@@ -23,7 +23,7 @@ class Kasan(RuleBasedStateMachine):
 
     @initialize(name=st.sampled_from(NAMES), cpus=st.sampled_from([1, 2]))
     def boot(self, name: str, cpus: int) -> None:
-        self.k = Machine.boot(name, memory="128M", cpus=cpus, KASAN=True)
+        self.k = Machine.boot(name, memory="64M", cpus=cpus, KASAN=True)
         self.model: dict[int, bytes] = {}
         self.live: dict[int, int] = {}
         self.vmalloced: list[int] = []
@@ -34,11 +34,9 @@ class Kasan(RuleBasedStateMachine):
 
     def granules(self, address: int, size: int, end: int, zone: int) -> None:
         """`size` bytes may be used; from there to `end` lies a red zone."""
-        count = (end - address + 7) // 8
-        self.model[address] = bytes(
-            0 if 8 * place + 8 <= size else size - 8 * place if 8 * place < size else zone
-            for place in range(count)
-        )
+        part = bytes([size % 8]) if size % 8 else b""
+        used = bytes(size // 8) + part
+        self.model[address] = used + bytes([zone]) * ((end - address + 7) // 8 - len(used))
 
     def forget(self, address: int, size: int) -> None:
         for known in [known for known in self.model

@@ -1,7 +1,5 @@
 """validate(): KASAN's shadow against what SLUB and the page allocator say of the same memory."""
 
-import numpy as np
-
 from mmtwin.kernel.constants import PG_slab
 from mmtwin.kernel.kasan import (
     KASAN_SLAB_FREE,
@@ -11,7 +9,7 @@ from mmtwin.kernel.kasan import (
 from mmtwin.kernel.kasan_shadow import GRANULE, round_up
 from mmtwin.kernel.slub_cache import live_caches
 from mmtwin.kernel.slub_defs import SLAB_KASAN, SLAB_TYPESAFE_BY_RCU
-from mmtwin.kernel.slub_state import live_objects, slabs_of
+from mmtwin.kernel.slub_state import live_objects, slabs_by_cache
 
 FREE = (KASAN_SLAB_FREE, KASAN_SLAB_FREE_META, KASAN_SLAB_REDZONE)
 
@@ -25,9 +23,10 @@ def validate(mm):
     """
     problems = _quarantine_problems(mm)
     waiting = {object for _, object in mm.kasan.quarantine.objects()}
+    slabs = slabs_by_cache(mm)
     for cache in live_caches(mm):
-        if int(mm.view("cache")["flags"][cache]) & SLAB_KASAN:
-            problems += _cache_problems(mm, cache, waiting)
+        if cache in slabs and int(mm.view("cache")["flags"][cache]) & SLAB_KASAN:
+            problems += _cache_problems(mm, cache, slabs[cache], waiting)
     return problems
 
 
@@ -49,25 +48,28 @@ def _quarantine_problems(mm):
     return found
 
 
-def _cache_problems(mm, cache, waiting):
+def _cache_problems(mm, cache, slabs, waiting):
     record = mm.view("cache")[cache]
     name, size, inside = mm.cache_names[cache], int(record["size"]), int(record["object_size"])
     by_rcu = int(record["flags"]) & SLAB_TYPESAFE_BY_RCU
-    found, live = [], set(live_objects(mm, cache))
+    found, live = [], set(live_objects(mm, cache, slabs))
     shadow = mm.kasan.shadow
     pad = int(record["red_left_pad"])
-    for pfn in slabs_of(mm, cache):
+    zone = round_up(inside, GRANULE) // GRANULE
+    for pfn in slabs:
         start = mm.kasan.page_address(pfn) + pad
-        for number in range(int(mm.view("page")["objects"][pfn])):
+        count = int(mm.view("page")["objects"][pfn])
+        # granule by granule; the last object ends where its right red zone does
+        whole = shadow.bytes(start, (count * size - pad) // GRANULE)
+        for number in range(count):
             object = start + number * size
-            first = shadow.byte(object)
+            own = whole[number * size // GRANULE : ((number + 1) * size - pad) // GRANULE]
+            first = own[0]
             used = object in live and object not in waiting
             if used and first >= GRANULE:
                 found.append(f"{name}: {object:#x} is in use, its shadow {first:#x}")
             if not used and not by_rcu and first not in FREE:
                 found.append(f"{name}: {object:#x} is free, its shadow {first:#x}")
-            zone = round_up(inside, GRANULE)
-            behind = shadow.bytes(object + zone, (size - pad - zone) // GRANULE)
-            if np.any(behind != KASAN_SLAB_REDZONE):
+            if (own[zone:] != KASAN_SLAB_REDZONE).any():
                 found.append(f"{name}: no red zone behind {object:#x}")
     return found

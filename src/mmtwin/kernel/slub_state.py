@@ -4,6 +4,8 @@ What machine/ builds a recorded machine with, and what replay/ compares and resy
 Plain Python: used once for each slab, or after a wrong prediction.
 """
 
+import numpy as np
+
 from mmtwin.kernel import slub_layout
 from mmtwin.kernel.constants import (
     USE_SLAB,
@@ -205,6 +207,16 @@ def slabs_of(mm, cache):
     return [int(pfn) for pfn in mine.nonzero()[0]]
 
 
+def slabs_by_cache(mm):
+    """{cache: the pfns of its slabs, ascending} of all caches that have any."""
+    pages = mm.view("page")[: mm.max_pfn]
+    pfns = np.flatnonzero(pages["flags"] & PG_slab)
+    found = {}
+    for pfn, cache in zip(pfns.tolist(), pages["cache"][pfns].tolist(), strict=True):
+        found.setdefault(cache, []).append(pfn)
+    return found
+
+
 def adopt_sheaf(mm, cache, objects, where, *, cpu=0, node=0, address=0):
     """Makes a sheaf of a cache that holds these objects (addresses, the next to be given last).
 
@@ -262,8 +274,8 @@ def sheaf_contents(mm, cache, cpu=0, node=0):
     return found
 
 
-def live_objects(mm, cache):
-    """The addresses of all live objects of a cache, ascending."""
+def live_objects(mm, cache, slabs=None):
+    """The addresses of all live objects of a cache, ascending; `slabs`: its slabs, if known."""
     record = mm.view("cache")[cache]
     size, pad = int(record["size"]), int(record["red_left_pad"])
     pages = mm.view("page")
@@ -277,7 +289,7 @@ def live_objects(mm, cache):
         for objects in sheaf_contents(mm, cache, 0, node)["full"]:
             free.update(objects)
     live = []
-    for pfn in slabs_of(mm, cache):
+    for pfn in slabs_of(mm, cache) if slabs is None else slabs:
         free.update(read_freelist(mm, cache, pages[pfn]["freelist"]))
         start = (mm.page_offset + (pfn << mm.page_shift) + pad) & MASK64
         every = range(start, start + size * int(pages[pfn]["objects"]), size)
