@@ -25,7 +25,9 @@ from mmtwin.machine.situations import SITUATIONS
 from mmtwin.versions.profiles import debian_config, profile
 
 HERE = Path(__file__).parent
-PROFILES = ("x86_64-5.10", "arm64-5.13", "x86_64-6.1", "x86_64-6.12", "x86_64-7.3")
+PROFILES = (
+    "x86_64-5.10", "arm64-5.13", "x86_64-6.1", "x86_64-6.12", "x86_64-6.18", "x86_64-7.3",
+)  # fmt: skip
 ENTRIES = (
     "kmalloc", "kmalloc_node", "kmem_cache_alloc", "kfree", "alloc_pages", "vmalloc", "kvmalloc",
     "page_fault",
@@ -54,6 +56,9 @@ def commands(name: str) -> list[str]:
     if name == "recording":
         return list(OF_RECORDING)
     found = []
+    if name == "x86_64-6.18":  # of its kmalloc caches none has sheaves, maple_node has
+        found += [f"explain kmem_cache_alloc maple_node --state {state}"
+                  for state in ("fresh", "warm", "empty", "node-partial", "no-memory")]  # fmt: skip
     for state in SITUATIONS:
         node = " --node 1" if state == "other-node" else ""
         found.append(f"explain kmalloc 100 --state {state}{node}")

@@ -28,6 +28,8 @@ def input_errors(remedy: str = "") -> Iterator[None]:
 
     try:
         yield
+    except BrokenPipeError:
+        raise  # of standard output: the reader has gone
     except (RecordingError, ValueError, OSError) as error:
         if os.environ.get("MMTWIN_TRACEBACK"):
             raise

@@ -203,6 +203,7 @@ def slab_facts(
         sheaf_filled=steps["slub_sheaf_refill"][0][1] if found["sheaf_refill"] else 0,
         sheaf_text="the spare one or a full one takes its place" if not found["sheaf_refill"]
         else "none is full, so one is filled",
+        **bulk_facts(steps, bool(facts["had_slab"])),
         slow_text="no free object at hand" if facts["object_before"] == "NULL" else "wrong node",
         refill_text=f"{counted(count, 'object')} freed to it meanwhile" if found["refill"] else
         "nothing was freed to it: the CPU gives the slab up",
@@ -218,6 +219,27 @@ def slab_facts(
     zeroed = profile.features.get("init_on_alloc") or "__GFP_ZERO" in str(facts.get("gfp", ""))
     found["zero_text"] = "zeroed" if zeroed else "not zeroed"
     return found
+
+
+def bulk_facts(
+    steps: Mapping[str, list[tuple[int, ...]]], had_slab: bool
+) -> dict[str, Any]:
+    """How a sheaf was filled: each object as by a call of its own (__kmem_cache_alloc_bulk)."""
+    refill = steps.get("slub_sheaf_refill", [])
+    cache = refill[0][0] if refill else -1
+
+    def times(step: str) -> int:
+        return sum(1 for values in steps.get(step, ()) if values[0] == cache)
+
+    slow, new = times("slub_alloc_slowpath"), times("slub_alloc_slab")
+    partial = times("slub_cpu_partial_alloc")
+    return {
+        "bulk_text": f"{counted(refill[0][1], 'object')}, one after the other" if refill else "",
+        "bulk_slow_text": f"{counted(slow, 'time')}: the CPU's slab has none left",
+        "bulk_new_text": f"{counted(new, 'new slab')}, each from the page allocator",
+        "bulk_had_slab": had_slab,
+        "bulk_asked": slow > partial,
+    }
 
 
 def area_facts(
