@@ -96,6 +96,7 @@ class Engine(Unseen):
         Events behind `stop` are looked at, not carried out: pass those that `ahead` can reach.
         """
         self.maple.look(address, start, available)
+        self.mentions.aim(address, start, available)
         with cython.nogil:
             self._run(address, start, stop, available)
 

@@ -5,45 +5,122 @@ says of it next tells.
 from importlib.resources import files
 
 import cython
+import numpy as np
 
 from mmtwin.kernel.constants import parse_constants
 
 FATES = parse_constants(files(__package__).joinpath("fate.pxd").read_text())
 
 if not cython.compiled:
+    from mmtwin.kernel.casts import as_u32
     from mmtwin.kernel.page_alloc_state import free_block_of, take_free_page
     from mmtwin.kernel.ram import pfn_to_page, virt_to_pfn
     from mmtwin.recordings.event import CONSTANTS as EVENT_CONSTANTS
-    from mmtwin.recordings.event import event_at
+    from mmtwin.recordings.event import as_events, event_at
 
     globals().update(EVENT_CONSTANTS)
     globals().update(FATES)
 
 
-def fate_of(mm, events, start, available, pfn):
-    """FATE_* of a page, by the next of events `start` to `available` that is about it; of one in
-    use with the order of its block * 256.
-
-    A block taken from the free lists was on them; a page drained or given out without that was on
-    a CPU's list; a page that is freed, or holds objects, was in use.
+class Mentions:
+    """The events of one block by the page that they are about, so that a page's next one is found
+    without a search. The index is made when it is first asked for: most blocks need none.
     """
-    stop = min(available, start + FATE_WINDOW)
-    for i in range(start, stop):
-        event = event_at(events, i)
-        if event.kind < KIND_KMALLOC or event.kind > KIND_MM_PAGE_PCPU_DRAIN:
-            continue
+
+    def __init__(self, mm):
+        self.mm = mm
+        blocks = np.zeros(max(mm.max_pfn, 1), dtype=np.uint32)
+        objects = np.zeros(max(mm.max_pfn, 1), dtype=np.uint32)
+        self._buffers = {"blocks": blocks, "objects": objects}
+        self.blocks = as_u32(blocks.ctypes.data, len(blocks))
+        self.objects = as_u32(objects.ctypes.data, len(objects))
+        self.available = self.start = self.room = 0
+        self.made = False
+        self.aim(0, 0, 0)
+
+    def aim(self, address, start, available):
+        """The array of EVENT to be asked about, from event `start` on; the same one goes on if
+        nothing of it changed.
+        """
+        if available > self.room:
+            self._buffers["following"] = np.zeros(available, dtype=np.uint32)
+            self.following = as_u32(self._buffers["following"].ctypes.data, available)
+            self.room = available
+        if start < self.start or available != self.available:
+            self.made = False
+        self.events = as_events(address, available)
+        self.start = start
+        self.available = available
+
+    def _make(self):
+        for pfn in range(self.mm.max_pfn):
+            self.blocks[pfn] = 0
+            self.objects[pfn] = 0
+        for back in range(self.available - self.start):
+            i = self.available - 1 - back
+            event = event_at(self.events, i)
+            if event.kind < KIND_KMALLOC or event.kind > KIND_MM_PAGE_PCPU_DRAIN:
+                continue
+            if event.kind <= KIND_KMEM_CACHE_FREE:
+                pfn = virt_to_pfn(self.mm, event.address) if event.address else -1
+                if 0 <= pfn < self.mm.max_pfn:
+                    self.following[i] = self.objects[pfn]
+                    self.objects[pfn] = i + 1
+            elif event.order < self.mm.nr_orders and event.address < self.mm.max_pfn:
+                self.following[i] = self.blocks[event.address]
+                self.blocks[event.address] = i + 1
+        self.made = True
+
+    def _block_event(self, head, pfn, first):
+        """Number + 1 of the next event, from `first` on, about a block that begins at `head` and
+        that a page lies in; 0 for none.
+        """
+        next = self.blocks[head]
+        while next and next <= first:
+            next = self.following[next - 1]
+        self.blocks[head] = next
+        for _ in range(FATE_STEPS):
+            if next == 0:
+                return 0
+            order = event_at(self.events, next - 1).order
+            if head >> order == pfn >> order:
+                return next
+            next = self.following[next - 1]
+        return 0
+
+    def fate(self, first, pfn):
+        """FATE_* of a page, by the next event about it, from event `first` on; of one in use with
+        the order of its block * 256.
+
+        A block taken from the free lists was on them; a page drained or given out without that was
+        on a CPU's list; a page that is freed, or holds objects, was in use.
+        """
+        if not self.made:
+            self._make()
+        if not 0 <= pfn < self.mm.max_pfn:
+            return FATE_UNKNOWN
+        found = self.objects[pfn]
+        while found and found <= first:
+            found = self.following[found - 1]
+        self.objects[pfn] = found
+        before = -1
+        for order in range(self.mm.nr_orders):
+            head = pfn >> order << order
+            if head != before:
+                before = head
+                next = self._block_event(head, pfn, first)
+                if next and (found == 0 or next < found):
+                    found = next
+        if found == 0:
+            return FATE_UNKNOWN
+        event = event_at(self.events, found - 1)
         if event.kind <= KIND_KMEM_CACHE_FREE:
-            if event.address and virt_to_pfn(mm, event.address) == pfn:
-                return FATE_USED
-            continue
-        if event.order >= mm.nr_orders or pfn >> event.order != event.address >> event.order:
-            continue
+            return FATE_USED
         if event.kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED:
             return FATE_BUDDY
         if event.kind == KIND_MM_PAGE_PCPU_DRAIN or event.kind == KIND_MM_PAGE_ALLOC:
             return FATE_LIST
         return FATE_USED | event.order << 8
-    return FATE_UNKNOWN
 
 
 def take_used(mm, events, start, available, mention, turn):

@@ -10,7 +10,7 @@ from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u32, u64, virt_t
 from mmtwin.recordings.event cimport event_t, wrap64
 from mmtwin.replay.counts cimport *
 from mmtwin.replay.fate cimport (
-    FATE_BUDDY, FATE_LIST, FATE_UNKNOWN, FATE_USED, FATE_WINDOW, fate_of, take_used,
+    FATE_BUDDY, FATE_LIST, FATE_UNKNOWN, FATE_USED, FATE_WINDOW, Mentions, take_used,
 )
 from mmtwin.replay.objects cimport Objects
 from mmtwin.replay.queues cimport (
@@ -28,6 +28,7 @@ cdef enum:
 cdef class Mend:
     cdef readonly MM mm
     cdef readonly Objects objects
+    cdef readonly Mentions mentions
     cdef s64 *count
     cdef queue_t *queues
     cdef s64 *wrong               # (the twin's pfn, the kernel's, order) of each wrong block

@@ -12,6 +12,7 @@ import numpy as np
 
 from mmtwin.kernel.constants import parse_constants
 from mmtwin.replay.counts import COUNTS
+from mmtwin.replay.fate import Mentions
 from mmtwin.replay.objects import Objects
 from mmtwin.replay.queues import QUEUE
 
@@ -24,7 +25,7 @@ if not cython.compiled:
     from mmtwin.kernel.page_alloc_state import take_free_page
     from mmtwin.kernel.ram import page_address, pfn_to_page
     from mmtwin.recordings.event import wrap64
-    from mmtwin.replay.fate import FATES, fate_of, take_used
+    from mmtwin.replay.fate import FATES, take_used
     from mmtwin.replay.queues import QUEUES, as_queues, queue_at, rename, replace
     from mmtwin.replay.resync import (
         exchange_blocks,
@@ -71,6 +72,7 @@ class Mend:
         self.queues = as_queues(queues.ctypes.data, len(queues))
         self.mention = as_u32(mention.ctypes.data, len(mention))
         self.objects = Objects()
+        self.mentions = Mentions(mm)
         self.resync = resync
         self.seen = mm.next_step
         self.nr_wrong = self.nr_extra = 0
@@ -83,7 +85,7 @@ class Mend:
         """Where the kernel has a page that the twin gave out and the kernel did not (FATE_*)."""
         if pfn < 0:
             return FATE_UNKNOWN
-        fate = fate_of(self.mm, self.events, self.now + 1, self.available, pfn)
+        fate = self.mentions.fate(self.now + 1, pfn)
         if fate & FATE_USED == FATE_USED:
             self.count[UNEXPLAINED_SILENT_PAGE_ALLOC] += 1
             if fate >> 8:
