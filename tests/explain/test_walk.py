@@ -57,8 +57,8 @@ def commands(name: str) -> list[str]:
         return list(OF_RECORDING)
     found = []
     if name == "x86_64-6.18":  # of its kmalloc caches none has sheaves, maple_node has
-        found += [f"explain kmem_cache_alloc maple_node --state {state}"
-                  for state in ("fresh", "warm", "empty", "node-partial", "no-memory")]  # fmt: skip
+        states = ("fresh", "warm", "empty", "node-partial", "no-memory")
+        found += [f"explain kmem_cache_alloc maple_node --state {state}" for state in states]
     for state in SITUATIONS:
         node = " --node 1" if state == "other-node" else ""
         found.append(f"explain kmalloc 100 --state {state}{node}")
