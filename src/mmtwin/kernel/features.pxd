@@ -34,6 +34,7 @@ cdef struct features_t:
     s32 exact_to_tail             # alloc_pages_exact() frees its rest to the lists' tails
     s32 vmalloc_bulk              # vmalloc takes order-0 pages in bulk, without events
     s32 vfree_contig              # vfree frees runs of pages as blocks
+    s32 compact_singles           # compaction splits the free blocks that it takes at once
     s32 numa                      # CONFIG_NUMA
     s32 zone_dma                  # CONFIG_ZONE_DMA
     s32 zone_dma32                # CONFIG_ZONE_DMA32

@@ -17,6 +17,7 @@ cdef enum:
     COUNT_SLAB_FREE_EXACT = 13
     COUNT_SILENT_PAGES = 14           # pages of vmalloc, taken as their cause implies
     COUNT_SILENT_PAGES_EXACT = 15     # of these, freed later as the pages they were taken to be
+    COUNT_MIGRATED = 16               # pages that compaction took, as the pages freed imply
     # unexplained events, by kind
     UNEXPLAINED_FIRST = 24
     UNEXPLAINED_SILENT_OBJECT_ALLOC = 24  # a free of an object whose allocation no event named
@@ -36,5 +37,6 @@ cdef enum:
     UNEXPLAINED_FAILED_DEMAND = 38    # the kernel's own failed allocation
     UNEXPLAINED_UNREACHABLE = 39      # the kernel's answer could not be taken over into the twin
     UNEXPLAINED_OUTSIDE = 40          # an address or pfn outside the machine
-    UNEXPLAINED_LAST = 40
+    UNEXPLAINED_NOT_COMPACTED = 41    # pages that compaction took in the twin only
+    UNEXPLAINED_LAST = 41
     COUNT_PLACES = 48

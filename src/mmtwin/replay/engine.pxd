@@ -31,7 +31,8 @@ from mmtwin.replay.resync cimport (
     adopt_slab, bring_slab, give_back_slab, is_inside, move_large, page_is_free, put_away,
     slab_is_unused, vacate,
 )
-from mmtwin.replay.unseen cimport INTERRUPT, Unseen
+from mmtwin.replay.unseen cimport INTERRUPT
+from mmtwin.replay.written cimport Written
 
 ctypedef event_t *event_p
 ctypedef queue_t *queue_p
@@ -42,7 +43,7 @@ cdef enum:
     ZERO_SIZE_PTR = 16
 
 @cython.final
-cdef class Engine(Unseen):
+cdef class Engine(Written):
     cdef s64 *misses
     cdef s32 *cache_of
     cdef s64 nr_names

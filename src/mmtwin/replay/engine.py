@@ -15,7 +15,7 @@ import cython
 import numpy as np
 
 from mmtwin.kernel.constants import parse_constants
-from mmtwin.replay.unseen import Unseen
+from mmtwin.replay.written import Written
 
 if not cython.compiled:
     from mmtwin.kernel.casts import as_s64
@@ -66,19 +66,20 @@ if not cython.compiled:
     globals().update(parse_constants(files(__package__).joinpath("engine.pxd").read_text()))
 
 
-class Engine(Unseen):
+class Engine(Written):
     """One replay: an MM, the maps from the recording's numbers to the twin's, and the counts.
 
     `cache_of`: int32 array, the twin's cache by number in the recording's names, -1 for none;
     `gfp_bits`: 32 ints, the twin's gfp bit of each recorded bit; `large`: KMALLOC_MAX_CACHE_SIZE
-    in bytes; `resync`, `bulk_sites`, `maple`: of Unseen; `ordered`: whether the order of the lists
-    that the machine begins with is the kernel's.
+    in bytes; `resync`, `bulk_sites`, `maple`, `write_sites`: of Written; `ordered`: whether the
+    order of the lists that the machine begins with is the kernel's.
     """
 
     def __init__(
-        self, mm, cache_of, gfp_bits, large, resync=True, bulk_sites=(), ordered=True, maple=None
-    ):
-        Unseen.__init__(self, mm, gfp_bits, resync, bulk_sites, maple)
+        self, mm, cache_of, gfp_bits, large, resync=True, bulk_sites=(), ordered=True, maple=None,
+        write_sites=(),
+    ):  # fmt: skip
+        Written.__init__(self, mm, gfp_bits, resync, bulk_sites, maple, write_sites)
         cache_of = np.ascontiguousarray(cache_of, dtype=np.int32)
         misses = np.zeros(mm.max_caches, dtype=np.int64)
         self._buffers["cache_of"] = cache_of
@@ -136,11 +137,13 @@ class Engine(Unseen):
         elif kind == KIND_KMALLOC or kind == KIND_KMEM_CACHE_ALLOC:
             if event.role & DONE == 0:
                 self._object_alloc(event, -1)
-            if kind == KIND_KMALLOC and event.bytes_req >= 16 and self.mm.has.vmalloc_bulk:
-                self._vmalloc(event)
+            if kind == KIND_KMALLOC:
+                self._after_kmalloc(event)
         elif kind == KIND_KFREE or kind == KIND_KMEM_CACHE_FREE:
             if event.role & DONE == 0:
                 self._object_free(event)
+            if event.address == self.write_buffer:
+                self._written()
 
     def _page_event(self, event, number, kind):
         if kind == KIND_MM_PAGE_ALLOC:
@@ -231,6 +234,8 @@ class Engine(Unseen):
         if event.role == ROLE_SLAB:
             self._slab_free_event(event, number)
         elif event.ahead == 0:
+            if event.pid == self.write_pid and not event.order and self.mm.has.compact_singles:
+                self._page_migrates(event, number)
             if event.role != ROLE_LARGE_KMALLOC or not page_is_free(self.mm, event.address):
                 self._page_free(event, event.order)  # else kfree() did it
 

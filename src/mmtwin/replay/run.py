@@ -35,6 +35,7 @@ from mmtwin.replay.result import ReplayResult
 from mmtwin.replay.statistics import Statistics
 from mmtwin.replay.truth import Tally, compare_truth
 from mmtwin.replay.vmalloc import VmallocReplay
+from mmtwin.replay.write_sites import write_sites
 
 PIECE = 1 << 14
 Progress = Callable[[int, int], None]
@@ -140,8 +141,9 @@ class Replay:
         sites = vmalloc_sites(self.annotated)
         ordered = self.start == "truth"
         engine = Engine(
-            self.mm, cache_of, bits, large, not self.free_running, sites, ordered, self._maple()
-        )
+            self.mm, cache_of, bits, large, not self.free_running, sites, ordered, self._maple(),
+            write_sites(self.annotated),
+        )  # fmt: skip
         engine.objects.reserve(1 << 16)
         return engine
 

@@ -65,6 +65,8 @@ PAGE_ALLOC = (
             Change("5.14", 1, "5c1f4e690eec"), Change("7.0", 0, "a06157804399")),
     Feature("vfree_contig", "vfree frees runs of pages as blocks", 0,
             Change("7.2", 1, "")),
+    Feature("compact_singles", "compaction splits the free blocks that it takes at once", 1,
+            Change("6.9", 0, "733aea0b3a7b")),
     Feature("numa", "several nodes are possible", 1, config="CONFIG_NUMA"),
     Feature("zone_dma", "there is a ZONE_DMA", 1, config="CONFIG_ZONE_DMA"),
     Feature("zone_dma32", "there is a ZONE_DMA32", 1, config="CONFIG_ZONE_DMA32"),

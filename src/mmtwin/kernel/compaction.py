@@ -1,0 +1,150 @@
+"""Compaction's free scanner: which free pages the movable ones of a zone move to
+(mm/compaction.c).
+
+Only what compaction of a whole zone does (compact_node(), of /proc/sys/vm/compact_memory): its
+free scanner goes down from the zone's end, pageblock by pageblock, and takes whole free blocks as
+it needs pages, without an event. Which pages migrate is the caller's to say.
+"""
+
+import cython
+import numpy as np
+
+if not cython.compiled:
+    from mmtwin.kernel.casts import as_s64
+    from mmtwin.kernel.constants import (
+        ALLOC_CMA,
+        MIGRATE_MOVABLE,
+        USE_UNKNOWN,
+        WMARK_MIN,
+        PG_buddy,
+        PG_head,
+        PG_slab,
+    )
+    from mmtwin.kernel.mmzone import get_pfnblock_migratetype, zone_watermark_ok
+    from mmtwin.kernel.page_alloc_buddy import account_freepages, del_page_from_free_list
+    from mmtwin.kernel.page_alloc_state import set_users
+    from mmtwin.kernel.ram import pfn_to_page, zone_at
+
+    COMPACT_CLUSTER_MAX, FREEPAGES = 32, 8192
+
+
+class CompactControl:
+    """struct compact_control of one compact_zone() with `whole_zone`, `ignore_skip_hint` and
+    MIGRATE_SYNC; `mm`: the MM.
+
+    Isolated pages are single ones, in use for nothing known. Before 733aea0b3a7b (6.9): since
+    then they are kept by order.
+    """
+
+    def __init__(self, mm):
+        freepages = np.zeros(FREEPAGES, dtype=np.int64)
+        self._buffers = {"freepages": freepages}
+        self.freepages = as_s64(freepages.ctypes.data, FREEPAGES)
+        self.mm = mm
+        self.zone = -1
+        self.free_pfn = self.migrate_pfn = 0
+        self.nr_migratepages = self.nr_freepages = 0
+
+    def begin(self, number):
+        """compact_zone(): the scanners start at both ends of zone `number`."""
+        zone = zone_at(self.mm, number)
+        self.zone = number
+        self.migrate_pfn = zone.start_pfn
+        last = zone.start_pfn + zone.spanned_pages - 1
+        self.free_pfn = last >> self.mm.pageblock_order << self.mm.pageblock_order
+        self.nr_migratepages = self.nr_freepages = 0
+
+    def suitable_migration_target(self, block):
+        """suitable_migration_target(): a movable pageblock that is not free as a whole."""
+        page = pfn_to_page(self.mm, block)
+        if page.flags & PG_buddy and page.order >= self.mm.pageblock_order:
+            return False
+        migratetype = get_pfnblock_migratetype(self.mm, block)
+        return migratetype == MIGRATE_MOVABLE or migratetype == self.mm.migrate_cma
+
+    def isolate_free_page(self, pfn):
+        # takes a whole free block, unless that reaches the min watermark; how many pages
+        zone = zone_at(self.mm, self.zone)
+        order = pfn_to_page(self.mm, pfn).order
+        mark = zone.watermark[WMARK_MIN] + (1 << order)
+        if not zone_watermark_ok(self.mm, self.zone, 0, mark, 0, ALLOC_CMA):
+            return 0
+        account_freepages(self.mm, zone, -(1 << order), pfn_to_page(self.mm, pfn).migratetype)
+        del_page_from_free_list(self.mm, zone, pfn, order)
+        return 1 << order
+
+    def isolate_freepages_block(self, end, stride):
+        """isolate_freepages_block(): free blocks from `free_pfn` to `end`, until there are enough;
+        how many pages. `free_pfn` is then how far it came.
+        """
+        blockpfn = self.free_pfn
+        total = 0
+        while blockpfn < end:
+            page = pfn_to_page(self.mm, blockpfn)
+            if page.flags & (PG_head | PG_slab):
+                blockpfn += (1 << page.order) - 1
+            elif page.flags & PG_buddy and self.nr_freepages + (1 << page.order) <= FREEPAGES:
+                isolated = self.isolate_free_page(blockpfn)
+                if not isolated:
+                    break
+                set_users(self.mm, blockpfn, isolated, USE_UNKNOWN)
+                for place in range(isolated):  # split_map_pages()
+                    pfn_to_page(self.mm, blockpfn + place).refcount = 1
+                    self.freepages[self.nr_freepages + place] = blockpfn + place
+                self.nr_freepages += isolated
+                total += isolated
+                if self.nr_migratepages <= self.nr_freepages:
+                    blockpfn += isolated
+                    break
+                blockpfn += isolated - 1
+            blockpfn += stride
+        self.free_pfn = blockpfn if blockpfn < end else end
+        return total
+
+    def isolate_freepages(self):
+        """isolate_freepages(): until there are as many as are to migrate.
+
+        The scanner goes on where it stopped. Where a pageblock gave nothing it takes larger steps
+        in the next.
+        """
+        zone = zone_at(self.mm, self.zone)
+        size = 1 << self.mm.pageblock_order
+        start = self.free_pfn >> self.mm.pageblock_order << self.mm.pageblock_order
+        end = start + size
+        if end > zone.start_pfn + zone.spanned_pages:
+            end = zone.start_pfn + zone.spanned_pages
+        low = (self.migrate_pfn >> self.mm.pageblock_order) + 1 << self.mm.pageblock_order
+        stride = 1
+        while start >= low:
+            if self.suitable_migration_target(start):
+                isolated = self.isolate_freepages_block(end, stride)
+                if self.nr_freepages >= self.nr_migratepages:
+                    if self.free_pfn >= end:
+                        self.free_pfn = start - size
+                    return
+                if self.free_pfn < end:
+                    return
+                stride = 1 if isolated else min(COMPACT_CLUSTER_MAX, stride << 1)
+            end = start
+            start -= size
+            self.free_pfn = start
+
+    def compaction_alloc(self):
+        """compaction_alloc(): the page that the next one moves to, -1 if there is none."""
+        if self.nr_freepages == 0:
+            self.isolate_freepages()
+            if self.nr_freepages == 0:
+                return -1
+        self.nr_freepages -= 1
+        return self.freepages[self.nr_freepages]
+
+    def release(self, pfn):
+        """release_freepages(), of one page, which the caller frees: whether it was isolated."""
+        for place in range(self.nr_freepages - 1, -1, -1):
+            if self.freepages[place] == pfn:
+                self.nr_freepages -= 1
+                while place < self.nr_freepages:
+                    self.freepages[place] = self.freepages[place + 1]
+                    place += 1
+                return True
+        return False
