@@ -1,8 +1,9 @@
 """Makes the parts of the documentation that the program itself writes: `make docs`.
 
 The deck's slides with the twin's output under each (slides.md), from the table of deck.md.
-README.md's report and the picture docs/replay.svg, from a replay of the recording that comes with
-mmtwin: a part stands between `<!-- NAME -->` and `<!-- /NAME -->`. And what the sessions of
+The report, its beginning in README.md and the picture docs/replay.svg, from a replay of the
+recording that comes with mmtwin, and what README.md's COMMANDS print: a part stands between
+`<!-- NAME -->` and `<!-- /NAME -->`. And what the sessions of
 SESSIONS print below their `>>>` lines.
 """
 
@@ -34,6 +35,15 @@ slide what works, where the slide is imprecise or has been overtaken, and which 
 
 """
 ROWS = 8
+FIRST_PARTS = 3  # of the report, in README.md
+COMMANDS = {
+    "walk": ("mmtwin explain kmalloc 100 --state warm --profile x86_64-6.1",),
+    "words": (
+        "mmtwin explain gfp 0x484020 --kernel 4.19.60",
+        "mmtwin explain page-flags 0x17ffffc0010200 --kernel 5.13",
+    ),
+    "at": ("mmtwin at x86_64-6.1 'phase pipes' buddyinfo",),
+}
 SESSIONS = (
     "kmalloc-100.md", "kasan.md", "kmemleak.md", "slub-debug.md", "kernel-stacks.md",
     "gfp-and-page-flags.md",
@@ -80,10 +90,10 @@ def deck_rows() -> list[tuple[str, ...]]:
 
 def output_of(command: str) -> str:
     """What a command of the deck's table prints."""
-    screen = io.StringIO()
+    screen = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
     with redirect_stdout(screen):
         run(shlex.split(command)[1:])
-    return screen.getvalue()
+    return screen.buffer.getvalue().decode()  # type: ignore[attr-defined]
 
 
 def slide(number: str, title: str, today: str, command: str) -> str:
@@ -121,7 +131,13 @@ def main() -> None:
     console = Console(file=io.StringIO(), width=WIDTH, color_system=None, highlight=False)
     print_replay(figures, console, ROWS)
     report = console.file.getvalue()  # type: ignore[attr-defined]
-    put(ROOT / "README.md", "report", f"```text\n$ mmtwin replay --top {ROWS}\n{report}```\n")
+    whole = f"```text\n$ mmtwin replay --top {ROWS}\n{report}```\n"
+    put(ROOT / "docs" / "report.md", "report", whole)
+    beginning = "\n\n".join(report.split("\n\n")[:FIRST_PARTS])
+    put(ROOT / "README.md", "report", f"```text\n$ mmtwin replay\n{beginning}\n...\n```\n")
+    for name, commands in COMMANDS.items():
+        shown = "\n".join(f"$ {each}\n{output_of(each)}" for each in commands)
+        put(ROOT / "README.md", name, f"```text\n{shown}```\n")
     run(["draw", "page-flags", "-o", str(ROOT / "docs" / "page-flags.svg")])
     (ROOT / "docs" / "replay.svg").write_text(replay_svg(figures), encoding="utf-8")
 

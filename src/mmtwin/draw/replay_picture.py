@@ -6,12 +6,13 @@ Out of the figures of `ReplayResult.to_dict()`, as the terminal's report is.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mmtwin.draw.svg import box, course, document, line, text
+from mmtwin.draw.svg import box, course, document, legend, line, text
 from mmtwin.units import bytes_text, share_text
 
 Figures = Mapping[str, Any]
 WIDTH, HEIGHT = 930, 470
 BARS, BAR_HEIGHT, BAR_GAP = 14, 17, 6
+SCALES = (0.1, 0.2, 0.5)  # the plot goes up to the first that is enough, else to 1
 BARS_LEFT, BARS_WIDTH = 150, 260
 PLOT_LEFT, PLOT_WIDTH, PLOT_TOP, PLOT_HEIGHT = 560, 300, 92, 190
 PARTS = (
@@ -61,10 +62,7 @@ def _bars(caches: Sequence[Figures]) -> Iterator[str]:
             x += size * scale
         yield text(x + 6, y + 13, bytes_text(cache["bytes"]), "dim")
     y = 92 + len(order) * (BAR_HEIGHT + BAR_GAP) + 18
-    for place, (name, colour) in enumerate(PARTS):
-        x = 20 + place * 112
-        yield box(x, y - 10, 11, 11, colour)
-        yield text(x + 16, y, name, "dim")
+    yield from legend([(colour, name) for name, colour in PARTS], 20, y - 10)
 
 
 def _split(cache: Figures) -> list[int]:
@@ -78,13 +76,15 @@ def _plot(fragmentation: Figures, page_size: int) -> Iterator[str]:
         PLOT_LEFT - 40, 80, "share of free memory too scattered for a block of so many bytes"
     )
     bottom = PLOT_TOP + PLOT_HEIGHT
-    for share in (0.0, 0.5, 1.0):
-        y = bottom - share * PLOT_HEIGHT
+    samples = fragmentation["unusable"]
+    most = max((max(sample, default=0.0) for sample in samples), default=0.0)
+    highest = next((share for share in SCALES if most <= share), 1.0)
+    for share in (0.0, highest / 2, highest):
+        y = bottom - share / highest * PLOT_HEIGHT
         yield line(PLOT_LEFT, y, PLOT_LEFT + PLOT_WIDTH, y)
         yield text(PLOT_LEFT - 8, y + 4, f"{share:.0%}", "dim end")
     yield text(PLOT_LEFT, bottom + 18, "first event", "dim")
     yield text(PLOT_LEFT + PLOT_WIDTH, bottom + 18, "last event", "dim end")
-    samples = fragmentation["unusable"]
     if len(samples) < 2:
         return
     orders = fragmentation["orders"]
@@ -94,7 +94,7 @@ def _plot(fragmentation: Figures, page_size: int) -> Iterator[str]:
         points = [
             (
                 PLOT_LEFT + PLOT_WIDTH * number / (len(samples) - 1),
-                bottom - PLOT_HEIGHT * min(max(sample[place], 0.0), 1.0),
+                bottom - PLOT_HEIGHT * min(max(sample[place] / highest, 0.0), 1.0),
             )
             for number, sample in enumerate(samples)
         ]
