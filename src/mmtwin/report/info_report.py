@@ -7,20 +7,22 @@ from rich.console import Console
 from rich.text import Text
 
 from mmtwin.report.table import FigureTable
-from mmtwin.units import bytes_text, share_text
+from mmtwin.units import bytes_text, counted, share_text
 
 
 def print_info(figures: Mapping[str, Any], console: Console) -> None:
     """Prints what a recording holds."""
     recording = figures["recording"]
     kernel = recording["kernel"] or "an unknown kernel"
-    console.print(Text(f"{recording['path']}: {recording['kind']} recording", "bold"))
     console.print(
-        f"{kernel} {recording['arch']}, {recording['cpus']} CPU, "
+        Text(f"{recording['path']}: {recording['kind']} recording", "bold"), soft_wrap=True
+    )
+    console.print(
+        f"{kernel} {recording['arch']}, {counted(recording['cpus'], 'CPU')}, "
         f"{bytes_text(recording['page_size'])} pages, {bytes_text(recording['memory'])}"
     )
     if recording["cmdline"]:
-        console.print(Text(recording["cmdline"], "dim"))
+        console.print(Text(recording["cmdline"], "dim"), soft_wrap=True)
     lost = ", ".join(f"CPU {cpu}: {n:,}" for cpu, n in recording["lost_by_cpu"].items())
     console.print(f"{recording['events']:,} events, {recording['lost']:,} lost {lost}".rstrip())
     table = FigureTable("Events", "event", ">number", ">share")
