@@ -19,7 +19,6 @@ cdef enum:
     FATE_LIST = 2                 # on a CPU's list
     FATE_USED = 3                 # in use
     FATE_WINDOW = 16384           # events that take_used() looks at
-    FATE_STEPS = 256              # events about other blocks that begin at the same page
 
 @cython.final
 cdef class Mentions:
@@ -29,19 +28,21 @@ cdef class Mentions:
     cdef s64 available
     cdef s64 room                 # for numbers in `following`
     cdef bint made
-    # Numbers of events + 1, 0 for none: by pfn the next about a block that begins there, or about
-    # an object in that page; by event the next of the same list.
-    cdef u32 *blocks
-    cdef u32 *objects
+    # Numbers of events + 1, 0 for none: the next about each block of each order, behind them the
+    # next about an object in each page; by event, the next of the same.
+    cdef u32 *next
     cdef u32 *following
+    cdef u32 *lists               # by order: where its blocks begin in `next`; then the objects
     cdef dict _buffers
 
     cpdef void aim(self, size_t address, s64 start, s64 available)
-    @cython.locals(pfn=pfn_t, back=s64, i=s64, event=event_p)
+    @cython.locals(place=s64, back=s64, i=s64)
     cdef void _make(self) noexcept nogil
-    @cython.locals(next=u32, order=s32, _=s32)
-    cdef u32 _block_event(self, pfn_t head, pfn_t pfn, s64 first) noexcept nogil
-    @cython.locals(found=u32, next=u32, order=s32, head=pfn_t, before=pfn_t, event=event_p)
+    @cython.locals(order=s32, list=s32, pfn=pfn_t)
+    cdef s64 _place(self, event_t *event) noexcept nogil
+    @cython.locals(next=u32)
+    cdef u32 _next(self, s64 place, s64 first) noexcept nogil
+    @cython.locals(found=u32, next=u32, order=s32, event=event_p)
     cdef s32 fate(self, s64 first, pfn_t pfn) noexcept nogil
 
 @cython.locals(event=event_p, i=s64, stop=s64, pfn=pfn_t, block=pfn_t, place=s64, found=s64)

@@ -29,11 +29,12 @@ class Mentions:
 
     def __init__(self, mm):
         self.mm = mm
-        blocks = np.zeros(max(mm.max_pfn, 1), dtype=np.uint32)
-        objects = np.zeros(max(mm.max_pfn, 1), dtype=np.uint32)
-        self._buffers = {"blocks": blocks, "objects": objects}
-        self.blocks = as_u32(blocks.ctypes.data, len(blocks))
-        self.objects = as_u32(objects.ctypes.data, len(objects))
+        sizes = [(mm.max_pfn >> order) + 1 for order in range(mm.nr_orders)]
+        lists = np.append(0, np.cumsum([*sizes, sizes[0]])).astype(np.uint32)
+        next = np.zeros(int(lists[-1]), dtype=np.uint32)
+        self._buffers = {"lists": lists, "next": next}
+        self.lists = as_u32(lists.ctypes.data, len(lists))
+        self.next = as_u32(next.ctypes.data, len(next))
         self.available = self.start = self.room = 0
         self.made = False
         self.aim(0, 0, 0)
@@ -53,40 +54,39 @@ class Mentions:
         self.available = available
 
     def _make(self):
-        for pfn in range(self.mm.max_pfn):
-            self.blocks[pfn] = 0
-            self.objects[pfn] = 0
+        for place in range(self.lists[self.mm.nr_orders + 1]):
+            self.next[place] = 0
         for back in range(self.available - self.start):
             i = self.available - 1 - back
-            event = event_at(self.events, i)
-            if event.kind < KIND_KMALLOC or event.kind > KIND_MM_PAGE_PCPU_DRAIN:
-                continue
-            if event.kind <= KIND_KMEM_CACHE_FREE:
-                pfn = virt_to_pfn(self.mm, event.address) if event.address else -1
-                if 0 <= pfn < self.mm.max_pfn:
-                    self.following[i] = self.objects[pfn]
-                    self.objects[pfn] = i + 1
-            elif event.order < self.mm.nr_orders and event.address < self.mm.max_pfn:
-                self.following[i] = self.blocks[event.address]
-                self.blocks[event.address] = i + 1
+            place = self._place(event_at(self.events, i))
+            if place >= 0:
+                self.following[i] = self.next[place]
+                self.next[place] = i + 1
         self.made = True
 
-    def _block_event(self, head, pfn, first):
-        """Number + 1 of the next event, from `first` on, about a block that begins at `head` and
-        that a page lies in; 0 for none.
-        """
-        next = self.blocks[head]
+    def _place(self, event):
+        """Whose next event this one is: a place in `next`, -1 for none."""
+        if event.kind < KIND_KMALLOC or event.kind > KIND_MM_PAGE_PCPU_DRAIN:
+            return -1
+        order = 0
+        list = self.mm.nr_orders
+        pfn = event.address
+        if event.kind <= KIND_KMEM_CACHE_FREE:
+            pfn = virt_to_pfn(self.mm, event.address) if event.address else -1
+        else:
+            order = event.order
+            list = order
+        if order >= self.mm.nr_orders or not 0 <= pfn < self.mm.max_pfn:
+            return -1
+        return self.lists[list] + (pfn >> order)
+
+    def _next(self, place, first):
+        """Number + 1 of the next event of a place, from event `first` on; 0 for none."""
+        next = self.next[place]
         while next and next <= first:
             next = self.following[next - 1]
-        self.blocks[head] = next
-        for _ in range(FATE_STEPS):
-            if next == 0:
-                return 0
-            order = event_at(self.events, next - 1).order
-            if head >> order == pfn >> order:
-                return next
-            next = self.following[next - 1]
-        return 0
+        self.next[place] = next
+        return next
 
     def fate(self, first, pfn):
         """FATE_* of a page, by the next event about it, from event `first` on; of one in use with
@@ -99,18 +99,11 @@ class Mentions:
             self._make()
         if not 0 <= pfn < self.mm.max_pfn:
             return FATE_UNKNOWN
-        found = self.objects[pfn]
-        while found and found <= first:
-            found = self.following[found - 1]
-        self.objects[pfn] = found
-        before = -1
+        found = self._next(self.lists[self.mm.nr_orders] + pfn, first)
         for order in range(self.mm.nr_orders):
-            head = pfn >> order << order
-            if head != before:
-                before = head
-                next = self._block_event(head, pfn, first)
-                if next and (found == 0 or next < found):
-                    found = next
+            next = self._next(self.lists[order] + (pfn >> order), first)
+            if next and (found == 0 or next < found):
+                found = next
         if found == 0:
             return FATE_UNKNOWN
         event = event_at(self.events, found - 1)
