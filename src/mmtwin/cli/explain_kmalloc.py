@@ -52,9 +52,11 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     """Adds the options that say on what machine a call is made."""
     parser.add_argument("--profile", metavar="PROFILE", help=f"(default: {DEFAULT})")
     parser.add_argument("--state", default="fresh", metavar="STATE", help="(default: fresh)")
-    parser.add_argument("--cpu", type=int, default=0, metavar="N", help="that calls (default: 0)")
+    parser.add_argument("--cpu", type=int, default=0, metavar="N", help="who calls (default: 0)")
     parser.add_argument("--memory", default="128M", metavar="SIZE", help="RAM (default: 128M)")
-    parser.add_argument("--append", default="", metavar="OPTIONS", help="boot options")
+    parser.add_argument(
+        "--append", default="", metavar="OPTIONS", help="boot options: init_on_alloc=0"
+    )
 
 
 def machine_of(

@@ -47,9 +47,23 @@ class Parser(argparse.ArgumentParser):
 
 
 def new_parser(prog: str, description: str | None, examples: str) -> Parser:
-    """A parser that prints its texts as they are written."""
+    """A parser that prints its examples and lists as they are written."""
     raw = argparse.RawDescriptionHelpFormatter
-    return Parser(prog=prog, description=description, epilog=examples, formatter_class=raw)
+    told = filled(description or "")
+    return Parser(prog=prog, description=told, epilog=examples, formatter_class=raw)
+
+
+def filled(text: str) -> str:
+    """A text whose paragraphs fill the terminal's width; lists, which are indented, stay."""
+    import shutil
+    import textwrap
+
+    width = max(shutil.get_terminal_size().columns - 2, 40)
+    parts = text.strip().split("\n\n")
+    return "\n\n".join(
+        part if "\n  " in part else textwrap.fill(" ".join(part.split()), width)
+        for part in parts
+    )
 
 
 def add_choices(parser: Parser, title: str, choices: Mapping[str, tuple[str, str]]) -> None:

@@ -26,6 +26,12 @@ ARM64_CHOICE = (
 ORDER_NAMES = (("4.1", "MAX_ORDER", 1), ("6.4", "MAX_ORDER", 0),  # 23baf831a32c
                ("6.8", "MAX_PAGE_ORDER", 0))  # 5e0a760b4441  # fmt: skip
 
+MAX_ORDER_SAYS = (
+    "The largest block has order MAX_ORDER - 1 until 6.3, MAX_ORDER itself since 6.4;",
+    "since 6.8 the macro is called MAX_PAGE_ORDER. PAGE_SHIFT 12 is 4 KiB. A size of none: no",
+    "such kernel can be built.",
+)
+
 
 @dataclass(frozen=True)
 class PageSize:
@@ -86,10 +92,12 @@ def grouped(rows: Iterable[tuple[str, str, tuple[str, ...]]]) -> list[tuple[str,
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A plain table, columns two blanks apart."""
-    widths = [max(len(row[place]) for row in (titles, *rows)) for place in range(len(titles))]
+    """A plain table, columns two blanks apart; a title may have two lines."""
+    upper = [title.partition("\n")[0] if "\n" in title else "" for title in titles]
+    heads = [upper, [title.rpartition("\n")[2] for title in titles]][not any(upper):]
+    widths = [max(len(row[place]) for row in (*heads, *rows)) for place in range(len(titles))]
     lines = []
-    for row in (titles, *rows):
+    for row in (*heads, *rows):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         lines.append("  ".join(cells).rstrip())
     return lines
@@ -99,14 +107,17 @@ def page_size_lines(sizes: Sequence[PageSize]) -> list[str]:
     """The table of page sizes in words."""
     rows = grouped(
         (each.machine, each.release, (
-            bytes_text(1 << each.page_shift), str(each.page_shift), each.choice,
+            bytes_text(1 << each.page_shift), str(each.page_shift),
             f"{each.pages:,}", f"{each.struct_page} bytes", bytes_text(each.cost),
             f"{each.cost / each.memory:.2%}"))
         for each in sizes
     )  # fmt: skip
-    titles = ("machine", "releases", "page", "PAGE_SHIFT", "chosen by", "pages", "struct page",
+    titles = ("machine", "releases", "page", "PAGE_\nSHIFT", "pages", "struct\npage",
               "mem_map", "of RAM")  # fmt: skip
-    return table(titles, rows)
+    choices = grouped((each.machine, each.release, (each.choice,)) for each in sizes)
+    chosen = [row for row in choices if row[2] != "-"]
+    more = ["", *table(("machine", "releases", "chosen by"), chosen), ""] if chosen else []
+    return [*table(titles, rows), *more]
 
 
 def deck_line(size: PageSize) -> str:
@@ -155,15 +166,16 @@ def limits_lines(figures: Sequence[dict[str, Any]]) -> list[str]:
     """The table of many kernels' limits in words."""
     rows = grouped(
         (each["profile"].rpartition("-")[0], each["profile"].rpartition("-")[2], (
-            str(each["page_shift"]), f"{each['max_order_macro']} {each['max_order']}",
-            str(each["largest_order"]), f"{each['kmalloc_min_size']} bytes",
-            bytes_text(each["kmalloc_max_cache_size"]), bytes_text(each["kmalloc_max_size"]),
-            bytes_text(each["thread_size"]), stack_text(each["thread_size_kasan"])))
+            str(each["page_shift"]), str(each["max_order"]),
+            bytes_text(each["kmalloc_min_size"]), bytes_text(each["kmalloc_max_cache_size"]),
+            bytes_text(each["kmalloc_max_size"]), bytes_text(each["thread_size"]),
+            "none" if each["thread_size_kasan"] is None
+            else bytes_text(each["thread_size_kasan"])))
         for each in figures
     )  # fmt: skip
-    titles = ("machine", "releases", "PAGE_SHIFT", "macro", "largest order", "smallest kmalloc",
-              "largest cache", "largest kmalloc", "THREAD_SIZE", "with KASAN")  # fmt: skip
-    return table(titles, rows)
+    titles = ("machine", "releases", "PAGE_\nSHIFT", "MAX_\nORDER", "least\nkmalloc",
+              "largest\ncache", "largest\nkmalloc", "THREAD_\nSIZE", "with\nKASAN")  # fmt: skip
+    return [*table(titles, rows), "", *MAX_ORDER_SAYS]
 
 
 def one_machine_lines(figures: dict[str, Any]) -> list[str]:
