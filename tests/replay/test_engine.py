@@ -15,7 +15,9 @@ EVENTS = (
     "mm_page_pcpu_drain",
 )  # fmt: skip
 MASK64 = (1 << 64) - 1
-PROFILES = ["x86_64-5.10", "x86_64-6.1", "x86_64-6.12", "arm64-16k-6.12"]
+PROFILES = [
+    "x86_64-5.10", "x86_64-6.1", "x86_64-6.12", "arm64-16k-6.12", "x86_64-6.18",
+]  # fmt: skip
 
 
 def boot(profile):

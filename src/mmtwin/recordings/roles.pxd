@@ -108,6 +108,8 @@ cdef class Annotator:
     cdef void _page_free_batched(self, event_t *event, u64 number) noexcept nogil
     @cython.locals(pfn="long long", use=use_p, large=bint)
     cdef void _object_alloc(self, event_t *event, u64 number) noexcept nogil
+    @cython.locals(taken=event_p, before=event_p, other=use_p, place=s32)
+    cdef void _filled_with(self, use_t *use, event_t *event, u64 number) noexcept nogil
     @cython.locals(pfn="long long", use=use_p)
     cdef void _object_free(self, event_t *event, u64 number) noexcept nogil
     @cython.locals(task=task_p, page=event_p, freed=u64, pfn="long long")

@@ -319,8 +319,24 @@ class Annotator:
             self._page_is(use, ROLE_LARGE_KMALLOC, -1)
         elif use.role == 0:
             self._page_is(use, ROLE_SLAB, event.cache)
+            self._filled_with(use, event, number)
         elif use.cache < 0:
             use.cache = event.cache
+
+    def _filled_with(self, use, event, number):
+        """A new slab's first object is given out: pages that were taken just so for it before are
+        slabs too, that went into its sheaf, though no event may ever name an object of them.
+        """
+        if event.cpu >= self.nr_cpus or use.demand != number + 1 or use.taken <= self.first:
+            return
+        taken = self._event(use.taken - 1)
+        for place in range(event.cpu * WAITING, (event.cpu + 1) * WAITING):
+            other = use_at(self.use, waiting_at(self.waiting, place).pfn)
+            if other.demand != number + 1 or other.role != 0 or other.taken <= self.first:
+                continue
+            before = self._event(other.taken - 1)
+            if before.gfp == taken.gfp and before.order == taken.order:
+                self._page_is(other, ROLE_SLAB, event.cache)
 
     def _object_free(self, event, number):
         event.role = ROLE_DEMAND

@@ -66,12 +66,10 @@ cdef class Engine(Written):
     cdef void _slab_free_event(self, event_t *event, s64 number) noexcept nogil
     @cython.locals(demand=event_p)
     cdef void _free_ahead(self, event_t *event, s64 number) noexcept nogil
-    @cython.locals(gfp=gfp_t, cache=s32, predicted=virt_t, right=bint)
+    @cython.locals(gfp=gfp_t, cache=s32, predicted=virt_t, right=bint, sheaves=s32)
     cdef void _object_alloc(self, event_t *event, s64 number) noexcept nogil
     @cython.locals(named=s32)
     cdef s32 _cache_of(self, event_t *event, gfp_t gfp) noexcept nogil
-    @cython.locals(s=cache_p, offset=u64, place=s64)
-    cdef void _expect_start(self, s32 cache, event_t *event, pfn_t page) noexcept nogil
     cdef bint _compare_object(self, event_t *event, s32 cache, virt_t predicted) noexcept nogil
     @cython.locals(event=event_p, target=s64, i=s64, mine=pfn_t)
     cdef virt_t _place_slabs(self, s64 number, s32 cache, virt_t predicted) noexcept nogil

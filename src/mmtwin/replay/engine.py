@@ -124,6 +124,8 @@ class Engine(Written):
                 self._interrupted(event, number)
         else:
             self.mm.pcp_locked = 0
+            if event.time >= self.next_due:
+                self._vmstat_update(event)
             if event.pid == self.waiting_pid:
                 self._go_on(event)
         if kind >= KIND_MM_PAGE_ALLOC and kind <= KIND_MM_PAGE_ALLOC_EXTFRAG:
@@ -291,11 +293,14 @@ class Engine(Written):
         self.count[COUNT_BYTES_PREDICTED] += 1
         if cache_at(self.mm, cache).size == event.bytes_alloc:
             self.count[COUNT_BYTES_EXACT] += 1
-        if number >= 0:
+        sheaves = cache_at(self.mm, cache).sheaf_capacity
+        if number >= 0 and not sheaves:
             self._expect_start(cache, event, event_at(self.events, number).address)
         predicted = kmem_cache_alloc_node(self.mm, cache, gfp, -1)
         self.mm.next_freelist_start = -1
         collect(self, event.cpu)
+        if number >= 0 and sheaves:
+            predicted = self._turn_slabs(number, cache, predicted)
         right = self._compare_object(event, cache, predicted)
         predicted = self._after_exchanges(predicted)
         if number >= 0:
@@ -317,19 +322,6 @@ class Engine(Written):
         if event.kind == KIND_KMALLOC and named < 0:
             return kmalloc_slab(self.mm, event.bytes_req, gfp)
         return named
-
-    def _expect_start(self, cache, event, page):
-        """Where a shuffled new slab begins was drawn at random: the recording's first object
-        tells.
-        """
-        s = cache_at(self.mm, cache)
-        if page < 0 or s.random_seq < 0:
-            return
-        offset = event.address - page_address(self.mm, page) - s.red_left_pad
-        for place in range(s.oo_objects):
-            if self.mm.random_seq[s.random_seq + place] == offset:
-                self.mm.next_freelist_start = place
-                return
 
     def _compare_object(self, event, cache, predicted):
         """Counts an object given out; whether the twin gave the kernel's."""

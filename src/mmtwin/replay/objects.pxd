@@ -57,6 +57,8 @@ cdef class Objects:
     cdef void doubt(self) noexcept nogil
     @cython.locals(place=u64, object=object_p, caller=caller_p, twin=u64)
     cdef u64 remove(self, u64 address) noexcept nogil
+    @cython.locals(place=u64)
+    cdef u64 call_site_of(self, u64 address) noexcept nogil
     @cython.locals(hole=u64, place=u64, home=u64)
     cdef void _close(self, u64 hole) noexcept nogil
     @cython.locals(place=u64)

@@ -135,6 +135,15 @@ class Objects:
         self._close(place)
         return twin
 
+    def call_site_of(self, address):
+        """Who asked for a live object, 0 if nobody knows."""
+        place = hash_address(address) & self.mask
+        while self.table[place].address != address:
+            if self.table[place].address == 0:
+                return 0
+            place = (place + 1) & self.mask
+        return caller_at(self.callers, self.table[place].caller).call_site
+
     def _close(self, hole):
         """Moves up what was probed over a place that is free now."""
         place = (hole + 1) & self.mask

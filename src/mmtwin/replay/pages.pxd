@@ -24,7 +24,7 @@ from mmtwin.replay.counts cimport *
 from mmtwin.replay.mend cimport MOST_WRONG, Mend, queue_of
 from mmtwin.replay.queues cimport (
     QUEUE_KERNEL_ZONE, QUEUE_TWIN_DRAIN, QUEUE_TWIN_SLAB, QUEUE_TWIN_SLAB_FREE, QUEUE_TWIN_ZONE,
-    empty, get, put, queue_t,
+    empty, first_is, get, put, queue_t, skip_to,
 )
 from mmtwin.replay.resync cimport (
     drain_page, is_block, page_is_free, return_block, take_page, vacate,
@@ -62,7 +62,7 @@ cdef class Pages(Mend):
     @cython.locals(predicted=pfn_t)
     cdef void _page_alloc(self, event_t *event) noexcept nogil
     cdef void _page_free(self, event_t *event, s32 order) noexcept nogil
-    @cython.locals(predicted=pfn_t)
+    @cython.locals(mine=queue_p, skipped=s64)
     cdef void _drain_event(self, event_t *event) noexcept nogil
     cpdef void observe(self, size_t address, s64 start, s64 stop, s64 available)
     @cython.locals(events=event_p, event=event_p, i=s64)
@@ -71,6 +71,7 @@ cdef class Pages(Mend):
     @cython.locals(events=event_p, event=event_p, i=s64)
     cdef void _recall(self, size_t address, s64 start, s64 stop) noexcept nogil
     @cython.locals(place=s64)
+    cdef bint _is_bulk_site(self, u64 call_site) noexcept nogil
     cdef s64 _vmalloc_size(self, event_t *event) noexcept nogil
     @cython.locals(taken=s64)
     cdef void _vmalloc_pages(self, s32 cpu, s64 left) noexcept nogil

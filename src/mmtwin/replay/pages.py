@@ -31,7 +31,7 @@ if not cython.compiled:
     from mmtwin.recordings.event import CONSTANTS as EVENT_CONSTANTS
     from mmtwin.recordings.event import as_events, event_at
     from mmtwin.replay.mend import MENDING, queue_of
-    from mmtwin.replay.queues import QUEUES, empty, get, put
+    from mmtwin.replay.queues import QUEUES, empty, first_is, get, put, skip_to
     from mmtwin.replay.resync import (
         drain_page,
         is_block,
@@ -217,24 +217,34 @@ class Pages(Mend):
         caused them.
         """
         self.count[COUNT_DRAIN_PREDICTED] += 1
-        predicted = get(queue_of(self, event.cpu, QUEUE_TWIN_DRAIN))
-        if predicted == event.address:
-            self.count[COUNT_DRAIN_EXACT] += 1
-        elif predicted < 0:
+        mine = queue_of(self, event.cpu, QUEUE_TWIN_DRAIN)
+        skipped = skip_to(mine, event.address)
+        self.count[UNEXPLAINED_DRAIN_MISSED] += skipped
+        if first_is(mine, event.address):
+            get(mine)
+            if not skipped:
+                self.count[COUNT_DRAIN_EXACT] += 1
+        else:
             self.count[UNEXPLAINED_EXTERNAL_DRAIN] += 1
             if self.resync and event.address < self.mm.max_pfn:
                 drain_page(self.mm, event.address)
                 self.seen = self.mm.next_step
+
+    def _is_bulk_site(self, call_site):
+        """Whether this is where vmalloc asks for the array of an area's pages."""
+        for place in range(self.nr_bulk_sites):
+            if self.bulk_site[place] == call_site:
+                break
+        else:
+            return False
+        return True
 
     def _vmalloc_size(self, event):
         """How many pages a vmalloc asks for whose array of pages is this kmalloc, 0 if it is none.
 
         No event names the pages (vm_area_alloc_pages(), 343ab8178f31, 5.13).
         """
-        for place in range(self.nr_bulk_sites):
-            if self.bulk_site[place] == event.call_site:
-                return event.bytes_req // 8
-        return 0
+        return event.bytes_req // 8 if self._is_bulk_site(event.call_site) else 0
 
     def _vmalloc_pages(self, cpu, left):
         """Pages of a vmalloc: __vmalloc_area_node() asks for them a hundred at a time."""

@@ -37,6 +37,15 @@ cdef inline s64 get(queue_t *queue) noexcept nogil:
     queue.first += 1
     return queue.items[(queue.first - 1) & (QUEUE_PLACES - 1)]
 
+cdef inline s64 waiting(queue_t *queue) noexcept nogil:
+    return queue.last - queue.first
+
+cdef inline s64 item_at(queue_t *queue, s64 nth) noexcept nogil:
+    return queue.items[(queue.first + nth) & (QUEUE_PLACES - 1)]
+
+cdef inline bint first_is(queue_t *queue, s64 item) noexcept nogil:
+    return queue.first != queue.last and queue.items[queue.first & (QUEUE_PLACES - 1)] == item
+
 cdef inline bint empty(queue_t *queue) noexcept nogil:
     return queue.first == queue.last
 

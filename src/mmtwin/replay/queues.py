@@ -43,6 +43,18 @@ if not cython.compiled:
         """Whether nothing waits."""
         return queue.first == queue.last
 
+    def waiting(queue):
+        """How many items wait."""
+        return queue.last - queue.first
+
+    def item_at(queue, nth):
+        """The item that so many wait before."""
+        return queue.items[(queue.first + nth) & (QUEUE_PLACES - 1)]
+
+    def first_is(queue, item):
+        """Whether this item waits first."""
+        return queue.first != queue.last and queue.items[queue.first & (QUEUE_PLACES - 1)] == item
+
 
 def rename(queue, first, count, distance):
     """Pfns from `first` on, `count` of them, are others now, at a distance."""

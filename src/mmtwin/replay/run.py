@@ -33,6 +33,7 @@ from mmtwin.replay.maple_ahead import CONSTANTS as MAPLE
 from mmtwin.replay.memory_lines import MemoryLines
 from mmtwin.replay.result import ReplayResult
 from mmtwin.replay.statistics import Statistics
+from mmtwin.replay.timers import set_timer
 from mmtwin.replay.truth import Tally, compare_truth
 from mmtwin.replay.vmalloc import VmallocReplay
 from mmtwin.replay.write_sites import write_sites
@@ -145,6 +146,7 @@ class Replay:
             write_sites(self.annotated),
         )  # fmt: skip
         engine.objects.reserve(1 << 16)
+        set_timer(engine, self.recording, self.profile)
         return engine
 
     def _maple(self) -> Maple | None:

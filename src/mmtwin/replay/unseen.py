@@ -10,34 +10,41 @@ import cython
 
 from mmtwin.kernel.constants import parse_constants
 from mmtwin.replay.maple import Maple
-from mmtwin.replay.pages import Pages
+from mmtwin.replay.timers import Timers
 
 if not cython.compiled:
     from mmtwin.kernel.constants import PG_slab
+    from mmtwin.kernel.page_alloc import free_contig_range
     from mmtwin.kernel.ram import pfn_to_page
     from mmtwin.kernel.slub_defs import TO_HEAD
     from mmtwin.kernel.slub_partial import add_partial
     from mmtwin.kernel.slub_slab import inc_slabs_node, new_slab
+    from mmtwin.recordings.event import CONSTANTS as EVENT_CONSTANTS
     from mmtwin.recordings.event import event_at
     from mmtwin.replay.counts import COUNTS
     from mmtwin.replay.mend import queue_of
     from mmtwin.replay.pages import collect, gfp_of, set_cpu
     from mmtwin.replay.queues import QUEUES, get
-    from mmtwin.replay.resync import move_slab
+    from mmtwin.replay.resync import is_block, move_slab
 
     globals().update(COUNTS)
+    globals().update(EVENT_CONSTANTS)
     globals().update(QUEUES)
     globals().update(parse_constants(files(__package__).joinpath("unseen.pxd").read_text()))
 
 
-class Unseen(Pages):
-    """Pages, and what no event names: `maple` infers the maple nodes, None for nothing."""
+class Unseen(Timers):
+    """Pages and timers, and what no event names: `maple` infers the maple nodes, None for
+    nothing.
+    """
 
     def __init__(self, mm, gfp_bits, resync, bulk_sites, maple):
-        Pages.__init__(self, mm, gfp_bits, resync, bulk_sites)
+        Timers.__init__(self, mm, gfp_bits, resync, bulk_sites)
         self.maple = Maple(mm) if maple is None else maple
         self.waiting_pid = -1
         self.waiting_pages = 0
+        self.vfree_until = -1
+        self.in_row = 0
 
     def _is_slab_of(self, pfn, cache):
         if pfn < 0:
@@ -131,3 +138,48 @@ class Unseen(Pages):
         self.waiting_pid = -1
         set_cpu(self.mm, event)
         self._vmalloc_pages(event.cpu, self.waiting_pages)
+
+    def _page_free(self, event, order):
+        """A page is given back: at once, or with those of an area that lie beside it."""
+        if order or not self.mm.has.vfree_contig or not self._vfree_page(event):
+            Timers._page_free(self, event, order)
+
+    def _vfree_page(self, event):
+        """vm_area_free_pages(): runs of adjacent pages are prepared one by one, each with its
+        event, then go back as blocks (free_pages_bulk()). Whether the page is one of an area.
+        """
+        if self.demand > self.vfree_until:
+            self.vfree_until = self._end_of_vfree(event)
+            self.in_row = 0
+        if self.vfree_until < 0 or not is_block(self.mm, event.address, 0):
+            return False
+        self.in_row += 1
+        for i in range(self.demand + 1, self.vfree_until):
+            following = event_at(self.events, i)
+            if following.pid != event.pid or following.flags & INTERRUPT:
+                continue
+            if following.kind == KIND_MM_PAGE_FREE and following.address == event.address + 1:
+                return True
+            break
+        set_cpu(self.mm, event)
+        free_contig_range(self.mm, event.address + 1 - self.in_row, self.in_row)
+        collect(self, event.cpu)
+        self.in_row = 0
+        return True
+
+    def _end_of_vfree(self, event):
+        """The number of the kvfree() of an area's array of pages that comes when its pages were
+        freed, this one first; -1 if this is no page of an area.
+        """
+        for i in range(self.demand + 1, self.available):
+            following = event_at(self.events, i)
+            if following.pid != event.pid or following.flags & INTERRUPT:
+                continue
+            if following.kind == KIND_KFREE:
+                site = self.objects.call_site_of(following.address)
+                return i if site and self._is_bulk_site(site) else -1
+            if following.kind == KIND_MM_PAGE_PCPU_DRAIN:
+                continue
+            if following.kind != KIND_MM_PAGE_FREE or following.order or following.ahead:
+                return -1
+        return -1

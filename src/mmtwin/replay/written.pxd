@@ -10,7 +10,8 @@ from mmtwin.recordings.event cimport (
 )
 from mmtwin.replay.counts cimport *
 from mmtwin.replay.resync cimport copy_use, page_is_free, put_away
-from mmtwin.replay.unseen cimport INTERRUPT, Unseen
+from mmtwin.replay.sheaves cimport Sheaves
+from mmtwin.replay.unseen cimport INTERRUPT
 
 ctypedef event_t *event_p
 
@@ -18,7 +19,7 @@ cdef enum:
     LEAST_MIGRATED = 4            # pages freed one after the other that are taken for migrated
     LEAST_OF_KERNEL = 16          # ... if the first was not asked for as movable (ramfs)
 
-cdef class Written(Unseen):
+cdef class Written(Sheaves):
     cdef u64 *write_site          # who allocates the buffer of a write to /proc/sys
     cdef s64 nr_write_sites
     cdef s32 write_pid            # the task that writes, -1 for none

@@ -11,7 +11,7 @@ import numpy as np
 
 from mmtwin.kernel.compaction import CompactControl
 from mmtwin.kernel.constants import parse_constants
-from mmtwin.replay.unseen import Unseen
+from mmtwin.replay.sheaves import Sheaves
 
 if not cython.compiled:
     from mmtwin.kernel.casts import as_u64
@@ -28,11 +28,11 @@ if not cython.compiled:
     globals().update(parse_constants(files(__package__).joinpath("written.pxd").read_text()))
 
 
-class Written(Unseen):
-    """As Unseen; `write_sites`: call sites of the buffers of writes to /proc/sys."""
+class Written(Sheaves):
+    """As Sheaves; `write_sites`: call sites of the buffers of writes to /proc/sys."""
 
     def __init__(self, mm, gfp_bits, resync, bulk_sites, maple, write_sites):
-        Unseen.__init__(self, mm, gfp_bits, resync, bulk_sites, maple)
+        Sheaves.__init__(self, mm, gfp_bits, resync, bulk_sites, maple)
         write_site = np.array([*write_sites, 0], dtype=np.uint64)
         self._buffers["write_site"] = write_site
         self.write_site = as_u64(write_site.ctypes.data, len(write_site))

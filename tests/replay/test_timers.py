@@ -1,0 +1,98 @@
+"""vmstat_update() in a replay: when it is due, and what it drains."""
+
+import numpy as np
+import pytest
+
+from mmtwin.kernel.page_alloc_pcp import refresh_cpu_vm_stats
+from mmtwin.machine import Machine
+from mmtwin.recordings.event import CONSTANTS, EVENT
+from mmtwin.recordings.machine import RecordedMachine
+from mmtwin.replay.counts import COUNTS, UNEXPLAINED
+from mmtwin.replay.engine import Engine
+from mmtwin.replay.timers import first_jiffy, vmstat_jiffies
+
+MS = 1_000_000
+KINDS = {
+    "mm_page_alloc": "DEMAND", "mm_page_free": "DEMAND",
+    "mm_page_alloc_zone_locked": "RESPONSE", "mm_page_pcpu_drain": "RESPONSE",
+}  # fmt: skip
+DMESG = (
+    "<6>[    0.395281] clocksource: tsc-early: mask: 0xffffffffffffffff\n"
+    "<6>[    0.395339] Calibrating delay loop (skipped), value calculated using timer frequency\n"
+)
+# Where jiffies began on the machine of DMESG, and when its kernel was seen to drain.
+START, DRAIN = 371_596_000, 4_211_596_000
+
+
+@pytest.mark.parametrize(("second", "hz", "cpu", "expected"), [
+    (4, 250, 0, 1008), (5, 250, 0, 1256), (6, 250, 0, 1504), (7, 250, 0, 1752),
+    (8, 250, 0, 2008),  # a full second is itself no multiple that is kept
+    (4, 250, 1, 1000), (4, 100, 0, 408), (4, 1000, 0, 4032),
+])  # fmt: skip
+def test_jiffy_of_a_run_is_rounded_as_the_wheel_does(second, hz, cpu, expected):
+    assert vmstat_jiffies(second, hz, cpu) == expected
+
+
+def machine(**fields):
+    fields = {"clock": "global", "config": {"CONFIG_HZ": "250"}, "arch": "x86_64", **fields}
+    return RecordedMachine(release="6.18.15", **fields)
+
+
+def test_first_jiffy_is_estimated_from_the_calibration():
+    assert first_jiffy(machine(), DMESG) == pytest.approx(START, abs=8 * MS)
+    assert first_jiffy(machine(arch="arm64"), DMESG) == 395_339_000
+    assert first_jiffy(machine(clock="counter"), DMESG) is None
+    assert first_jiffy(machine(config={}), DMESG) is None
+    assert first_jiffy(machine(), "") is None
+
+
+def traced(k, call, *arguments):
+    """What a call on a machine returns, and the steps of it that kmem events tell of."""
+    with k.trace:
+        result = call(*arguments)
+    return result, [step for step in k.trace.read() if step[0] in KINDS]
+
+
+def recorded(steps, time):
+    """Steps as the events of that moment."""
+    events = np.zeros(len(steps), dtype=EVENT)
+    events["cache"] = -1
+    events["time"] = time
+    for event, (name, cpu, _depth, args) in zip(events, steps, strict=True):
+        event["kind"] = CONSTANTS["KIND_" + name.upper()]
+        event["role"] = CONSTANTS["ROLE_" + KINDS[name]]
+        event["cpu"], event["address"], event["order"] = cpu, args[0], args[1]
+        if name == "mm_page_alloc":
+            event["gfp"] = args[2]
+    for number in range(len(steps) - 1):
+        if steps[number][0] == "mm_page_alloc_zone_locked":
+            events[number]["ahead"] = steps[number + 1][0] == "mm_page_alloc"
+    return events
+
+
+@pytest.mark.parametrize("late", [-30 * MS, 0, 40 * MS])
+def test_what_the_timer_drains_is_predicted_wherever_it_was_expected(late):
+    k, other = (Machine.boot("x86_64-6.18", memory="256M", seed=3) for _ in range(2))
+    pages, steps = [], []
+    for _ in range(3000):
+        pfn, more = traced(k, k.alloc_pages, 0)
+        pages.append(pfn)
+        steps += more
+    for pfn in pages:
+        steps += traced(k, k.free_pages, pfn)[1]
+    refresh_cpu_vm_stats(k.mm, 0)  # a second before: lowers pcp->high alone
+    drains = traced(k, refresh_cpu_vm_stats, k.mm, 0)[1]
+    assert len(drains) > 50
+    events = np.concatenate([recorded(steps, DRAIN - 1100 * MS), recorded(drains, DRAIN)])
+    engine = Engine(other.mm, [0], [1 << bit for bit in range(32)], 8192)
+    engine.set_timer(START - late, 250, now=DRAIN - 1101 * MS)
+    engine.run(events.ctypes.data, 0, len(events), len(events))
+    counts = engine.counts()
+    drained = sum(name == "mm_page_pcpu_drain" for name, *_ in steps + drains)
+    assert counts[COUNTS["COUNT_DRAIN_EXACT"]] == drained
+    assert counts[COUNTS["COUNT_DRAIN_PREDICTED"]] == drained
+    assert not any(counts[place] for place in UNEXPLAINED.values())
+    for field in ("count", "high"):
+        assert other.mm.view("pcp")[field].tolist() == k.mm.view("pcp")[field].tolist()
+    assert other.validate() == []
+    assert engine.start == pytest.approx(START, abs=MS)
