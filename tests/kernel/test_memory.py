@@ -5,7 +5,7 @@ import pytest
 
 from mmtwin.kernel import fault, filemap, gup, memory, rmap, rss_stat, smaps
 from mmtwin.kernel.mm_types import File
-from mmtwin.kernel.mman import VM_GROWSDOWN
+from mmtwin.kernel.mman import VM_GROWSDOWN, VM_NOHUGEPAGE
 
 BASE = 0x400000
 PAGE = 4096
@@ -163,3 +163,33 @@ def test_mprotect_and_the_write_bit(mm):
     memory.change_protection(vma, BASE, BASE + 4 * PAGE, process.PRIVATE_R)
     assert "write" not in memory.walk(space, BASE)[-1].flags
     assert gup.access_process_vm(space, BASE, 1) == b"x"
+
+
+def test_dontneed_gives_back_empty_tables(mm):
+    """A table of PTEs that MADV_DONTNEED empties whole goes since 6.14, with PT_RECLAIM."""
+    space = process.new_mm(mm)
+    span = 512 * PAGE
+    flags = process.PRIVATE_RW | VM_NOHUGEPAGE
+    vma = process.area(space, BASE, BASE + 2 * span, flags)
+    for address in (BASE, BASE + 300 * PAGE, BASE + span):
+        memory.handle_mm_fault(space, vma, address, 1)
+    tables = space.pgtables_bytes
+    memory.zap_page_range(vma, BASE, BASE + span - PAGE)
+    assert space.pgtables_bytes == tables, "part of it"
+    memory.zap_page_range(vma, BASE, BASE + span)
+    assert tables - space.pgtables_bytes == (PAGE if mm.view("has")[0].reclaim_pt else 0)
+    memory.handle_mm_fault(space, vma, BASE, 1)
+    assert space.pgtables_bytes == tables and memory.page_of(space, BASE + span) >= 0
+    process.exit_mm(space)
+    assert space.pgtables_bytes == 0
+
+
+def test_new_pages_are_referenced(mm):
+    """folio_add_lru() in a fault, from 7.3 on: MADV_FREE leaves the mark."""
+    space = process.new_mm(mm)
+    vma = process.area(space, BASE, BASE + 4 * PAGE)
+    memory.handle_mm_fault(space, vma, BASE, 1)
+    memory.madvise_free_range(vma, BASE, BASE + PAGE)
+    marked = PAGE if mm.view("has")[0].lru_fault_referenced else 0
+    assert smaps.vma_rss(vma)["Referenced"] == marked
+    assert smaps.vma_rss(vma)["LazyFree"] == PAGE

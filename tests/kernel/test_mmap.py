@@ -368,3 +368,12 @@ def test_any_numbers_give_an_answer(call: Callable[..., int]) -> None:
             assert -134 < result <= 0
     validate_mm(mm)
     assert VM_ACCOUNT
+
+
+@every_version
+def test_peak_counts_no_area_twice(version: str) -> None:
+    """MAP_FIXED: what was there counts no more before the new area does (VmPeak)."""
+    mm = space(version)
+    start = anon(mm, 64)
+    anon(mm, 32, start)
+    assert max(mm.hiwater_vm, mm.total_vm) == mm.total_vm == 64

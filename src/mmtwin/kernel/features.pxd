@@ -220,6 +220,8 @@ cdef struct features_t:
     s32 frees_in_order          # freed pages go in order of their batch, not backwards
     s32 gather_pairs              # mmu_gather keeps a place for the number of pages
     s32 table_free_rcu            # page tables are freed by RCU
+    s32 lru_fault_referenced      # pages that a fault brings are referenced (MGLRU)
+    s32 reclaim_pt                # MADV_DONTNEED frees page tables that it emptied
     # exec
     s32 elf_load                  # each segment's bss is mapped with it, not the last one's alone
     s32 elf_load_interp           # ... the interpreter's too

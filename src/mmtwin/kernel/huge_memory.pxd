@@ -23,8 +23,8 @@ from mmtwin.kernel.pgtable cimport entry_slot, table_alloc, table_free, table_po
 from mmtwin.kernel.rmap cimport linear_page_index
 from mmtwin.kernel.rss_stat cimport add_mm_counter
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u64, virt_t
-from mmtwin.kernel.swap cimport Lru, lru_add_drain, lru_cache_add, lru_of, put_page
-from mmtwin.kernel.vm_fault cimport maybe_mkwrite, page_prot, vm_fault
+from mmtwin.kernel.swap cimport Lru, lru_add_drain, lru_of, put_page
+from mmtwin.kernel.vm_fault cimport lru_cache_add_vma, maybe_mkwrite, page_prot, vm_fault
 
 cdef bint thp_allowed(Paging p, vm_area_struct vma)
 cdef bint suitable(Paging p, vm_area_struct vma, virt_t address, s32 order)

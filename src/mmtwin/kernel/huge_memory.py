@@ -49,8 +49,8 @@ if not cython.compiled:
     from mmtwin.kernel.pgtable import table_alloc, table_free, table_populate
     from mmtwin.kernel.rmap import linear_page_index
     from mmtwin.kernel.rss_stat import add_mm_counter
-    from mmtwin.kernel.swap import lru_add_drain, lru_cache_add, lru_of, put_page
-    from mmtwin.kernel.vm_fault import maybe_mkwrite, page_prot
+    from mmtwin.kernel.swap import lru_add_drain, lru_of, put_page
+    from mmtwin.kernel.vm_fault import lru_cache_add_vma, maybe_mkwrite, page_prot
 
 ARM64_TABLE_BIT = 2
 
@@ -126,7 +126,7 @@ def add_new_anon(vma, pfn, address, by_pmd, pages):
         machine.page[pfn + place].flags |= PG_anon_exclusive
     lru = lru_of(machine)
     lru.anon_mapped += pages
-    lru_cache_add(machine, pfn)
+    lru_cache_add_vma(vma, pfn)
 
 
 def do_huge_pmd_anonymous_page(vmf):

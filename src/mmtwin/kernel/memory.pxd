@@ -22,11 +22,11 @@ from mmtwin.kernel.rmap cimport (
 from mmtwin.kernel.rss_stat cimport add_mm_counter_fast, check_sync_rss_stat
 from mmtwin.kernel.structs cimport pfn_t, s32, u64, virt_t
 from mmtwin.kernel.swap cimport (
-    compound_head, get_page, lru_add_drain, lru_cache_add, put_page,
+    compound_head, get_page, lru_add_drain, put_page,
 )
 from mmtwin.kernel.vm_fault cimport (
-    alloc_pte, alloc_user_page, copy_user_page, maybe_mkwrite, page_prot, pte_slot, take_vmf,
-    vm_fault,
+    alloc_pte, alloc_user_page, copy_user_page, lru_cache_add_vma, maybe_mkwrite, page_prot,
+    pte_slot, take_vmf, vm_fault,
 )
 
 @cython.locals(entry=u64, pfn=pfn_t)

@@ -62,13 +62,13 @@ if not cython.compiled:
         compound_head,
         get_page,
         lru_add_drain,
-        lru_cache_add,
         put_page,
     )
     from mmtwin.kernel.vm_fault import (
         alloc_pte,
         alloc_user_page,
         copy_user_page,
+        lru_cache_add_vma,
         maybe_mkwrite,
         page_prot,
         pte_slot,
@@ -105,7 +105,7 @@ def do_anonymous_page(vmf):
         entry = maybe_mkwrite(vmf, entry)
     add_mm_counter_fast(vmf.mm, MM_ANONPAGES, 1)
     page_add_new_anon_rmap(vmf.vma, pfn, vmf.address)
-    lru_cache_add(vmf.machine, pfn)
+    lru_cache_add_vma(vmf.vma, pfn)
     vmf.machine.ram[vmf.pte] = entry
     return 0
 
@@ -167,7 +167,7 @@ def wp_page_copy(vmf):
     entry = pfn_pte(vmf.paging, pfn, page_prot(vmf))
     entry = maybe_mkwrite(vmf, entry | vmf.paging.young)
     page_add_new_anon_rmap(vmf.vma, pfn, vmf.address)
-    lru_cache_add(vmf.machine, pfn)
+    lru_cache_add_vma(vmf.vma, pfn)
     vmf.machine.ram[vmf.pte] = entry
     if old >= 0:
         page_remove_rmap(vmf.machine, old)

@@ -15,10 +15,10 @@ from mmtwin.kernel.rmap cimport (
 )
 from mmtwin.kernel.rss_stat cimport add_mm_counter, add_mm_counter_fast, is_current
 from mmtwin.kernel.structs cimport pfn_t, s32, s64, u64, virt_t
-from mmtwin.kernel.swap cimport get_page, lru_cache_add, put_page
+from mmtwin.kernel.swap cimport get_page, put_page
 from mmtwin.kernel.vm_fault cimport (
-    alloc_pte, alloc_user_page, copy_user_page, install_pte, maybe_mkwrite, page_prot, prealloc,
-    vm_fault,
+    alloc_pte, alloc_user_page, copy_user_page, install_pte, lru_cache_add_vma, maybe_mkwrite,
+    page_prot, prealloc, vm_fault,
 )
 
 @cython.locals(entry=u64, prefault=bint, write=bint)

@@ -28,12 +28,13 @@ if not cython.compiled:
         page_add_new_anon_rmap,
     )
     from mmtwin.kernel.rss_stat import add_mm_counter, add_mm_counter_fast, is_current
-    from mmtwin.kernel.swap import get_page, lru_cache_add, put_page
+    from mmtwin.kernel.swap import get_page, put_page
     from mmtwin.kernel.vm_fault import (
         alloc_pte,
         alloc_user_page,
         copy_user_page,
         install_pte,
+        lru_cache_add_vma,
         maybe_mkwrite,
         page_prot,
         prealloc,
@@ -54,7 +55,7 @@ def do_set_pte(vmf, pfn, address, slot):
         entry = maybe_mkwrite(vmf, entry)
     if write and not vmf.vma.vm_flags & VM_SHARED:
         page_add_new_anon_rmap(vmf.vma, pfn, address)
-        lru_cache_add(vmf.machine, pfn)
+        lru_cache_add_vma(vmf.vma, pfn)
     else:
         page_add_file_rmap(vmf.machine, pfn)
     vmf.machine.ram[slot] = entry

@@ -16,7 +16,8 @@ from mmtwin.kernel.rss_stat cimport add_mm_rss_vec, update_hiwater_rss
 from mmtwin.kernel.structs cimport pfn_t, s32, s64, u64, virt_t
 from mmtwin.kernel.swap cimport lru_add_drain, mark_page_accessed
 
-@cython.locals(p=Paging, machine=MM, entry=u64, pfn=pfn_t, force=bint, member=s32)
+@cython.locals(p=Paging, machine=MM, entry=u64, pfn=pfn_t, force=bint, member=s32, reclaim=bint,
+               table=pfn_t, place=s64)
 cdef virt_t zap_pte_range(
     mmu_gather tlb, vm_area_struct vma, s64 slot, virt_t address, virt_t end)
 @cython.locals(mm=mm_struct, p=Paging, slot=s64, next=virt_t, level=s32, entry=u64)

@@ -35,6 +35,9 @@ def zap_pte_range(tlb, vma, slot, address, end):
     p = tlb.mm.paging
     machine = tlb.machine
     force = False
+    # pte_table_reclaim_possible()
+    reclaim = tlb.reclaim_pt and machine.has.reclaim_pt != 0
+    reclaim = reclaim and end - address == p.page_size << p.bits
     while address < end:
         entry = machine.ram[slot]
         slot += 1
@@ -56,10 +59,20 @@ def zap_pte_range(tlb, vma, slot, address, end):
         page_remove_rmap(machine, pfn)
         if tlb_remove_page(tlb, pfn):
             force = True
+            reclaim = False
             break
+    table = -1
+    if reclaim:
+        # zap_empty_pte_table(): 6375e95f381e, 6.14
+        place = entry_slot(tlb.mm, address - 1, 1)
+        table = pte_pfn(p, machine.ram[place])
+        machine.ram[place] = 0
     add_mm_rss_vec(tlb.mm)
     if force:
         tlb_flush_mmu(tlb)
+    if table >= 0:
+        tlb_remove_table(tlb, table)
+        tlb.mm.pgtables_bytes -= p.page_size
     return address
 
 
@@ -237,7 +250,10 @@ def unlink_area(vma):
         vma.vm_file.i_mmap.remove(vma)
 
 
-def zap_page_range(vma, start, end):
-    """zap_page_range(): MADV_DONTNEED of part of an area: its pages go, its tables stay."""
+def zap_page_range(vma, start, end, reclaim_pt=True):
+    """zap_page_range(): MADV_DONTNEED of part of an area: its pages go; its tables stay, but for
+    those that it emptied whole, since 6.14.
+    """
+    tlb_gather(vma.vm_mm).reclaim_pt = reclaim_pt
     unmap_vmas(vma.vm_mm, [vma], start, end)
     tlb_finish(vma.vm_mm)

@@ -317,14 +317,12 @@ def mmap_region_late(mm, file, addr, length, vm_flags, pgoff):
     detached = detach_areas(mm, addr, addr + length) if old_pages else []
     for vma in detached if accountable else ():
         vma.vm_flags &= ~VM_ACCOUNT  # what was promised to them is the new area's
-    result = finish_mapping(mm, file, addr, length, vm_flags, pgoff)
-    complete_munmap(mm, detached)
-    return result
+    return finish_mapping(mm, file, addr, length, vm_flags, pgoff, detached)
 
 
-def finish_mapping(mm, file, addr, length, vm_flags, pgoff):
-    """The new range merges or becomes an area, and is counted (__mmap_complete()): its address, or
-    -ENOMEM: no memory for it.
+def finish_mapping(mm, file, addr, length, vm_flags, pgoff, detached=()):
+    """The new range merges or becomes an area, and is counted (__mmap_complete()), once the
+    `detached` areas count no more: its address, or -ENOMEM: no memory for it.
     """
     late, pages = has_of(mm).mmap_unmaps_late, length >> mm.machine.page_shift
     vma = None if file is not None and file.vm_flags else merge_new(
@@ -334,8 +332,10 @@ def finish_mapping(mm, file, addr, length, vm_flags, pgoff):
         if vma is None:
             if vm_flags & VM_ACCOUNT:
                 commit_of(mm.machine).vm_unacct_memory(pages)
+            complete_munmap(mm, detached)
             return -ENOMEM
         vm_flags = vma.vm_flags
+    complete_munmap(mm, detached)
     vm_stat_account(mm, vm_flags, pages)
     if vm_flags & VM_LOCKED:
         if vma_supports_mlock(vma, VM_DROPPABLE if late else 0):

@@ -22,6 +22,7 @@ cdef class mmu_gather:
     cdef pfn_t table_batch              # page of the batch of tables, -1: none
     cdef s64 place                      # in the active batch
     cdef s64 limit                      # of the active batch
+    cdef public bint reclaim_pt         # tables of PTEs that it empties go too
 
 @cython.locals(pfn=pfn_t)
 cdef bint next_batch(mmu_gather tlb)

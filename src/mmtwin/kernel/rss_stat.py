@@ -134,12 +134,11 @@ def get_mm_counter(mm, member):
 
 
 def get_mm_rss(mm):
-    """get_mm_rss(): file, anonymous and shared memory pages."""
-    return (
-        get_mm_counter(mm, MM_FILEPAGES)
-        + get_mm_counter(mm, MM_ANONPAGES)
-        + get_mm_counter(mm, MM_SHMEMPAGES)
-    )
+    """get_mm_rss(): file, anonymous and shared memory pages, without what CPUs hold."""
+    count = 0
+    for member in (MM_FILEPAGES, MM_ANONPAGES, MM_SHMEMPAGES):
+        count += max(0, mm.rss_stat[member])
+    return count
 
 
 def update_hiwater_rss(mm):

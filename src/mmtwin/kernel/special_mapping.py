@@ -6,6 +6,7 @@ arch/x86/entry/vdso/vma.c).
 import numpy as np
 
 from mmtwin.kernel.constants import PG_hole, PG_reserved
+from mmtwin.kernel.mman import VM_MIXEDMAP
 
 VM_FAULT_SIGBUS, VM_FAULT_NOPAGE = 0x2, 0x100
 # Device memory lies behind all RAM: the pfns that entries get where nobody says better.
@@ -43,6 +44,7 @@ def special_fault(vma, pgoff):
         return -1, VM_FAULT_SIGBUS
     if vma.vm_name.startswith("[vvar"):
         # vvar_fault(): its first page is the kernel's variables, the others depend on clocks
-        return pfn, VM_FAULT_NOPAGE
+        if not vma.vm_flags & VM_MIXEDMAP:
+            return pfn, VM_FAULT_NOPAGE
     machine.view("page")["refcount"][pfn] += 1
     return pfn, 0

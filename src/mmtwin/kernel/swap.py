@@ -232,5 +232,8 @@ def mark_page_lazyfree(machine, pfn):
     lru = lru_of(machine)
     if page.flags & PG_lru:
         del_page_from_lru(lru, pfn)
-        page.flags &= ~(PG_active | PG_referenced | PG_swapbacked)
+        page.flags &= ~(PG_active | PG_swapbacked)
+        if not machine.has.lru_fault_referenced:
+            # lru_gen_clear_refs() does nothing while the page is on no list
+            page.flags &= ~PG_referenced
         lru_add(lru, pfn)

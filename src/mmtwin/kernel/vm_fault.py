@@ -5,13 +5,14 @@ PTEs, a page, an entry (mm/memory.c).
 import cython
 
 if not cython.compiled:
-    from mmtwin.kernel.constants import __GFP_COMP, __GFP_ZERO
+    from mmtwin.kernel.constants import __GFP_COMP, __GFP_ZERO, PG_referenced
     from mmtwin.kernel.memory_defs import GFP_HIGHUSER_MOVABLE
-    from mmtwin.kernel.mman import VM_SHARED, VM_WRITE
+    from mmtwin.kernel.mman import VM_RAND_READ, VM_SEQ_READ, VM_SHARED, VM_WRITE
     from mmtwin.kernel.page_alloc import alloc_pages
     from mmtwin.kernel.paging import pte_mkdirty, pte_mkwrite, pte_pfn, vm_get_page_prot
     from mmtwin.kernel.pgtable import table_alloc, table_populate
     from mmtwin.kernel.rmap import linear_page_index
+    from mmtwin.kernel.swap import lru_cache_add
 
 
 class vm_fault:
@@ -80,6 +81,16 @@ def alloc_user_page(vmf, zeroed):
     if zeroed:
         gfp |= __GFP_ZERO
     return alloc_pages(vmf.machine, gfp, 0, -1)
+
+
+def lru_cache_add_vma(vma, pfn):
+    """folio_add_lru_vma(): a new page onto the LRU lists; where MGLRU marks it, in areas that are
+    read neither in order nor at random (lru_gen_in_fault()).
+    """
+    machine = vma.vm_mm.machine
+    if machine.has.lru_fault_referenced and not vma.vm_flags & (VM_SEQ_READ | VM_RAND_READ):
+        machine.page[pfn].flags |= PG_referenced
+    lru_cache_add(machine, pfn)
 
 
 def copy_user_page(machine, to, source):

@@ -8,7 +8,6 @@ is known.
 from typing import Any
 
 from mmtwin.kernel import fork_mm
-from mmtwin.kernel.fault import do_user_addr_fault
 from mmtwin.kernel.mm_types import vm_area_struct
 from mmtwin.kernel.mman import (
     VM_EXEC,
@@ -56,11 +55,10 @@ def adopt(processes: Processes, names: Names, snapshot: Snapshot, pid: int) -> P
     mm.exe_file = files[0] if files else None
     process.mm = mm
     if f"{folder}/pagemap.u64x3" in snapshot:
-        processes.run(pid)
         for address, entry in snapshot.array(f"{folder}/pagemap.u64x3").tolist():
             vma = mm.tree.vma_lookup(address)
             if entry & PRESENT and vma is not None:
-                do_user_addr_fault(process, address, 6 if vma.vm_flags & VM_WRITE else 4)
+                processes.touch(pid, address, bool(vma.vm_flags & VM_WRITE))
     return process
 
 

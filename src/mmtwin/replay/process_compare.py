@@ -7,6 +7,7 @@ from mmtwin.recordings.process_events import missing
 from mmtwin.recordings.snapshot import Snapshot
 from mmtwin.replay.process_names import snapshot_indexes
 from mmtwin.replay.process_replay import ProcessReplay
+from mmtwin.replay.process_tally import Tally
 from mmtwin.replay.processes import Process
 
 SCHEMA = 1
@@ -32,8 +33,11 @@ def check_processes(job: ProcessReplay) -> dict[str, Any]:
 
 
 def compare_snapshot(job: ProcessReplay, snapshot: Snapshot) -> dict[str, Any]:
-    """One snapshot's processes; what differs goes to the job's tally."""
+    """One snapshot's processes; what differs goes to the job's tally. The replay goes on to the
+    end of the snapshot: who reads it touches memory of his own on the way.
+    """
     shown = exact = 0
+    best: dict[tuple[int, str], Tally] = {}
     for pid in snapshot.processes:
         if f"proc/{pid}/maps" not in snapshot:
             continue
@@ -44,11 +48,35 @@ def compare_snapshot(job: ProcessReplay, snapshot: Snapshot) -> dict[str, Any]:
             job.tally.compare("maps", False, "maps: no such process", where)
             continue
         exact += compare_maps(job, process, snapshot.bytes(f"proc/{pid}/maps"), where)
-        if f"proc/{pid}/status" in snapshot:
-            compare_status(job, process, snapshot.bytes(f"proc/{pid}/status"), where)
-        if f"proc/{pid}/smaps" in snapshot:
-            compare_smaps(job, process, snapshot.bytes(f"proc/{pid}/smaps"), where)
+        keep_best(best, process, snapshot)
+    last = f"SNAPDONE {snapshot.name}"
+    until = next((mark.index for mark in job.recording.markers if mark.text == last), 0)
+    while (step := job.peek()) is not None and step.index < until:
+        job.run_to(step.index + 1)
+        process = job.processes.by_pid.get(step.pid)
+        if process is not None and process.mm is not None and (step.pid, "smaps") in best:
+            keep_best(best, process, snapshot)
+    for tally in best.values():
+        job.tally.add(tally)
     return {"name": snapshot.name, "processes": shown, "maps_exact": exact}
+
+
+def keep_best(
+    best: dict[tuple[int, str], Tally], process: Process, snapshot: Snapshot
+) -> None:
+    """Compares a process's status and smaps as they would be now. No event tells when they were
+    read: each was at the moment that it fits best.
+    """
+    where = f"{snapshot.name}/{process.pid}"
+    for name, compare in (("status", compare_status), ("smaps", compare_smaps)):
+        if f"proc/{process.pid}/{name}" not in snapshot:
+            continue
+        tally, key = Tally(), (process.pid, name)
+        if key in best and not best[key].misses():
+            continue
+        compare(tally, process, snapshot.bytes(f"proc/{process.pid}/{name}"), where)
+        if key not in best or tally.misses() < best[key].misses():
+            best[key] = tally
 
 
 def first_difference(ours: list[str], theirs: list[str]) -> str:
@@ -69,15 +97,15 @@ def compare_maps(job: ProcessReplay, process: Process, text: bytes, where: str) 
     return job.tally.compare("maps", same, "maps: a line differs", f"{where}: {example}")
 
 
-def compare_status(job: ProcessReplay, process: Process, text: bytes, where: str) -> None:
+def compare_status(tally: Tally, process: Process, text: bytes, where: str) -> None:
     """The sizes that status shows."""
     ours = status.show_sizes(process.mm)
     for name, kb in status.parse(text).sizes.items():
         example = f"{where}: {kb} kB, twin {ours[name]} kB"
-        job.tally.compare("status", ours[name] == kb, f"status: {name}", example)
+        tally.compare("status", ours[name] == kb, f"status: {name}", example)
 
 
-def compare_smaps(job: ProcessReplay, process: Process, text: bytes, where: str) -> None:
+def compare_smaps(tally: Tally, process: Process, text: bytes, where: str) -> None:
     """Every line of smaps of the areas that both have."""
     from mmtwin.kernel.smaps import vma_rss
 
@@ -89,8 +117,8 @@ def compare_smaps(job: ProcessReplay, process: Process, text: bytes, where: str)
         place = f"{where}: {mine.area.start:x} {mine.area.name}"
         for name, kb in other.sizes.items():
             example = f"{place}: {kb} kB, twin {mine.sizes[name]} kB"
-            job.tally.compare("smaps", mine.sizes.get(name) == kb, f"smaps: {name}", example)
+            tally.compare("smaps", mine.sizes.get(name) == kb, f"smaps: {name}", example)
         example = f"{place}: {' '.join(other.flags)}, twin {' '.join(mine.flags)}"
-        job.tally.compare("smaps", mine.flags == other.flags, "smaps: VmFlags", example)
+        tally.compare("smaps", mine.flags == other.flags, "smaps: VmFlags", example)
         same = mine.thp_eligible == other.thp_eligible
-        job.tally.compare("smaps", same, "smaps: THPeligible", place)
+        tally.compare("smaps", same, "smaps: THPeligible", place)

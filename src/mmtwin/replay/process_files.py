@@ -24,6 +24,7 @@ SHAPE = {
 }
 HEAD = 4096  # bytes of an ELF file that exec may look at
 DELETED = " (deleted)"
+SHARED_ANONYMOUS = "/dev/zero" + DELETED  # shmem_zero_setup()
 ELF = b"\x7fELF"
 PT_LOAD = 1
 MOST_LINKS = 40
@@ -137,7 +138,7 @@ class FileTable:
         """What a snapshot's maps tell: device and inode of files."""
         for area in areas:
             path = area.name.removesuffix(DELETED)
-            if path.startswith("/") and not path.startswith("/dev/zero"):
+            if path.startswith("/") and area.name != SHARED_ANONYMOUS:
                 self.learnt.setdefault(path, (area.dev, area.inode))
                 known = self.files.get(path)
                 if known is not None and not known.ino:

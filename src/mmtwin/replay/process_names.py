@@ -125,6 +125,11 @@ class Names:
             self.by_inode[key] = file
         return self.by_inode[key]
 
+    def unlink(self, path: str) -> None:
+        """A file loses its name; whoever opens the path from now on gets another file."""
+        self.files.unlink(path)
+        self.of_token.pop(path, None)
+
     def shmem_mapping(self, machine: MM, step: Step, address: int, file: File) -> None:
         """Shared anonymous memory: how far its file system is with inodes, a snapshot tells."""
         area = self.shown_at(step, address, 0)

@@ -29,13 +29,14 @@ from mmtwin.kernel.mman import (
 )
 from mmtwin.machine.boot import boot_mm
 from mmtwin.machine.recorded import profile_of
-from mmtwin.recordings.process_events import Step, check_process_events, process_steps
+from mmtwin.recordings.process_events import FAULTS, Step, check_process_events, process_steps
 from mmtwin.recordings.recording import Recording
 from mmtwin.replay.process_adopt import adopt
 from mmtwin.replay.process_files import FileTable
 from mmtwin.replay.process_names import OPENS, Names, snapshot_indexes
 from mmtwin.replay.process_steps import TwinSteps
 from mmtwin.replay.process_tally import Tally
+from mmtwin.replay.process_touches import Touches
 from mmtwin.replay.processes import CALLS, Process, Processes
 from mmtwin.versions.process_items import mnemonics
 
@@ -85,22 +86,25 @@ class ProcessReplay:
         self.adopted: list[int] = []
         self.index = 0
         self.dead: dict[int, int] = {}
+        self.exiting = 0  # the task whose end was announced
+        seen = any(recording.counts.get(name) for name in FAULTS)
+        self.touches = None if seen else Touches(self.processes)
 
     # ---- the loop
+
+    def peek(self) -> Step | None:
+        """The step that comes next, None at the end."""
+        self.held = self.held or next(self.steps, None)
+        return self.held
 
     def run_to(self, index: int) -> None:
         """Everything before the event of a number, in order; may be called again for a later one.
         Raises UnknownFile, RecordingError.
         """
-        while True:
-            step = self.held or next(self.steps, None)
+        while (step := self.peek()) is not None and step.index < index:
             self.held = None
-            if step is None:
-                break
-            if step.index >= index:
-                self.held = step
-                break
             self.take(step)
+        self._exited()
         self.index = index
         for path, shown in self.names.gone.items():
             if shown <= index and not self.unlinks:
@@ -114,6 +118,8 @@ class ProcessReplay:
     def take(self, step: Step) -> None:
         """One step."""
         what = step.what
+        if self.exiting and step.pid != self.exiting:
+            self._exited()
         if step.index >= self.next_snapshot:
             self._meet_snapshot()
         self.twin.index = step.index
@@ -124,6 +130,8 @@ class ProcessReplay:
         elif what == "enter":
             self.twin.flush(step.pid)
             self.entered[step.pid] = step
+            if self.touches is not None:
+                self.touches.entered(step.pid)
         elif what == "exit":
             self._returned(step)
         elif what == "task_newtask":
@@ -138,6 +146,9 @@ class ProcessReplay:
             self._exit(step)
         elif what == "vm_unmapped_area":
             self.twin.recorded_search(step)
+        elif what == "vma_store" and self.touches is not None:
+            entered = self.entered.get(step.pid)
+            self.touches.stored(step, entered.name if entered is not None else "")
 
     def _meet_snapshot(self) -> None:
         """Processes that a snapshot shows and no event told of are taken over from it."""
@@ -207,16 +218,25 @@ class ProcessReplay:
         return self.hints
 
     def _exit(self, step: Step) -> None:
-        pid = step.args[0]
+        """sched_process_exit: since 6.16 it comes before exit_mm() (do_exit()), whose faults and
+        changes of rss_stat are still to come. The twin's task goes when another one runs.
+        """
+        self._exited()
+        self.exiting = step.args[0]
+        self.dead[self.exiting] = step.index
+
+    def _exited(self) -> None:
+        """The task that was about to exit is gone."""
+        pid, self.exiting = self.exiting, 0
         process = self.processes.by_pid.get(pid)
         if process is not None:
             if process.mm is None:
                 self.twin.drop(pid, "execs that failed")  # of the kernel's own helpers
             self.processes.exit(pid)
-        self.dead[pid] = step.index
-        self.names.descriptors.exit(pid)
-        self.entered.pop(pid, None)
-        self.twin.took(pid)
+        if pid:
+            self.names.descriptors.exit(pid)
+            self.entered.pop(pid, None)
+            self.twin.ended(pid)
 
     # ---- faults
 
@@ -250,7 +270,7 @@ class ProcessReplay:
             self.names.call(entered, args, entered.text, result)
         elif step.name in ("unlink", "unlinkat") and result == 0:
             if entered.text:
-                self.files.unlink(self.names.descriptors.path(step.pid, entered.text))
+                self.names.unlink(self.names.descriptors.path(step.pid, entered.text))
             else:
                 self._unlinked(step.index)
         elif step.name == "mmap" or step.name in CALLS:
@@ -285,6 +305,8 @@ class ProcessReplay:
         if file is not None and file.path.startswith("/sys/"):
             file.vm_flags, file.noexec = self.pci_flags, 1
         peak = process.mm.hiwater_vm
+        if step.name == "mremap" and self.touches is not None:
+            self.touches.before_mremap(process, args, result)
         got = self.processes.syscall(step.pid, step.name, args, file)
         kind = "results"
         if -LAST_ERRNO <= result < 0:

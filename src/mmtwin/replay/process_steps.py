@@ -3,6 +3,7 @@ page faults, rss_stat in order, searches for unmapped areas.
 """
 
 from collections import defaultdict, deque
+from itertools import islice
 from typing import Any
 
 from mmtwin.kernel.mm import MM
@@ -18,6 +19,7 @@ PRESENT, WRITE, USER, FETCH = 1, 2, 4, 16
 Change = tuple[int, int]  # member, size in bytes
 # zap_pte_range() adds up and begins again where the task is due to be rescheduled.
 RESCHEDULED = "rss_stat: in two steps, as the task was due to be rescheduled"
+PARTS = 8  # most that are taken for parts of one
 
 
 class TwinSteps:
@@ -53,6 +55,12 @@ class TwinSteps:
         self._match(pid)
         self.flush(pid)
 
+    def ended(self, pid: int) -> None:
+        """The task is dead in the twin; the kernel may still be at it."""
+        self.last.pop(pid, None)
+        self.gather(pid)
+        self._match(pid)
+
     def drop(self, pid: int, why: str) -> None:
         """What a task did that the twin cannot know of."""
         self.twin.pop(pid, None)
@@ -72,12 +80,16 @@ class TwinSteps:
                 self.twin[pid].append((int(record["args"][2]), int(record["args"][3])))
         self.seen = machine.next_step
 
-    def _match(self, pid: int) -> None:
+    def _match(self, pid: int, last: bool = False) -> None:
         ours, theirs = self.twin.get(pid), self.kernel.get(pid)
         while ours and theirs:
-            if len(theirs) > 1 and ours[0] == theirs[1][0] != theirs[0][0]:
-                change, index = theirs.popleft()
-                self.tally.miss(RESCHEDULED, f"#{index} {pid}: {told(change)}")
+            if ours[0] != theirs[0][0]:
+                steps = rescheduled(ours, theirs)
+                if not steps and not last:
+                    return  # more of the kernel's may be to come
+                for _ in range(steps):
+                    change, index = theirs.popleft()
+                    self.tally.miss(RESCHEDULED, f"#{index} {pid}: {told(change)}")
             mine, (change, index) = ours.popleft(), theirs.popleft()
             example = f"#{index} {pid}: {told(change)}, twin {told(mine)}"
             name = "rss_stat: another size" if mine[0] == change[0] else "rss_stat: another kind"
@@ -85,6 +97,7 @@ class TwinSteps:
 
     def flush(self, pid: int) -> None:
         """What is left in a task's queues has no counterpart."""
+        self._match(pid, last=True)
         for change in self.twin.pop(pid, ()):
             example = f"#{self.index} {pid}: {told(change)}"
             self.tally.compare("rss_stat", False, "rss_stat: only the twin's", example)
@@ -113,6 +126,16 @@ class TwinSteps:
         processes.fault(process.pid, address, error_code)
         self.gather(step.pid)
         self._match(step.pid)
+
+
+def rescheduled(ours: deque[Change], theirs: deque[tuple[Change, int]]) -> int:
+    """How many of the kernel's changes are parts of what the twin did at once: add_mm_rss_vec()
+    of the members that it is to do next.
+    """
+    first = [change for change, _index in islice(theirs, PARTS + 1)]
+    members = {member for member, _size in islice(ours, len(MEMBERS))}
+    parts = first.index(ours[0]) if ours[0] in first else 0
+    return parts if all(member in members for member, _size in first[:parts]) else 0
 
 
 def told(change: Change) -> str:

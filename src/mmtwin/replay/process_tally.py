@@ -47,6 +47,21 @@ class Tally:
         if example and len(found) < EXAMPLES:
             found.append(example)
 
+    def misses(self) -> int:
+        """How many of all comparisons were not the same."""
+        return sum(compared - same for compared, same in self.pairs.values())
+
+    def add(self, other: "Tally") -> None:
+        """Another tally's comparisons count here too."""
+        for kind, (compared, same) in other.pairs.items():
+            pair = self.pairs.setdefault(kind, [0, 0])
+            pair[0] += compared
+            pair[1] += same
+        for name, count in other.missed.items():
+            examples = other.examples.get(name, [])
+            for number in range(count):
+                self.miss(name, examples[number] if number < len(examples) else "")
+
     def exact(self) -> bool:
         """Whether everything compared was the same."""
         return all(same == compared for compared, same in self.pairs.values())

@@ -28,6 +28,8 @@ CLONE_VM, CLONE_THREAD = 0x100, 0x10000
 U64 = (1 << 64) - 1
 PR_SET_VMA, PR_SET_VMA_ANON_NAME = 0x53564D41, 0
 ENOSYS = 38
+# A user's read and write: x86's error code, arm64's ESR_EL1 of a data abort.
+X86_ERROR, ESR = (4, 6), (0x92000006, 0x92000046)
 
 
 class Process:
@@ -151,6 +153,11 @@ class Processes:
         if process.mm is None:
             return kernel_fault.FaultResult()
         return kernel_fault.do_user_addr_fault(process, address, error_code)
+
+    def touch(self, pid: int, address: int, write: bool) -> None:
+        """A program reads or writes a byte of its memory, where that faults."""
+        read, written = ESR if paging_of(self.machine).arm64 else X86_ERROR
+        self.fault(pid, address, written if write else read)
 
     def syscall(
         self, pid: int, name: str, args: Sequence[int], file: File | None = None, text: str = ""

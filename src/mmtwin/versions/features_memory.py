@@ -40,4 +40,9 @@ MEMORY = (
             Change("6.9", 1, "d7f861b9c43a")),
     Feature("table_free_rcu", "page tables are freed by RCU", on_arm64(1, 0),
             Change("6.15", 1, "4e1ad22c73dd")),
+    # 7.1.5 does not have it, 7.3 does
+    Feature("lru_fault_referenced", "pages that a fault brings are referenced (MGLRU)", 0,
+            Change("7.3", 1, ""), config="CONFIG_LRU_GEN_ENABLED"),
+    Feature("reclaim_pt", "MADV_DONTNEED frees page tables that it emptied", 0,
+            Change("6.14", 1, "6375e95f381e"), config="CONFIG_PT_RECLAIM", arch="x86_64"),
 )
