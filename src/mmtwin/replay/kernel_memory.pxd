@@ -6,7 +6,7 @@ from mmtwin.recordings.event cimport (
     KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
     KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE, KIND_OTHER, as_events, event_at, event_t,
 )
-from mmtwin.replay.late_counters cimport LateCounters
+from mmtwin.replay.late_counters cimport LateCounters, undisturbed
 from mmtwin.replay.table_owners cimport TableOwners
 
 ctypedef event_t *event_p
@@ -106,6 +106,8 @@ cdef class KernelMemory:
     cdef dict _buffers
 
     cpdef void add(self, size_t address, s64 start, s64 stop)
+    @cython.locals(run=run_p)
+    cdef bint _says_nothing(self, event_t *event) noexcept nogil
     cdef void _interlude(self, event_t *event) noexcept nogil
     cdef void _passed(self, event_t *event) noexcept nogil
     @cython.locals(part=s64)

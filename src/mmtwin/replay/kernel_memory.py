@@ -34,7 +34,7 @@ if not cython.compiled:
         as_events,
         event_at,
     )
-    from mmtwin.replay.late_counters import LateCounters
+    from mmtwin.replay.late_counters import LateCounters, undisturbed
     from mmtwin.replay.table_owners import TableOwners
 
     globals().update(CONSTANTS)
@@ -140,9 +140,26 @@ class KernelMemory:
         for i in range(start, stop):
             event = event_at(events, i)
             if event.kind <= KIND_MM_PAGE_FREE:  # not what the page allocator does on its own
-                self._event(event)
+                if not self._says_nothing(event):
+                    self._event(event)
             elif event.kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED:
                 self._interlude(event)
+
+    def _says_nothing(self, event):
+        """Whether an event is what most are: an object of a cache that tells nothing comes or
+        goes, and nobody is in the midst of anything. Then only its time is noted.
+        """
+        if event.kind != KIND_KMEM_CACHE_ALLOC and event.kind != KIND_KMEM_CACHE_FREE:
+            return False
+        if self.owned or event.flags & INTERRUPT or event.pid == 0 or self._what(event):
+            return False
+        run = run_at(self.runs, event.pid & (RUNS - 1))
+        if run.pid != event.pid or run.tables or run.new_mm or event.cpu >= self.nr_cpus:
+            return False
+        if not undisturbed(self.late, event.cpu, event.time):
+            return False
+        self._passed(event)
+        return True
 
     def _interlude(self, event):
         """A refill of a per-CPU list or an interrupt: its time is not what the task took."""

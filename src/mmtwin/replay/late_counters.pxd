@@ -29,3 +29,9 @@ cdef class LateCounters:
     cdef void rested(self, s32 cpu, s32 pid, u64 time) noexcept nogil
     @cython.locals(counter=s32, place=s64)
     cdef void _fold(self, s32 cpu) noexcept nogil
+
+cdef inline bint undisturbed(LateCounters late, s32 cpu, u64 time) noexcept nogil:
+    if late.nr_cpus != 1 or time >= late.due[0] or time > late.seen_at[0] + LONG:
+        return False
+    late.seen_at[0] = time
+    return True

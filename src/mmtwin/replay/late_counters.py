@@ -16,6 +16,15 @@ if not cython.compiled:
 
     globals().update(parse_constants(files(__package__).joinpath("late_counters.pxd").read_text()))
 
+    def undisturbed(late, cpu, time):
+        """Whether rested() and add_up() have nothing to do at an event of a task: that is noted.
+        Never where there are several CPUs.
+        """
+        if late.nr_cpus != 1 or time >= late.due[0] or time > late.seen_at[0] + LONG:
+            return False
+        late.seen_at[0] = time
+        return True
+
 
 class LateCounters:
     """NR_COUNTERS counters of a machine with `nr_cpus` CPUs, each of which holds back up to
