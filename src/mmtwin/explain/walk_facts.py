@@ -178,6 +178,7 @@ def slab_facts(
         "new_slab": "slub_alloc_slab" in steps,
         "from_sheaf": "slub_sheaf_alloc" in steps,
         "sheaf_refill": "slub_sheaf_refill" in steps,
+        "sheaf_failed": "slub_sheaf_refill" in steps and "slub_sheaf_alloc" not in steps,
         "kept_more": "slub_cpu_partial_node" in steps,
         "mismatch": False,
     }
