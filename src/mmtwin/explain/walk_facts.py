@@ -177,8 +177,8 @@ def slab_facts(
         "node_partial": "slub_alloc_from_partial" in steps,
         "new_slab": "slub_alloc_slab" in steps,
         "from_sheaf": "slub_sheaf_alloc" in steps,
-        "sheaf_refill": "slub_sheaf_refill" in steps,
-        "sheaf_failed": "slub_sheaf_refill" in steps and "slub_sheaf_alloc" not in steps,
+        "sheaf_asked": bool(steps.keys() & {"slub_sheaf_alloc", "slub_sheaf_refill"}),
+        "sheaf_refill": {"slub_sheaf_alloc", "slub_sheaf_refill"} <= steps.keys(),
         "kept_more": "slub_cpu_partial_node" in steps,
         "mismatch": False,
     }
@@ -197,13 +197,16 @@ def slab_facts(
     count = len(free) + 1
     partial = len(facts["partial_before"])
     found.update(
-        sheaf_replaced=found["from_sheaf"] and facts["sheaf_before"] == 0,
+        pcs_text=f"the CPU's main sheaf held {facts['sheaf_before']} objects: {mine}"
+        if found["from_sheaf"] else "the CPU's main sheaf is empty",
+        sheaf_replaced=found["sheaf_asked"] and facts["sheaf_before"] == 0,
         sheaf_barn=found["from_sheaf"] and facts["sheaf_before"] == 0
         and not found["sheaf_refill"],
         sheaf_new=found["sheaf_refill"],
         sheaf_filled=steps["slub_sheaf_refill"][0][1] if found["sheaf_refill"] else 0,
-        sheaf_text="the spare one or a full one takes its place" if not found["sheaf_refill"]
-        else "none is full, so one is filled",
+        sheaf_text="none is full, so one is filled" if found["sheaf_refill"]
+        else "the spare one or a full one takes its place" if found["from_sheaf"]
+        else "none is full, and none could be filled",
         **bulk_facts(steps, bool(facts["had_slab"])),
         slow_text="no free object at hand" if facts["object_before"] == "NULL" else "wrong node",
         refill_text=f"{counted(count, 'object')} freed to it meanwhile" if found["refill"] else
