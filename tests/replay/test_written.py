@@ -1,10 +1,14 @@
 """Writes to /proc/sys: what compaction takes unseen is known by the pages that it frees."""
 
 import re
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 
+from mmtwin.machine.texts import ZoneText
 from mmtwin.recordings.event import CONSTANTS, EVENT
+from mmtwin.replay import write_sites
 from mmtwin.replay.engine import Engine
 from mmtwin.replay.write_sites import WRITERS
 from tests.kernel.test_compaction import BLOCK, Scanned
@@ -87,3 +91,54 @@ def test_who_writes():
     for name in ("proc_sys_call_handler", "proc_sys_call_handler.isra.0"):
         assert re.fullmatch(WRITERS, name)
     assert not re.fullmatch(WRITERS, "proc_sys_call_handlers")
+
+
+def written(mm, sizes, settings):
+    """After writes of these sizes: zone 0's watermarks, and pcp->high."""
+    buffer = int(mm.page_offset) + (5 << 12)
+    made = events([("KMALLOC", 7, buffer, SITE), ("KFREE", 7, buffer)] * len(sizes))
+    made["bytes_req"][::2] = sizes
+    engine = Engine(mm, [0], [0] * 32, 8192, write_sites=[SITE], settings=settings)
+    engine.run(made.ctypes.data, 0, len(made), len(made))
+    return mm.view("zone")[0]["watermark"][:3].tolist(), int(mm.view("pcp")[0]["high"])
+
+
+SETTINGS = [(6, 7, 0, 10, 12, 14, 30), (4, 4, 0, -1, -1, -1, 60)]
+
+
+def test_settings_are_made_by_the_writes_that_are_as_long():
+    mm = Scanned([]).mm
+    before = int(mm.view("pcp")[0]["high"])
+    assert written(mm, [5, 3], SETTINGS) == ([0, 0, 0], before)
+    assert written(mm, [3, 6], SETTINGS) == ([10, 12, 14], 30)
+    assert written(mm, [4], SETTINGS) == ([10, 12, 14], 60)
+    assert written(mm, [6, 6, 4, 4], SETTINGS) == ([10, 12, 14], 60)  # each once
+
+
+def zone(low, high, present=4000):
+    numbers = {"min": low - 8, "low": low, "high": low + 8, "managed": present}
+    return ZoneText(0, "DMA", numbers, [], [{"high": high, "batch": 1, "count": 0}])
+
+
+def test_what_zoneinfo_shows_was_set():
+    recording = SimpleNamespace(machine=None)
+    mm = Scanned([]).mm
+    names = {"profile_of": lambda _r: None, "zone_number": lambda *_a: 0}
+    with mock.patch.multiple(write_sites, **names):
+        same = write_sites.changes(recording, mm, [zone(42, 6)], [zone(42, 6)])
+        marks = write_sites.changes(recording, mm, [zone(42, 6)], [zone(250, 6)])
+    assert same == []
+    assert marks == [(5, 5, 0, 242, 250, 258, -1)]  # 968 kB, a newline and the NUL
+
+
+def test_the_pages_of_a_pageblock_scanned_to_its_end_do_not_move_to_the_next():
+    # fewer than a full cluster: the migration scanner stands at the end of the pageblock, so the
+    # free scanner leaves the next one
+    scanned = Scanned([(-3 * BLOCK, 4)])
+    sources = [scanned.end - 4 * BLOCK + place for place in (9, 7, 6, 5, 2)]
+    assert compacted(scanned, sources, []).counts()[16] == 0
+    scanned = Scanned([(-3 * BLOCK, 6)])
+    sources = [scanned.end - 4 * BLOCK + 40 - n for n in range(32)]
+    target = scanned.end - 3 * BLOCK
+    engine = compacted(scanned, sources, [target + 31 - n for n in range(32)])
+    assert engine.counts()[16] == 32

@@ -71,15 +71,15 @@ class Engine(Written):
 
     `cache_of`: int32 array, the twin's cache by number in the recording's names, -1 for none;
     `gfp_bits`: 32 ints, the twin's gfp bit of each recorded bit; `large`: KMALLOC_MAX_CACHE_SIZE
-    in bytes; `resync`, `bulk_sites`, `maple`, `write_sites`: of Written; `ordered`: whether the
-    order of the lists that the machine begins with is the kernel's.
+    in bytes; `ordered`: whether the order of the lists that the machine begins with is the
+    kernel's; the others: of Written.
     """
 
     def __init__(
         self, mm, cache_of, gfp_bits, large, resync=True, bulk_sites=(), ordered=True, maple=None,
-        write_sites=(),
+        write_sites=(), settings=(),
     ):  # fmt: skip
-        Written.__init__(self, mm, gfp_bits, resync, bulk_sites, maple, write_sites)
+        Written.__init__(self, mm, gfp_bits, resync, bulk_sites, maple, write_sites, settings)
         cache_of = np.ascontiguousarray(cache_of, dtype=np.int32)
         misses = np.zeros(mm.max_caches, dtype=np.int64)
         self._buffers["cache_of"] = cache_of

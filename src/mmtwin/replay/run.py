@@ -36,7 +36,7 @@ from mmtwin.replay.statistics import Statistics
 from mmtwin.replay.timers import set_timer
 from mmtwin.replay.truth import Tally, compare_truth
 from mmtwin.replay.vmalloc import VmallocReplay
-from mmtwin.replay.write_sites import write_sites
+from mmtwin.replay.write_sites import settings_of, write_sites
 
 PIECE = 1 << 14
 Progress = Callable[[int, int], None]
@@ -143,7 +143,7 @@ class Replay:
         ordered = self.start == "truth"
         engine = Engine(
             self.mm, cache_of, bits, large, not self.free_running, sites, ordered, self._maple(),
-            write_sites(self.annotated),
+            write_sites(self.annotated), settings_of(self.recording, self.mm, self.snapshot),
         )  # fmt: skip
         engine.objects.reserve(1 << 16)
         set_timer(engine, self.recording, self.profile)

@@ -1,4 +1,5 @@
-"""What a write to a file of /proc/sys made the kernel do, of which no event names all: compaction.
+"""What a write to a file of /proc/sys made the kernel do, of which no event names all: compaction,
+and other watermarks and sizes of the per-CPU lists.
 
 proc_sys_call_handler() allocates a buffer for what is written and frees it afterwards; what its
 task does in between it does for the write.
@@ -14,9 +15,10 @@ from mmtwin.kernel.constants import parse_constants
 from mmtwin.replay.sheaves import Sheaves
 
 if not cython.compiled:
-    from mmtwin.kernel.casts import as_u64
-    from mmtwin.kernel.constants import USE_KERNEL, PG_slab
-    from mmtwin.kernel.ram import pfn_to_page
+    from mmtwin.kernel.casts import as_s64, as_u64
+    from mmtwin.kernel.compaction import COMPACT_CLUSTER_MAX
+    from mmtwin.kernel.constants import USE_KERNEL, WMARK_HIGH, WMARK_LOW, WMARK_MIN, PG_slab
+    from mmtwin.kernel.ram import pcp_of, pfn_to_page, zone_at
     from mmtwin.recordings.event import CONSTANTS as EVENT_CONSTANTS
     from mmtwin.recordings.event import event_at
     from mmtwin.replay.counts import COUNTS
@@ -29,14 +31,21 @@ if not cython.compiled:
 
 
 class Written(Sheaves):
-    """As Sheaves; `write_sites`: call sites of the buffers of writes to /proc/sys."""
+    """As Sheaves; `write_sites`: call sites of the buffers of writes to /proc/sys; `settings`: what
+    those change (write_sites.py).
+    """
 
-    def __init__(self, mm, gfp_bits, resync, bulk_sites, maple, write_sites):
+    def __init__(self, mm, gfp_bits, resync, bulk_sites, maple, write_sites, settings):
         Sheaves.__init__(self, mm, gfp_bits, resync, bulk_sites, maple)
         write_site = np.array([*write_sites, 0], dtype=np.uint64)
         self._buffers["write_site"] = write_site
         self.write_site = as_u64(write_site.ctypes.data, len(write_site))
         self.nr_write_sites = len(write_sites) if resync else 0
+        setting = np.array([*settings, [0] * SETTING], dtype=np.int64)
+        self._buffers["setting"] = setting
+        self.setting = as_s64(setting.ctypes.data, setting.size)
+        self.nr_settings = len(settings)
+        self.write_bytes = 0
         self.write_pid = -1
         self.write_buffer = 1
         self.cc = CompactControl(mm)
@@ -51,6 +60,7 @@ class Written(Sheaves):
             if self.write_site[place] == event.call_site:
                 self.write_pid = event.pid
                 self.write_buffer = event.address
+                self.write_bytes = event.bytes_req
 
     def _written(self):
         """The write is over, and with it what it made the kernel do."""
@@ -63,6 +73,30 @@ class Written(Sheaves):
             target = self.cc.freepages[self.cc.nr_freepages]
             put_away(self.mm, target, 0, self._fate(target))
             self.seen = self.mm.next_step
+        self._set(-1)
+
+    def _set(self, kind):
+        """The first settings not made yet that take as many bytes to write, of every zone."""
+        for place in range(self.nr_settings):
+            first = place * SETTING
+            if not self.setting[first] <= self.write_bytes <= self.setting[first + 1]:
+                continue
+            if kind < 0:
+                kind = self.setting[first + 3] >= 0
+            if kind != (self.setting[first + 3] >= 0):
+                continue
+            self.setting[first + 1] = 0
+            zone = zone_at(self.mm, self.setting[first + 2])
+            if kind:
+                zone.watermark[WMARK_MIN] = self.setting[first + 3]
+                zone.watermark[WMARK_LOW] = self.setting[first + 4]
+                zone.watermark[WMARK_HIGH] = self.setting[first + 5]
+            if self.setting[first + 6] >= 0:
+                for cpu in range(self.mm.nr_cpus):
+                    pcp = pcp_of(self.mm, self.setting[first + 2], cpu)
+                    pcp.high_min = self.setting[first + 6]
+                    if not self.mm.has.pcp_auto_tune:
+                        pcp.high = pcp.high_max = pcp.high_min
 
     def _page_migrates(self, event, number):
         """The task that writes frees a page: if it compacts memory, that page has moved to one
@@ -73,18 +107,21 @@ class Written(Sheaves):
             return
         if page.flags & PG_slab or page_is_free(self.mm, event.address):
             return
-        if not self.compacting or not self.batch_left:
-            self.batch_left = self._batch(event, number)
+        if not self.compacting:
             least = LEAST_OF_KERNEL if page.users == USE_KERNEL else LEAST_MIGRATED
-            if not self.compacting and (
-                self.batch_left < least or not self._is_first(event, number)
-            ):
+            if self._freed(event, number, False) < least or not self._is_first(event, number):
                 return
+        if not self.compacting or not self.batch_left:
+            self.batch_left = self._freed(event, number, True)
             if not self.compacting or self.cc.zone != page.zone:
                 self.cc.begin(page.zone)
             self.compacting = True
             self.cc.nr_migratepages = self.batch_left
-            self.cc.migrate_pfn = event.address
+            # isolate_migratepages_block() ends at a full cluster, else at the pageblock's end
+            self.cc.migrate_pfn = event.address + 1
+            if self.batch_left != COMPACT_CLUSTER_MAX:
+                block = event.address >> self.mm.pageblock_order
+                self.cc.migrate_pfn = block + 1 << self.mm.pageblock_order
         self.batch_left -= 1
         target = self.cc.compaction_alloc()
         if target >= 0:
@@ -101,9 +138,9 @@ class Written(Sheaves):
                 return before.kind == KIND_KMALLOC and before.address == self.write_buffer
         return False
 
-    def _batch(self, event, number):
-        """How many pages migrate together: of one pageblock, the last isolated first
-        (isolate_migratepages_block()).
+    def _freed(self, event, number, together):
+        """How many pages the task frees one after the other, `together`: that may migrate as one
+        batch, of one pageblock, the last isolated first (isolate_migratepages_block()).
         """
         size = 1
         last = event.address
@@ -115,9 +152,9 @@ class Written(Sheaves):
                 continue
             if following.kind != KIND_MM_PAGE_FREE or following.order or following.ahead:
                 break
-            if following.role != ROLE_DEMAND or following.address >= last:
+            if following.role != ROLE_DEMAND or (together and following.address >= last):
                 break
-            if following.address >> self.mm.pageblock_order != last >> self.mm.pageblock_order:
+            if together and (following.address ^ last) >> self.mm.pageblock_order:
                 break
             last = following.address
             size += 1
