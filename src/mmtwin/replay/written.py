@@ -31,8 +31,8 @@ if not cython.compiled:
 
 
 class Written(Sheaves):
-    """As Sheaves; `write_sites`: call sites of the buffers of writes to /proc/sys; `settings`: what
-    those change (write_sites.py).
+    """As Sheaves; `write_sites`: call sites of the buffers of writes to /proc/sys; `settings`:
+    what those change (write_sites.py).
     """
 
     def __init__(self, mm, gfp_bits, resync, bulk_sites, maple, write_sites, settings):
