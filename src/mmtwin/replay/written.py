@@ -109,7 +109,7 @@ class Written(Sheaves):
             return
         if not self.compacting:
             least = LEAST_OF_KERNEL if page.users == USE_KERNEL else LEAST_MIGRATED
-            if self._freed(event, number, False) < least or not self._is_first(event, number):
+            if not self._is_first(event, number) or self._freed(event, number, False) < least:
                 return
         if not self.compacting or not self.batch_left:
             self.batch_left = self._freed(event, number, True)
