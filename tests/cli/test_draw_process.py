@@ -33,6 +33,14 @@ def test_a_saved_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "maps, line 1" in refused(capsys, str(path))
 
 
+def test_a_process_of_a_recording(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path(__file__).parents[1] / "replay/processes/arm64-6.1"
+    assert main(["draw", "process", str(folder), "1", "--at", "SNAP end"]) == 0
+    picture = capsys.readouterr().out
+    assert picture.startswith("<svg") and "[stack]" in picture and "init (1)" in picture
+    assert "no process 99999 then" in refused(capsys, str(folder), "99999")
+
+
 def test_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "give INPUT, --pid PID, --exec PROGRAM or" in refused(capsys)
     assert "'x' is no PID" in refused(capsys, "--pid", "x")

@@ -4,6 +4,7 @@ The recordings are the lab's, cut down to the events of processes: two builds of
 exercises areas (tests/programs has others), a shell, and what lives at their end.
 """
 
+import os
 import random
 import shutil
 from pathlib import Path
@@ -17,6 +18,7 @@ from mmtwin.replay.process_files import FileTable, UnknownFile
 from mmtwin.replay.process_replay import ProcessReplay
 
 FOLDER = Path(__file__).parent / "processes"
+OWN = [folder for folder in os.environ.get("MMTWIN_RECORDINGS", "").split(":") if folder]
 # What may differ: of pid 1, which reads its own /proc files; what no event tells; when a task's
 # counters reach its mm after an exec.
 NAMED = ("smaps: ", "status: ", "rss_stat: ", "calls refused by a limit")
@@ -55,7 +57,20 @@ def test_without_fault_events():
         compared, same = job.tally.pairs[kind]
         assert same == compared > 20
     assert job.touches.inferred > 10
+    compared, same = job.tally.pairs["status"]
+    assert same >= 0.93 * compared, job.tally.examples
     assert figures["missing_events"] == ["page faults (exceptions:page_fault_user)"]
+
+
+@pytest.mark.parametrize("folder", OWN)
+def test_recordings_of_ones_own(folder):
+    """MMTWIN_RECORDINGS=FOLDER:FOLDER: what `mmtwin maps FOLDER --check` compares of each."""
+    with open_recording(folder) as recording:
+        job = ProcessReplay(recording)
+        check_processes(job)
+    for kind in ("addresses", "errors", "results", "maps"):
+        compared, same = job.tally.pairs[kind]
+        assert compared == same, (kind, job.tally.examples)
 
 
 def test_processes_from_a_snapshot():

@@ -3,7 +3,7 @@
 from typing import Any
 
 from mmtwin.procfs import maps, smaps, status
-from mmtwin.recordings.process_events import missing
+from mmtwin.recordings.process_events import FAULTS, missing
 from mmtwin.recordings.snapshot import Snapshot
 from mmtwin.replay.process_names import snapshot_indexes
 from mmtwin.replay.process_replay import ProcessReplay
@@ -54,7 +54,9 @@ def compare_snapshot(job: ProcessReplay, snapshot: Snapshot) -> dict[str, Any]:
     while (step := job.peek()) is not None and step.index < until:
         job.run_to(step.index + 1)
         process = job.processes.by_pid.get(step.pid)
-        if process is not None and process.mm is not None and (step.pid, "smaps") in best:
+        if step.what not in FAULTS or process is None or process.mm is None:
+            continue
+        if (step.pid, "smaps") in best:
             keep_best(best, process, snapshot)
     for tally in best.values():
         job.tally.add(tally)

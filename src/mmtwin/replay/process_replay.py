@@ -37,7 +37,7 @@ from mmtwin.replay.process_names import OPENS, Names, snapshot_indexes
 from mmtwin.replay.process_steps import TwinSteps
 from mmtwin.replay.process_tally import Tally
 from mmtwin.replay.process_touches import Touches
-from mmtwin.replay.processes import CALLS, Process, Processes
+from mmtwin.replay.processes import CALLS, CLONE_VM, Process, Processes
 from mmtwin.versions.process_items import mnemonics
 
 DEFAULT_MEMORY = 1 << 30
@@ -89,6 +89,7 @@ class ProcessReplay:
         self.exiting = 0  # the task whose end was announced
         seen = any(recording.counts.get(name) for name in FAULTS)
         self.touches = None if seen else Touches(self.processes)
+        self.twin.silent = not seen
 
     # ---- the loop
 
@@ -105,6 +106,8 @@ class ProcessReplay:
             self.held = None
             self.take(step)
         self._exited()
+        if self.touches is not None:
+            self.touches.settle()
         self.index = index
         for path, shown in self.names.gone.items():
             if shown <= index and not self.unlinks:
@@ -126,7 +129,7 @@ class ProcessReplay:
         if what == "page_fault_user" or what == "page_fault_kernel":
             self._fault(step)
         elif what == "rss_stat":
-            self.twin.recorded(step)
+            self._counted(step)
         elif what == "enter":
             self.twin.flush(step.pid)
             self.entered[step.pid] = step
@@ -150,6 +153,13 @@ class ProcessReplay:
             entered = self.entered.get(step.pid)
             self.touches.stored(step, entered.name if entered is not None else "")
 
+    def _counted(self, step: Step) -> None:
+        if self.touches is None:
+            self.twin.recorded(step)
+        else:
+            self.touches.counted(step)
+            self.tally.miss("rss_stat: followed, as no event tells the faults")
+
     def _meet_snapshot(self) -> None:
         """Processes that a snapshot shows and no event told of are taken over from it."""
         while self.snapshots and self.snapshots[0][1] <= self.next_snapshot:
@@ -168,6 +178,8 @@ class ProcessReplay:
     def _fork(self, step: Step) -> None:
         child, flags = step.args
         self.processes.fork(step.pid, child, flags, step.text)
+        if self.touches is not None and not flags & CLONE_VM:
+            self.touches.new_mm(step.pid, self.processes.process(child))
         self.names.descriptors.fork(step.pid, child, flags)
         self.dead.pop(child, None)
         self.twin.took(step.pid)
@@ -179,6 +191,8 @@ class ProcessReplay:
         path = step.text
         error = self.processes.exec_(pid, path, file=self._program(process, path, step.index))
         process.comm = comm
+        if self.touches is not None:
+            self.touches.new_mm(pid, process)
         self.names.descriptors.execve(pid)
         if error:
             self.tally.miss("execs that the twin refused", f"#{step.index} {path}: {error}")
@@ -260,6 +274,8 @@ class ProcessReplay:
         if entered is None or entered.name != step.name:
             return
         del self.entered[step.pid]
+        if self.touches is not None:
+            self.touches.left(step.pid)
         (result,), args = step.args, entered.args
         if step.name in FORKS:
             return
