@@ -64,8 +64,10 @@ cdef bint give_back_slab(MM mm, pfn_t pfn) noexcept nogil
 cdef bint move_slab(MM mm, pfn_t pfn, pfn_t wanted, s32 fate) noexcept nogil
 @cython.locals(order=s32)
 cdef bint bring_slab(MM mm, pfn_t pfn, pfn_t wanted, s32 fate) noexcept nogil
-@cython.locals(page=page_p, used=s64, s=cache_p, cpu=s32, c=cache_cpu_p, entry=virt_t)
+@cython.locals(page=page_p, used=s64, s=cache_p, cpu=s32, c=cache_cpu_p, entry=virt_t, size=u64)
 cdef bint slab_is_unused(MM mm, pfn_t pfn) noexcept nogil
+@cython.locals(found=s64, number=s64, place=s64)
+cdef s64 in_sheaves(MM mm, s32 cache, virt_t first, u64 size) noexcept nogil
 @cython.locals(page=page_p, c=cache_cpu_p, cpu=s32, entry=pfn_t)
 cdef void move_links(MM mm, s32 cache, pfn_t pfn, pfn_t wanted) noexcept nogil
 @cython.locals(number=s64, kept=s64, place=s64, object=virt_t)

@@ -333,7 +333,7 @@ def bring_slab(mm, pfn, wanted, fate):
 
 
 def slab_is_unused(mm, pfn):
-    """Whether a page is the first of a slab whose objects are all free (and in no sheaf)."""
+    """Whether a page is the first of a slab whose objects are all free, in sheaves or not."""
     page = pfn_to_page(mm, pfn)
     if not page.flags & PG_slab:
         return False
@@ -346,7 +346,20 @@ def slab_is_unused(mm, pfn):
             while entry:
                 used -= 1
                 entry = get_freepointer(mm, s, entry)
+    if used and s.sheaf_capacity:
+        size = 1 << (mm.page_shift + page.order)
+        used -= in_sheaves(mm, page.cache, page_address(mm, pfn), size)
     return used == 0
+
+
+def in_sheaves(mm, cache, first, size):
+    """How many objects of `size` bytes from `first` on are in sheaves of their cache."""
+    found = 0
+    for number in range(mm.next_sheaf):
+        if mm.sheaf[number].cache == cache:
+            for place in range(mm.sheaf[number].size):
+                found += wrap64(mm.sheaf[number].objects[place] - first) < size
+    return found
 
 
 def move_links(mm, cache, pfn, wanted):

@@ -8,9 +8,10 @@ from mmtwin.kernel.slub_partial cimport add_partial
 from mmtwin.kernel.slub_slab cimport inc_slabs_node, new_slab
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u64
 from mmtwin.recordings.event cimport (
-    KIND_KFREE, KIND_MM_PAGE_FREE, KIND_MM_PAGE_PCPU_DRAIN, event_at, event_t,
+    KIND_KFREE, KIND_MM_PAGE_ALLOC, KIND_MM_PAGE_FREE, KIND_MM_PAGE_PCPU_DRAIN, event_at, event_t,
 )
 from mmtwin.replay.counts cimport *
+from mmtwin.replay.fate cimport FATE_BUDDY, FATE_USED
 from mmtwin.replay.maple cimport Maple
 from mmtwin.replay.mend cimport queue_of
 from mmtwin.replay.pages cimport collect, gfp_of, set_cpu
@@ -21,6 +22,9 @@ from mmtwin.replay.timers cimport Timers
 ctypedef event_t *event_p
 
 cdef enum:
+    # by how much the lock of a CPU's page lists raises the count of preemption: spin_trylock() and
+    # pcpu_task_pin()
+    LOCK_DEPTH = 2
     INTERRUPT = 0x18              # event.flags: hard or soft interrupt
     NEED_RESCHED = 0x4            # TRACE_FLAG_NEED_RESCHED
 
@@ -52,3 +56,5 @@ cdef class Unseen(Timers):
     cdef bint _vfree_page(self, event_t *event) noexcept nogil
     @cython.locals(following=event_p, i=s64, site=u64)
     cdef s64 _end_of_vfree(self, event_t *event) noexcept nogil
+    @cython.locals(following=event_p, i=s64)
+    cdef bint _lists_were_locked(self, event_t *event) noexcept nogil

@@ -22,6 +22,7 @@ if not cython.compiled:
     from mmtwin.recordings.event import CONSTANTS as EVENT_CONSTANTS
     from mmtwin.recordings.event import event_at
     from mmtwin.replay.counts import COUNTS
+    from mmtwin.replay.fate import FATES
     from mmtwin.replay.mend import queue_of
     from mmtwin.replay.pages import collect, gfp_of, set_cpu
     from mmtwin.replay.queues import QUEUES, get
@@ -29,6 +30,7 @@ if not cython.compiled:
 
     globals().update(COUNTS)
     globals().update(EVENT_CONSTANTS)
+    globals().update(FATES)
     globals().update(QUEUES)
     globals().update(parse_constants(files(__package__).joinpath("unseen.pxd").read_text()))
 
@@ -141,6 +143,8 @@ class Unseen(Timers):
 
     def _page_free(self, event, order):
         """A page is given back: at once, or with those of an area that lie beside it."""
+        if event.flags & INTERRUPT and event.preempt >= LOCK_DEPTH and not self.mm.pcp_locked:
+            self.mm.pcp_locked = self._lists_were_locked(event)
         if order or not self.mm.has.vfree_contig or not self._vfree_page(event):
             Timers._page_free(self, event, order)
 
@@ -183,3 +187,22 @@ class Unseen(Timers):
             if following.kind != KIND_MM_PAGE_FREE or following.order or following.ahead:
                 return -1
         return -1
+
+    def _lists_were_locked(self, event):
+        """Whether an interrupt came while its CPU took a page from its lists: they are locked
+        then, and what the interrupt frees passes them by (pcp_spin_trylock()).
+
+        The lock shows in the count of preemption, and in what becomes of the page.
+        """
+        if not self.mm.has.buddy_after_pcp or event.kind != KIND_MM_PAGE_FREE:
+            return False
+        for i in range(self.demand + 1, self.available):
+            following = event_at(self.events, i)
+            if following.cpu != event.cpu or following.flags & INTERRUPT:
+                continue
+            if following.kind != KIND_MM_PAGE_ALLOC or following.pid != event.pid:
+                return False
+            if event.preempt < following.preempt + LOCK_DEPTH:
+                return False
+            return self.mentions.fate(self.now + 1, event.address) & FATE_USED == FATE_BUDDY
+        return False
