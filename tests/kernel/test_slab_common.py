@@ -3,14 +3,19 @@
 import pytest
 from slub_machine import GFP_KERNEL, VERSIONS, kmalloc_machine
 
-from mmtwin.kernel import slab_common, slab_index, slab_kmalloc
+from mmtwin.kernel import page_alloc, slab_common, slab_index, slab_kmalloc
 from mmtwin.kernel.constants import (
     __GFP_ACCOUNT,
+    __GFP_COMP,
     __GFP_DMA,
     __GFP_RECLAIMABLE,
     COMPLAINT_DOUBLE_FREE,
     COMPLAINT_INVALID_OBJECT,
     COMPLAINT_NOT_SLAB,
+    KFREE_ANY,
+    KFREE_HEAD,
+    USE_FREE,
+    USE_LARGE_KMALLOC,
 )
 from mmtwin.kernel.slub_cache import SlabError
 from mmtwin.kernel.slub_defs import KMALLOC_BUCKETS, KMALLOC_INDEXES, ZERO_SIZE_PTR
@@ -110,6 +115,34 @@ def test_large_sizes_take_pages(version: str) -> None:
     assert [complaint["kind"] for complaint in mm.complaints] == [COMPLAINT_NOT_SLAB]
     assert kmalloc(mm, 1 << 40) == 0
     validate(mm)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_address_inside_a_large_block_frees_all_of_it(version: str) -> None:
+    mm = kmalloc_machine(version)
+    for offset in (8, 4096 + 8):
+        address = kmalloc(mm, 8193)
+        pfn = (address - mm.page_offset) >> mm.page_shift
+        slab_common.kfree(mm, address + offset)
+        refused = offset > 4096 and mm.view("has")[0].kfree_pages == KFREE_HEAD
+        assert (mm.view("page")["users"][pfn] == USE_LARGE_KMALLOC) == refused
+        assert len(mm.complaints) == refused
+    validate(mm)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_pages_that_kmalloc_did_not_give(version: str) -> None:
+    mm = kmalloc_machine(version)
+    kind = mm.view("has")[0].kfree_pages
+    for gfp in (GFP_KERNEL, GFP_KERNEL | __GFP_COMP):
+        compound = gfp != GFP_KERNEL and kind <= KFREE_ANY
+        before = len(mm.complaints)
+        pfn = page_alloc.alloc_pages(mm, gfp, 2, -1)
+        slab_common.kfree(mm, mm.page_offset + (pfn << mm.page_shift))
+        free = mm.view("page")["users"][pfn : pfn + 4] == USE_FREE
+        assert len(mm.complaints) - before == (not compound)
+        assert free[0] == (compound or kind == KFREE_ANY)
+        assert free[1:].all() == free[1:].any() == compound
 
 
 def test_krealloc_moves_only_to_grow() -> None:

@@ -208,3 +208,9 @@ cdef enum:
     USE_VMALLOC = 8
     USE_RESERVED = 9
     USE_KERNEL = 10
+
+cdef enum:
+    # mm.has.kfree_pages: which pages of no slab kfree() frees, besides compound ones
+    KFREE_ANY = 1                 # all, with a warning
+    KFREE_MARKED = 2              # only what is marked as a large kmalloc
+    KFREE_HEAD = 3                # ... if the address lies in its first page

@@ -75,6 +75,7 @@ cdef struct features_t:
     s32 slub_frees_single         # a single free does not clear the free pointer before the checks
     s32 slub_traces_debugfs       # alloc_traces, free_traces of debugfs, not alloc_calls of sysfs
     s32 slub_krealloc_redzone     # krealloc() keeps the size asked for, and red zones behind it
+    s32 kfree_pages               # pages of no slab: 0 compound ones, 1 any, 2 marked, 3 head pages
     s32 slub_min_order            # slub_min_order=
     s32 slub_max_order            # slub_max_order=, PAGE_ALLOC_COSTLY_ORDER
     s32 slub_min_objects          # slub_min_objects=, 0: by the number of CPUs

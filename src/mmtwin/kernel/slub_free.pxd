@@ -7,7 +7,8 @@ from mmtwin.kernel.slub_defs cimport (
 )
 from mmtwin.kernel.constants cimport (
     CHECK_KASAN, CHECK_KMEMLEAK, COMPLAINT_DOUBLE_FREE, COMPLAINT_NOT_SLAB,
-    COMPLAINT_OBJECT_FREE, PG_head, PG_large_kmalloc, PG_partial, PG_slab, USE_UNKNOWN,
+    COMPLAINT_OBJECT_FREE, KFREE_ANY, KFREE_HEAD, KFREE_MARKED, PG_head, PG_large_kmalloc,
+    PG_partial, PG_reserved, PG_slab, USE_FREE, USE_UNKNOWN,
 )
 from mmtwin.kernel.kasan_hooks cimport kasan_kfree_large
 from mmtwin.kernel.kmemleak_hook cimport kmemleak_free
@@ -16,7 +17,7 @@ from mmtwin.kernel.page_alloc cimport free_pages
 from mmtwin.kernel.ram cimport (
     cache_at, cache_cpu_of, cache_cpu_p, cache_node_of, cache_node_p, cache_p, page_address,
     page_p, pfn_to_page,
-    virt_to_head_pfn,
+    virt_to_head_pfn, virt_to_pfn,
 )
 from mmtwin.kernel.slub_debug cimport free_debug_processing
 from mmtwin.kernel.slub_freelist cimport (
@@ -36,7 +37,7 @@ from mmtwin.kernel.trace cimport (
 cdef bint is_object(MM mm, pfn_t pfn, virt_t object) noexcept nogil
 @cython.locals(s=cache_p, page=page_p, entry=virt_t)
 cdef bint on_freelist(MM mm, pfn_t pfn, virt_t object) noexcept nogil
-@cython.locals(page=page_p)
+@cython.locals(page=page_p, large=u32)
 cdef void free_large_kmalloc(MM mm, pfn_t pfn, virt_t object) noexcept nogil
 @cython.locals(s=cache_p, page=page_p, n=cache_node_p, prior=virt_t, full=bint)
 cdef void free_to_partial_list(

@@ -12,10 +12,15 @@ if not cython.compiled:
         COMPLAINT_DOUBLE_FREE,
         COMPLAINT_NOT_SLAB,
         COMPLAINT_OBJECT_FREE,
+        KFREE_ANY,
+        KFREE_HEAD,
+        KFREE_MARKED,
+        USE_FREE,
         USE_UNKNOWN,
         PG_head,
         PG_large_kmalloc,
         PG_partial,
+        PG_reserved,
         PG_slab,
     )
     from mmtwin.kernel.kasan_hooks import kasan_kfree_large
@@ -29,6 +34,7 @@ if not cython.compiled:
         page_address,
         pfn_to_page,
         virt_to_head_pfn,
+        virt_to_pfn,
     )
     from mmtwin.kernel.slub_debug import free_debug_processing
     from mmtwin.kernel.slub_defs import (
@@ -91,16 +97,28 @@ def on_freelist(mm, pfn, object):
 
 
 def free_large_kmalloc(mm, pfn, object):
-    """free_large_kmalloc(): a compound page back to the page allocator; anything else is
-    refused. kmemleak looks at it first, then KASAN, as in every version.
+    """free_large_kmalloc(): pages back to the page allocator, wherever in them `object` lies.
+
+    The head page is asked what it is, since 6.19 the page of `object`. kmemleak looks at it before
+    KASAN, as in every version; what KASAN reports as an invalid free is freed all the same.
     """
+    page = pfn_to_page(mm, pfn)
+    large = page.flags & (PG_head | PG_large_kmalloc)
+    if mm.has.kfree_pages >= KFREE_MARKED:
+        large = page.flags & PG_large_kmalloc
+        if mm.has.kfree_pages >= KFREE_HEAD and virt_to_pfn(mm, object) != pfn:
+            large = 0
+    if not large:
+        complain(mm, COMPLAINT_NOT_SLAB, object, pfn)
+        if mm.has.kfree_pages != KFREE_ANY:
+            return  # BUG_ON(!PageCompound(page)), or "Not a kmalloc allocation"
     if mm.checkers & CHECK_KMEMLEAK:
         kmemleak_free(mm, object)
-    if mm.checkers & CHECK_KASAN and kasan_kfree_large(mm, object):
-        return
-    page = pfn_to_page(mm, pfn)
-    if not page.flags & (PG_head | PG_large_kmalloc) or object != page_address(mm, pfn):
-        complain(mm, COMPLAINT_NOT_SLAB, object, pfn)
+    if mm.checkers & CHECK_KASAN:
+        kasan_kfree_large(mm, object)
+    if not large:
+        if page.users != USE_FREE and not page.flags & PG_reserved:
+            free_pages(mm, pfn, 0)
         return
     page.flags &= ~PG_large_kmalloc
     page.users = USE_UNKNOWN

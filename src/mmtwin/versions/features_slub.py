@@ -110,6 +110,10 @@ SLUB = (
     Feature("slub_krealloc_redzone",
             "krealloc() keeps the size asked for, and red zones behind it", 0,
             Change("6.13", 1, "5474d33ca48e")),
+    Feature("kfree_pages",
+            "pages of no slab that kfree() frees: 0 compound ones, 1 any, 2 those marked as large "
+            "kmallocs, 3 if the address lies in their first page", 0,
+            Change("5.14", 1, ""), Change("6.15", 2, ""), Change("6.19", 3, "")),
     Feature("slub_min_order", "slub_min_order=", 0),
     Feature("slub_max_order", "slub_max_order=, PAGE_ALLOC_COSTLY_ORDER", 3),
     Feature("slub_min_objects", "slub_min_objects=, 0: by the number of CPUs", 0),
