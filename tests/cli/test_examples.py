@@ -20,7 +20,7 @@ HUGE = "99999999999999999999999"
 BAD = (
     "replay nothere", "replay --top 0", "replay --expect zone=101", "import nothere out",
     "info nothere", "at x86_64-6.1 nomark slabinfo", "at x86_64-6.1 'SNAP start' nofile",
-    "at x86_64-6.1 'SNAP start' vmallocinfo", "maps nothere 1", "boot nonsense",
+    "at x86_64-6.1 'SNAP start' vmallocinf", "maps nothere 1", "boot nonsense",
     "boot nothere.py", "boot --memory x", "boot --set FOO", "explain nothing",
     "explain gfp 0x1ffffffff", "explain gfp GFP_KERNAL", "explain gfp 0 --kernel ''",
     "explain page-flags 1 --pfn -5", "explain page-flags 1 --set NODES_SHIFT=x",

@@ -32,8 +32,8 @@ def memory(
     lag = {"threshold": threshold, "tick": tick, "overstep": overstep, "stack_parts": 4}
     tables = {
         "gfp": TABLE_GFP, "comp": COMP, "zero": ZERO, "levels": levels, "top": top,
-        "pid_sites": [PID_SITE, PID_SITE + 16] if owned else [],
-        "exit_sites": [EXIT_SITE, EXIT_SITE + 16] if owned else [],
+        "owned": owned, "pid_sites": [PID_SITE, PID_SITE + 16],
+        "exit_sites": [EXIT_SITE, EXIT_SITE + 16],
     }  # fmt: skip
     return KernelMemory(
         what, len(NAMES), [ARRAY], 1 << 16, cpus, tables, has, exits, lag
@@ -84,6 +84,17 @@ def test_a_third_stack_waits_for_a_grace_period_where_the_kernel_does_so() -> No
         feed(k, *[alloc("WHAT_TASK"), alloc("WHAT_CRED")] * 2)
         feed(k, free("WHAT_TASK"), alloc("WHAT_TASK"), alloc("WHAT_CRED"))
         assert (k.tasks, k.stacks_exact) == (3, exact)
+
+
+def test_the_cpu_where_a_task_leaves_keeps_its_stack() -> None:
+    k = memory(cpus=2)
+    k.tasks = 2
+    leave: Row = {"kind": "KMEM_CACHE_FREE", "call_site": EXIT_SITE, "pid": 8, "cpu": 1}
+    feed(k, leave, leave, {**free("WHAT_SIGHAND"), "cpu": 0})  # files and fs; then its parent
+    assert (k.tasks, k.dead) == (1, 1)
+    feed(k, {**alloc("WHAT_TASK"), "cpu": 1}, {**alloc("WHAT_CRED"), "cpu": 1})
+    feed(k, {**alloc("WHAT_TASK", 9), "cpu": 0}, {**array(0x1000, 4, 9), "cpu": 0})
+    assert (k.stacks_predicted, k.stacks_exact) == (2, 2)
 
 
 def test_an_exit_event_counts_instead_of_the_signal_handlers() -> None:

@@ -17,10 +17,8 @@ examples:
 
 `mmtwin info FOLDER` lists the markers."""
 
-# Files that a replay's state does not hold.
-ELSEWHERE = {
-    "vmallocinfo": "areas are held against the kernel's at its snapshots: `mmtwin replay`",
-}
+AREAS = "vmallocinfo"
+WHERE_KNOWN = "no event tells of vmalloc, or the recording begins in the middle"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,20 +49,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; its exit status."""
-    from mmtwin.procfs.write import FILES as EVERY
-    from mmtwin.procfs.write import proc_file, write_proc
+    from mmtwin.procfs.write import FILES, proc_file, write_proc
     from mmtwin.replay.moments import find_moment, state_at
 
-    known = [each for each in EVERY if each not in ELSEWHERE]
     name = arguments.file.rpartition("/")[2] if arguments.file else ""
-    if name in ELSEWHERE:
-        raise UserError(f"no {name} of an instant", ELSEWHERE[name])
-    if name and name not in known:
-        raise UserError(f"no file {arguments.file!r}", f"there are: {', '.join(known)}")
+    if name and name not in FILES:
+        raise UserError(f"no file {arguments.file!r}", f"there are: {', '.join(FILES)}")
     warn_if_uncompiled()
     with opened(arguments.recording) as recording, progress_bar("replaying") as progress:
         moment = find_moment(recording, arguments.moment)
         mm, base = state_at(recording, moment, arguments.mode, arguments.start, progress)
+        known = [each for each in FILES if each != AREAS or base.vmallocinfo is not None]
+        if name == AREAS and name not in known:
+            raise UserError("the areas of vmalloc are not known there", WHERE_KNOWN)
         names = [name] if name else known
         files = {each: proc_file(mm, each, base) for each in names}
     if arguments.output:

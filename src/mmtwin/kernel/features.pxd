@@ -120,6 +120,9 @@ cdef struct features_t:
     s32 vmalloc_nonblocking       # vmalloc serves requests that must not wait
     s32 vmalloc_says_why          # complaints say what failed ("vmalloc error: ...")
     s32 vunmap_own_words          # vunmap of nothing is not said to be a vfree
+    s32 vmap_block_pages          # VMAP_BBMAP_BITS: pages of a block of vm_map_ram()
+    s32 vmap_block_bytes          # sizeof(struct vmap_block)
+    s32 vmap_block_threshold      # a fragmented block is purged by vm_unmap_aliases() if nearly full
     s32 kvmalloc_any_gfp          # kvmalloc falls back for flags other than GFP_KERNEL
     s32 kvmalloc_no_reclaim       # kvmalloc's kmalloc does not reclaim at all
     s32 pgtable_arm64             # page table entries are arm64's

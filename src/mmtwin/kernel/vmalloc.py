@@ -14,7 +14,7 @@ from mmtwin.kernel.constants import (
     COMPLAINT_VMAP,
     USE_VMALLOC,
 )
-from mmtwin.kernel.kasan_vmap import KasanVmap, kasan_map, kasan_unmap
+from mmtwin.kernel.kasan_vmap import kasan_map, kasan_unmap
 from mmtwin.kernel.mm import report
 from mmtwin.kernel.page_alloc import (
     alloc_pages,
@@ -56,6 +56,7 @@ from mmtwin.kernel.vmalloc_defs import (
     VM_USERMAP,
 )
 from mmtwin.kernel.vmalloc_pgtable import KernelTables
+from mmtwin.kernel.vmap_block import BlockVmap
 
 BULK_REQUEST = 100  # pages that vm_area_alloc_pages() asks for at a time
 CONT_PTE_BITS = {12: 16, 14: 21, 16: 21}  # CONT_PTE_SHIFT of arm64 by PAGE_SHIFT
@@ -89,7 +90,7 @@ class VmStruct:
         return self.size if self.flags & VM_NO_GUARD else self.size - page_size
 
 
-class Vmalloc(KasanVmap):
+class Vmalloc(BlockVmap):
     """vmalloc space of a machine, with the memory of its structures and its page tables."""
 
     def __init__(self, mm):
@@ -102,6 +103,7 @@ class Vmalloc(KasanVmap):
         self.drain_pending = False
         names = mm.cache_names
         self.cache = names.index("vmap_area") if "vmap_area" in names else -1
+        self.init_blocks(mm)
         self.init_free_space()
 
     def put(self, name, *fields):
@@ -118,7 +120,8 @@ class Vmalloc(KasanVmap):
         rest = [[(a.start, a.end, a.object) for a in areas] for areas in (self.free, self.lazy())]
         pools = [[(n, a.start) for n, pool in sorted(node.pool.items()) for a in pool]
                  for node in self.nodes]
-        return repr((busy, areas, rest, pools, sorted(self.spare.items()), self.tables.pages))
+        spare = sorted(self.spare.items())
+        return repr((busy, areas, rest, pools, spare, self.tables.pages, self.block_summary()))
 
     def new_object(self, gfp, node):
         """A struct vmap_area of its cache, -1 if there is no memory."""
@@ -221,7 +224,7 @@ def drain_vmap_area_work(mm):
 
 def vm_unmap_aliases(mm):
     """vm_unmap_aliases(): addresses that were given up are free for good; how many areas."""
-    return vmalloc_of(mm).purge(full=False)
+    return vmalloc_of(mm).unmap_aliases()
 
 
 def _large_blocks(mm, gfp, node, order, nr_pages, pfns):

@@ -5,6 +5,7 @@ from itertools import pairwise
 from mmtwin.kernel.constants import USE_FREE
 from mmtwin.kernel.vmalloc_defs import VM_MAP_PUT_PAGES, VM_NO_GUARD
 from mmtwin.kernel.vmap_area import MASK64
+from mmtwin.kernel.vmap_block import block_problems
 
 
 def validate(mm):
@@ -12,7 +13,7 @@ def validate(mm):
     state = mm.vmalloc
     if state is None:
         return []
-    return [*space_problems(state), *area_problems(mm, state)]
+    return [*space_problems(state), *area_problems(mm, state), *block_problems(state)]
 
 
 def space_problems(state):

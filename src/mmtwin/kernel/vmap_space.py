@@ -155,7 +155,7 @@ class Vmap:
             address = self._from_free(size, align, start, end, gfp, node)
             self._trace("alloc_vmap_area", address, size, align, start, end, int(address == end))
             if address == end:
-                self.purge(full=True)
+                self.reclaim()
                 address = self._from_free(size, align, start, end, gfp, node)
                 failed = int(address == end)
                 self._trace("alloc_vmap_area", address, size, align, start, end, failed)
@@ -249,6 +249,10 @@ class Vmap:
         most = self.lazy_max_pages()
         self._trace("free_vmap_area_noflush", start, self.nr_lazy, most)
         return self.nr_lazy > most
+
+    def reclaim(self):
+        """What alloc() does when nothing is free."""
+        self.purge(full=True)
 
     def purge(self, full):
         """__purge_vmap_area_lazy(): what waits is free again; how many areas.

@@ -53,6 +53,7 @@ class Machine(ProcessCalls, TaskCalls, SlabCalls, PageCalls, VmallocCalls, Check
     def __init__(self, mm: MM) -> None:
         super().__init__(mm)
         self.trace = Trace(mm)
+        self.base: Any = None  # the kernel's own texts that complete /proc, of a recording
 
     # ---- making one
 
@@ -102,8 +103,10 @@ class Machine(ProcessCalls, TaskCalls, SlabCalls, PageCalls, VmallocCalls, Check
             return cls(machine_at_truth(recording, name))
         moments = import_module(MOMENTS)
         moment = moments.find_moment(recording, mark)
-        mm, _ = moments.state_at(recording, moment, mode, "auto", progress)
-        return cls(mm)
+        mm, base = moments.state_at(recording, moment, mode, "auto", progress)
+        machine = cls(mm)
+        machine.base = base
+        return machine
 
     @classmethod
     def from_truth(

@@ -188,7 +188,7 @@ class Proc(Mapping[str, bytes]):
     def __getitem__(self, name: str) -> bytes:
         if name not in self._writer.FILES:
             raise KeyError(f"no file {name!r}; there are {', '.join(self._writer.FILES)}")
-        return bytes(self._writer.proc_file(self._machine.mm, name))
+        return bytes(self._writer.proc_file(self._machine.mm, name, self._machine.base))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._writer.FILES)
@@ -198,7 +198,7 @@ class Proc(Mapping[str, bytes]):
 
     def write(self, folder: str) -> None:
         """Writes every file into a folder, for tools that read the kernel's."""
-        self._writer.write_proc(self._machine.mm, folder)
+        self._writer.write_proc(self._machine.mm, folder, self._machine.base)
 
 
 class Trace:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mmtwin.kernel import kvmalloc, vmalloc
+from mmtwin.kernel import ioremap, kvmalloc, vmalloc, vmap_block
 from mmtwin.kernel.vmalloc import __vmalloc_node_range as node_range
 from mmtwin.kernel.vmalloc_defs import VM_ALLOW_HUGE_VMAP, VM_MAP, VM_MAP_PUT_PAGES
 from mmtwin.machine.calls import Calls
@@ -51,18 +51,49 @@ class VmallocCalls(Calls):
         `put_pages`: vfree() gives the pages back too (VM_MAP_PUT_PAGES). Raises ValueError for a
         pfn that the machine does not have.
         """
-        pfns = [int(page) for page in pages]
-        for pfn in pfns:
-            if not self.mm.min_pfn <= pfn < self.mm.max_pfn:
-                raise ValueError(f"pfn {pfn:#x}: the machine has no such page")
         flags = VM_MAP | (VM_MAP_PUT_PAGES if put_pages else 0)
-        address: int = vmalloc.vmap(self.mm, pfns, flags, self._caller())
+        address: int = vmalloc.vmap(self.mm, self._pfns(pages), flags, self._caller())
         return address
 
     def vunmap(self, address: int) -> None:
         """Gives up the addresses that vmap() gave. vunmap(). Raises Complaint as vfree() does."""
         before = len(self.mm.complaints)
         vmalloc.vunmap(self.mm, self._address(address))
+        self._raise_new(before)
+
+    def vm_map_ram(self, pages: Sequence[Page | int], node: int = -1) -> int:
+        """Maps pages to addresses in a row for a short while: the first, 0 if that cannot be. Up
+        to 64 pages come from a block that this CPU keeps. vm_map_ram().
+
+        Raises ValueError as vmap() does.
+        """
+        vmalloc.vmalloc_of(self.mm)
+        address: int = vmap_block.vm_map_ram(self.mm, self._pfns(pages), node)
+        return address
+
+    def vm_unmap_ram(self, address: int, count: int) -> None:
+        """Gives up what vm_map_ram() gave for `count` pages. vm_unmap_ram().
+
+        Raises Complaint where the kernel would print an error: nothing like it was mapped.
+        """
+        before = len(self.mm.complaints)
+        vmalloc.vmalloc_of(self.mm)
+        vmap_block.vm_unmap_ram(self.mm, self._address(address), self._size(count))
+        self._raise_new(before)
+
+    def ioremap(self, phys: int, size: int) -> int:
+        """Maps `size` bytes of a device at a physical address: their address, 0 (NULL) if that
+        cannot be; RAM is refused with a line in `complaints`. ioremap().
+        """
+        address: int = ioremap.ioremap(
+            self.mm, self._size(phys), self._size(size), self._caller()
+        )
+        return address
+
+    def iounmap(self, address: int) -> None:
+        """Gives up what ioremap() gave. iounmap(). Raises Complaint for another address."""
+        before = len(self.mm.complaints)
+        ioremap.iounmap(self.mm, self._address(address))
         self._raise_new(before)
 
     def kvmalloc(self, size: int, gfp: str | int = "GFP_KERNEL", node: int = -1) -> int:
@@ -113,6 +144,13 @@ class VmallocCalls(Calls):
             node, self._caller(),
         )  # fmt: skip
         return address
+
+    def _pfns(self, pages: Sequence[Page | int]) -> list[int]:
+        pfns = [int(page) for page in pages]
+        for pfn in pfns:
+            if not self.mm.min_pfn <= pfn < self.mm.max_pfn:
+                raise ValueError(f"pfn {pfn:#x}: the machine has no such page")
+        return pfns
 
     def _caller(self) -> str:
         """The function that calls, as vmallocinfo prints it."""

@@ -39,6 +39,8 @@ class Base:
     meminfo: dict[str, meminfo.MemInfoLine] | None = None
     vmstat: dict[str, int] | None = None
     slab: list[sys_kernel_slab.Entry] | None = None
+    # not of the beginning: the areas of a recording at the moment itself
+    vmallocinfo: list[vmallocinfo.VmallocArea] | None = None
 
     @classmethod
     def parse(cls, texts: dict[str, bytes]) -> Base:
@@ -84,7 +86,11 @@ def proc_file(machine: Any, name: str, base: Base | None = None) -> bytes:
         "zoneinfo": lambda: zoneinfo.format_zoneinfo(zoneinfo.show(mm, base.zoneinfo)),
         "meminfo": lambda: meminfo.format_meminfo(meminfo.show(mm, base.meminfo)),
         "vmstat": lambda: vmstat.format_vmstat(vmstat.show(mm, base.vmstat)),
-        "vmallocinfo": lambda: vmallocinfo.format_vmallocinfo(vmallocinfo.show(mm)),
+        "vmallocinfo": lambda: vmallocinfo.format_vmallocinfo(
+            vmallocinfo.show(mm)
+            if base.vmallocinfo is None or mm.vmalloc is not None
+            else base.vmallocinfo
+        ),
         "sys_kernel_slab": lambda: sys_kernel_slab.format_sys_kernel_slab(
             slab_show.show(mm, base.slab)
         ),

@@ -46,6 +46,7 @@ cdef struct run_t:
     s32 new_mm                    # it just allocated an mm_struct
     s32 forking                   # it just allocated a task_struct
     s32 first                     # it has a new address space without tables
+    s32 left                      # it gave its files back in do_exit()
     s64 pfn[8]
 
 cdef inline run_t *as_runs(size_t address, size_t count) noexcept nogil:
@@ -93,6 +94,7 @@ cdef class KernelMemory:
     cdef s64 stack_kb
     cdef s64 stack_parts          # account_kernel_stack() adds a stack up in so many parts
     cdef bint exits
+    cdef s64 left                 # tasks in do_exit() whose signal handlers are not released yet
     cdef bint caches_stacks
     cdef bint freed_by_rcu
     cdef public s64 tasks         # with a stack that KernelStack counts
@@ -119,6 +121,7 @@ cdef class KernelMemory:
     cdef void _object_alloc(self, event_t *event, s32 what, run_t *run) noexcept nogil
     @cython.locals(pages=s64)
     cdef void _kmalloc(self, event_t *event, run_t *run) noexcept nogil
+    cdef void _leaves(self, event_t *event, run_t *run) noexcept nogil
     cdef void _object_free(self, event_t *event, s32 what) noexcept nogil
     cdef void _task_died(self, s32 cpu) noexcept nogil
     cdef void _task_freed(self, s32 cpu) noexcept nogil

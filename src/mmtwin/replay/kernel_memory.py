@@ -55,8 +55,8 @@ class KernelMemory:
     sites of the arrays of vmalloc's pages; `tables`: `gfp`, GFP_PGTABLE_USER as recorded, `comp`,
     __GFP_COMP, which later kernels add to it (pagetable_alloc()), `zero`, __GFP_ZERO, `levels`,
     how many levels of page tables NR_PAGETABLE counts, from the lowest, `top`, whether it counts
-    pgds too, `pid_sites` and `exit_sites`, address ranges of functions (first, behind the last,
-    ...) or [] where tables count as long as they have memory; `has`: features of the recorded
+    pgds too, `owned`, whether they stop counting when their process ends, `pid_sites` and
+    `exit_sites`, address ranges of functions (first, behind the last, ...); `has`: features of the recorded
     kernel by name; `exits`: whether sched_process_exit was recorded; `lag`: how CPUs add up late:
     threshold, tick, overstep, stack_parts.
     """
@@ -102,7 +102,8 @@ class KernelMemory:
         self.ranges = as_u64(ranges.ctypes.data, len(ranges))
         self.nr_pid_ranges = len(tables["pid_sites"]) // 2
         self.nr_ranges = self.nr_pid_ranges + len(tables["exit_sites"]) // 2
-        self.owned = len(tables["exit_sites"]) > 0
+        self.owned = tables["owned"]
+        self.left = 0
         self.last = self.gap = 0
         self.interrupted = False
         self.chains = self.chain_time = self.chains_uneven = 0
@@ -215,6 +216,8 @@ class KernelMemory:
         if event.kind == KIND_KMEM_CACHE_ALLOC:
             self._object_alloc(event, what, run)
         elif event.kind == KIND_KMEM_CACHE_FREE:
+            if self._in_ranges(event.call_site, self.nr_pid_ranges, self.nr_ranges):
+                self._leaves(event, run)
             self._object_free(event, what)
         elif event.kind == KIND_KMALLOC:
             if self._is_array(event):
@@ -236,6 +239,7 @@ class KernelMemory:
             run.new_mm = 0
             run.forking = 0
             run.first = 0
+            run.left = 0
         return run
 
     # ---- tasks
@@ -244,6 +248,7 @@ class KernelMemory:
         if what == WHAT_TASK:
             self._count_stack(event.cpu if event.cpu < self.nr_cpus else 0, 1)
             run.forking = 1
+            run.left = 0
         elif what == WHAT_MM:
             run.new_mm = 1
         elif what == WHAT_CRED and run.forking:
@@ -274,9 +279,21 @@ class KernelMemory:
         elif self.cached[cpu] > 0:
             self.cached[cpu] -= 1
 
+    def _leaves(self, event, run):
+        """do_exit() gives files back: the task dies on this CPU, which will keep its stack. Its
+        signal handlers are released later, elsewhere.
+        """
+        if not self.exits and not run.left:
+            self._task_died(event.cpu)
+            self.left += 1
+        run.left = 1
+
     def _object_free(self, event, what):
         if what == WHAT_SIGHAND and not self.exits:
-            self._task_died(event.cpu)
+            if self.left > 0:
+                self.left -= 1
+            else:
+                self._task_died(event.cpu)
         elif what == WHAT_TASK:
             self._task_freed(event.cpu)
 

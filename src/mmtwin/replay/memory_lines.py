@@ -83,8 +83,9 @@ class MemoryLines:
             "zero": zero,
             "levels": 3 if has_since(version, PUD_COUNTED_SINCE) else 2,
             "top": has_since(version, PGD_COUNTED_SINCE),
-            "pid_sites": self._ranges(PID_FUNCTIONS) if early else [],
-            "exit_sites": self._ranges(EXIT_FUNCTIONS) if early else [],
+            "owned": early,
+            "pid_sites": self._ranges(PID_FUNCTIONS),
+            "exit_sites": self._ranges(EXIT_FUNCTIONS),
         }
 
     def _ranges(self, name: re.Pattern[str]) -> list[int]:

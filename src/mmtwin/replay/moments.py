@@ -3,13 +3,14 @@
 import difflib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mmtwin.kernel.mm import MM
 from mmtwin.procfs.write import Base
 from mmtwin.recordings.recording import Recording
 from mmtwin.replay.run import Replay, ReplayError
+from mmtwin.replay.vmalloc_rows import rows_at
 
 EVENT = re.compile(r"#(\d+)")
 TIME = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?(s|ms|us|ns)?")
@@ -95,15 +96,23 @@ def state_at(
             f"event {moment.index} lies before event {job.first}, where the state to start from "
             "was taken; start from empty"
         )
+    looks = job.vmalloc_stops(moment.index)
     for block in job.annotated.blocks():
         end = min(max(moment.index - block.first, 0), block.ready)
-        job.carry_out(block, 0, end)
+        done = 0
+        while looks and looks[0][0] <= block.first + end:
+            index, look = looks.pop(0)
+            job.carry_out(block, done, index - block.first)
+            done = index - block.first
+            look()
+        job.carry_out(block, done, end)
         if progress:
             progress(min(block.first + block.ready, moment.index), moment.index)
         if moment.index <= block.first + block.ready:
             break
     job.state.contents = 1
-    return job.state, base_of(recording, job.snapshot)
+    rows = rows_at(job.vmalloc, recording, moment.index) if job.vmalloc else None
+    return job.state, replace(base_of(recording, job.snapshot), vmallocinfo=rows)
 
 
 def base_of(recording: Recording, name: str) -> Base:

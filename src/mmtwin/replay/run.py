@@ -292,6 +292,11 @@ class Replay:
             return lambda: self._compare_vmallocinfo(name, index)
         return None
 
+    def vmalloc_stops(self, stop: int) -> list[Stop]:
+        """The comparisons of vmalloc before an event, from which more is learnt."""
+        stops = ((m.index, self._vmalloc_at(m.text, m.index)) for m in self.recording.markers)
+        return sorted((at, act) for at, act in stops if act and at < stop)
+
     # ---- comparisons
 
     def _snapshot(self, name: str) -> dict[str, Any]:

@@ -34,12 +34,13 @@ Row = tuple[int, int]  # first address, address behind the last
 
 class Use:
     """What an area is for, as far as events tell: `pages` of its own (None: it has none, or none
-    yet), the address of its vm_struct.
+    yet), the address of its vm_struct; `row`: as the newest snapshot showed it.
     """
 
     def __init__(self, pages: int | None = None, object: int = 0) -> None:
         self.pages = pages
         self.object = object
+        self.row: VmallocArea | None = None
 
 
 class VmallocReplay:
@@ -296,6 +297,7 @@ class VmallocReplay:
         if not kernel or self.lost:
             if kernel:
                 self._adopt(kernel)
+                self._know(kernel)
                 self.lost = False
             return None
         twin: dict[Row, Any] = {
@@ -310,6 +312,7 @@ class VmallocReplay:
         if self.learning:
             self._adopt(kernel)
             self.learning, self.learnt, self.unseen = False, name, {}
+        self._know(kernel)
         return len(kernel.keys() | twin.keys() | lazy), differing
 
     @staticmethod
@@ -317,6 +320,13 @@ class VmallocReplay:
         if area.bare:
             return row in lazy
         return row in twin and twin[row] == area.pages
+
+    def _know(self, kernel: dict[Row, VmallocArea]) -> None:
+        """Areas are the ones that a snapshot shows."""
+        for area in self.map.busy():
+            row = kernel.get((area.start, area.end))
+            if area.vm and row is not None and not row.bare and row.pages == area.vm.pages:
+                area.vm.row = row
 
     def _count_new(self, rows: set[Row], twin: set[Row]) -> None:
         """Without events of their own, addresses can be compared where a snapshot shows them for

@@ -4,7 +4,25 @@ An empty commit: the release is known, the commit's number in the mainline is no
 of 6.19 is probably "mm/vmalloc: support non-blocking GFP flags in alloc_vmap_area()".
 """
 
-from mmtwin.versions.facts import Change, Feature
+from collections.abc import Callable
+
+from mmtwin.versions.facts import Change, Facts, Feature
+
+VMALLOC_SPACE = 128 << 30  # bytes, as far as the size of a block goes
+LEAST_BLOCK, MOST_BLOCK = 128, 1024  # pages
+
+
+def block_pages(facts: Facts) -> int:
+    """VMAP_BBMAP_BITS: a sixteenth of VMALLOC_SPACE for each CPU, within bounds."""
+    cpus = 1 << (facts.number("CONFIG_NR_CPUS", 1) - 1).bit_length()
+    share = VMALLOC_SPACE // facts.page_size // cpus // 16
+    return min(MOST_BLOCK, max(LEAST_BLOCK, share))
+
+
+def block_bytes(rest: int) -> Callable[[Facts], int]:
+    """A struct vmap_block that has a bit for each of its pages."""
+    return lambda facts: rest + block_pages(facts) // 8
+
 
 VMALLOC = (
     Feature("vmap_lazy_merges", "freed areas that touch wait as one, in order of address", 0,
@@ -30,6 +48,12 @@ VMALLOC = (
             Change("5.13", 1, "f4bdfeaf18a4")),
     Feature("vunmap_own_words", "vunmap of nothing is not said to be a vfree", 0,
             Change("6.3", 1, "79311c1fe021")),
+    Feature("vmap_block_pages", "VMAP_BBMAP_BITS: pages of a block of vm_map_ram()", block_pages),
+    Feature("vmap_block_bytes", "sizeof(struct vmap_block)", 96,
+            Change("6.3", block_bytes(96), ""), Change("6.10", block_bytes(104), "")),
+    Feature("vmap_block_threshold",
+            "a fragmented block is purged by vm_unmap_aliases() if nearly full", 0,
+            Change("6.5", 1, "")),
     Feature("kvmalloc_any_gfp", "kvmalloc falls back for flags other than GFP_KERNEL", 0,
             Change("5.18", 1, "a421ef303008")),
     Feature("kvmalloc_no_reclaim", "kvmalloc's kmalloc does not reclaim at all", 0,
