@@ -14,7 +14,8 @@ from mmtwin.replay.kernel_memory import CONSTANTS as PLACES
 from mmtwin.replay.kernel_memory import KernelMemory
 
 COMPILED = not lists.__file__.endswith(".py")
-NAMES = ("WHAT_TASK", "WHAT_SIGHAND", "WHAT_MM", "WHAT_FAULT", "WHAT_EXIT", "WHAT_CRED")
+NAMES = ("WHAT_TASK", "WHAT_SIGHAND", "WHAT_MM", "WHAT_FAULT", "WHAT_EXIT", "WHAT_CRED",
+         "WHAT_FILES")
 ARRAY, TABLE_GFP, COMP = 0xFFFFFFFF81001000, 0x400DC0, 0x40000
 Row = dict[str, int | str]
 
@@ -89,8 +90,8 @@ def test_a_third_stack_waits_for_a_grace_period_where_the_kernel_does_so() -> No
 def test_the_cpu_where_a_task_leaves_keeps_its_stack() -> None:
     k = memory(cpus=2)
     k.tasks = 2
-    leave: Row = {"kind": "KMEM_CACHE_FREE", "call_site": EXIT_SITE, "pid": 8, "cpu": 1}
-    feed(k, leave, leave, {**free("WHAT_SIGHAND"), "cpu": 0})  # files and fs; then its parent
+    leave: Row = {**free("WHAT_FILES", 8), "call_site": EXIT_SITE, "cpu": 1}
+    feed(k, {**leave, "call_site": 1}, leave, {**free("WHAT_SIGHAND"), "cpu": 0})  # its parent
     assert (k.tasks, k.dead) == (1, 1)
     feed(k, {**alloc("WHAT_TASK"), "cpu": 1}, {**alloc("WHAT_CRED"), "cpu": 1})
     feed(k, {**alloc("WHAT_TASK", 9), "cpu": 0}, {**array(0x1000, 4, 9), "cpu": 0})

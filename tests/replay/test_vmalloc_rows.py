@@ -1,5 +1,7 @@
 """/proc/vmallocinfo at any instant of a recording, against what its kernel showed."""
 
+from itertools import pairwise
+
 import pytest
 
 from mmtwin import Machine
@@ -28,7 +30,7 @@ def test_between_snapshots_areas_come_and_go() -> None:
         for index in range(first, last, (last - first) // 5):
             rows = vmallocinfo.parse(Machine.at(recording, f"#{index}").proc["vmallocinfo"])
             places = sorted(row.addresses or (0, 0) for row in rows)
-            assert all(a[1] <= b[0] for a, b in zip(places, places[1:], strict=False))
+            assert all(a[1] <= b[0] for a, b in pairwise(places))
             counts.add(len(rows))
         assert len(counts) > 2
 

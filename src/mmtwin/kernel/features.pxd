@@ -75,7 +75,7 @@ cdef struct features_t:
     s32 slub_frees_single         # a single free does not clear the free pointer before the checks
     s32 slub_traces_debugfs       # alloc_traces, free_traces of debugfs, not alloc_calls of sysfs
     s32 slub_krealloc_redzone     # krealloc() keeps the size asked for, and red zones behind it
-    s32 kfree_pages               # pages of no slab: 0 compound ones, 1 any, 2 marked, 3 head pages
+    s32 kfree_pages               # pages of no slab: 0 compound, 1 any, 2 marked, 3 head pages
     s32 slub_min_order            # slub_min_order=
     s32 slub_max_order            # slub_max_order=, PAGE_ALLOC_COSTLY_ORDER
     s32 slub_min_objects          # slub_min_objects=, 0: by the number of CPUs
@@ -122,7 +122,7 @@ cdef struct features_t:
     s32 vunmap_own_words          # vunmap of nothing is not said to be a vfree
     s32 vmap_block_pages          # VMAP_BBMAP_BITS: pages of a block of vm_map_ram()
     s32 vmap_block_bytes          # sizeof(struct vmap_block)
-    s32 vmap_block_threshold      # a fragmented block is purged by vm_unmap_aliases() if nearly full
+    s32 vmap_block_threshold      # vm_unmap_aliases() purges a fragmented block if nearly full
     s32 kvmalloc_any_gfp          # kvmalloc falls back for flags other than GFP_KERNEL
     s32 kvmalloc_no_reclaim       # kvmalloc's kmalloc does not reclaim at all
     s32 pgtable_arm64             # page table entries are arm64's

@@ -33,6 +33,7 @@ cdef enum:
     WHAT_FAULT = 4                # within a page fault: anon_vma and its chains
     WHAT_EXIT = 5                 # sched_process_exit
     WHAT_CRED = 6                 # credentials: what a fork allocates behind the stack
+    WHAT_FILES = 7                # files_struct
 
 cdef enum:
     # counters that CPUs add up late: places of self.shown
@@ -46,7 +47,6 @@ cdef struct run_t:
     s32 new_mm                    # it just allocated an mm_struct
     s32 forking                   # it just allocated a task_struct
     s32 first                     # it has a new address space without tables
-    s32 left                      # it gave its files back in do_exit()
     s64 pfn[8]
 
 cdef inline run_t *as_runs(size_t address, size_t count) noexcept nogil:
@@ -70,7 +70,8 @@ cdef class KernelMemory:
     cdef u8 *mark
     cdef s64 nr_areas
     cdef run_t *runs
-    cdef s64 *cached
+    cdef s64 *cached              # by CPU: stacks that it keeps
+    cdef s64 *waiting             # by CPU: stacks that wait for RCU
     cdef s32 nr_cpus
     cdef u32 pgtable_gfp
     cdef u32 comp_gfp
@@ -99,7 +100,6 @@ cdef class KernelMemory:
     cdef bint freed_by_rcu
     cdef public s64 tasks         # with a stack that KernelStack counts
     cdef public s64 dead          # of the others, those whose task_struct is still there
-    cdef public s64 waiting       # stacks that wait for RCU
     cdef public s64 vmalloc_pages
     cdef public s64 page_tables
     cdef public s64 stacks_predicted    # forks, by where their stack comes from
@@ -121,7 +121,7 @@ cdef class KernelMemory:
     cdef void _object_alloc(self, event_t *event, s32 what, run_t *run) noexcept nogil
     @cython.locals(pages=s64)
     cdef void _kmalloc(self, event_t *event, run_t *run) noexcept nogil
-    cdef void _leaves(self, event_t *event, run_t *run) noexcept nogil
+    cdef void _leaves(self, s32 cpu) noexcept nogil
     cdef void _object_free(self, event_t *event, s32 what) noexcept nogil
     cdef void _task_died(self, s32 cpu) noexcept nogil
     cdef void _task_freed(self, s32 cpu) noexcept nogil

@@ -56,9 +56,9 @@ class KernelMemory:
     __GFP_COMP, which later kernels add to it (pagetable_alloc()), `zero`, __GFP_ZERO, `levels`,
     how many levels of page tables NR_PAGETABLE counts, from the lowest, `top`, whether it counts
     pgds too, `owned`, whether they stop counting when their process ends, `pid_sites` and
-    `exit_sites`, address ranges of functions (first, behind the last, ...); `has`: features of the recorded
-    kernel by name; `exits`: whether sched_process_exit was recorded; `lag`: how CPUs add up late:
-    threshold, tick, overstep, stack_parts.
+    `exit_sites`, address ranges of functions (first, behind the last, ...); `has`: features of
+    the recorded kernel by name; `exits`: whether sched_process_exit was recorded; `lag`: how CPUs
+    add up late: threshold, tick, overstep, stack_parts.
     """
 
     def __init__(
@@ -74,9 +74,10 @@ class KernelMemory:
         area_pages = np.zeros(AREAS, dtype=np.int64)
         runs = np.zeros(RUNS, dtype=np.dtype(RUN))
         cached = np.zeros(max(nr_cpus, 1), dtype=np.int64)
+        waiting = np.zeros(max(nr_cpus, 1), dtype=np.int64)
         self._buffers = {
             "what": names, "site": site, "table": table, "area": area, "area_pages": area_pages,
-            "runs": runs, "cached": cached, "mark": mark,
+            "runs": runs, "cached": cached, "waiting": waiting, "mark": mark,
         }  # fmt: skip
         self.what = as_u8(names.ctypes.data, len(names))
         self.nr_names = nr_names
@@ -90,6 +91,7 @@ class KernelMemory:
         self.nr_areas = 0
         self.runs = as_runs(runs.ctypes.data, RUNS)
         self.cached = as_s64(cached.ctypes.data, len(cached))
+        self.waiting = as_s64(waiting.ctypes.data, len(waiting))
         self.nr_cpus = nr_cpus
         self.pgtable_gfp = tables["gfp"]
         self.comp_gfp = tables["comp"]
@@ -114,7 +116,7 @@ class KernelMemory:
         self.exits = exits
         self.caches_stacks = has["vmap_stack"] != 0
         self.freed_by_rcu = has["stack_freed_by_rcu"] != 0
-        self.tasks = self.dead = self.waiting = 0
+        self.tasks = self.dead = 0
         self.vmalloc_pages = self.page_tables = 0
         self.stacks_predicted = self.stacks_exact = self.new_stacks = 0
 
@@ -216,8 +218,6 @@ class KernelMemory:
         if event.kind == KIND_KMEM_CACHE_ALLOC:
             self._object_alloc(event, what, run)
         elif event.kind == KIND_KMEM_CACHE_FREE:
-            if self._in_ranges(event.call_site, self.nr_pid_ranges, self.nr_ranges):
-                self._leaves(event, run)
             self._object_free(event, what)
         elif event.kind == KIND_KMALLOC:
             if self._is_array(event):
@@ -239,7 +239,6 @@ class KernelMemory:
             run.new_mm = 0
             run.forking = 0
             run.first = 0
-            run.left = 0
         return run
 
     # ---- tasks
@@ -248,7 +247,6 @@ class KernelMemory:
         if what == WHAT_TASK:
             self._count_stack(event.cpu if event.cpu < self.nr_cpus else 0, 1)
             run.forking = 1
-            run.left = 0
         elif what == WHAT_MM:
             run.new_mm = 1
         elif what == WHAT_CRED and run.forking:
@@ -279,17 +277,18 @@ class KernelMemory:
         elif self.cached[cpu] > 0:
             self.cached[cpu] -= 1
 
-    def _leaves(self, event, run):
+    def _leaves(self, cpu):
         """do_exit() gives files back: the task dies on this CPU, which will keep its stack. Its
         signal handlers are released later, elsewhere.
         """
-        if not self.exits and not run.left:
-            self._task_died(event.cpu)
-            self.left += 1
-        run.left = 1
+        self._task_died(cpu)
+        self.left += 1
 
     def _object_free(self, event, what):
-        if what == WHAT_SIGHAND and not self.exits:
+        if what == WHAT_FILES and not self.exits:
+            if self._in_ranges(event.call_site, self.nr_pid_ranges, self.nr_ranges):
+                self._leaves(event.cpu)
+        elif what == WHAT_SIGHAND and not self.exits:
             if self.left > 0:
                 self.left -= 1
             else:
@@ -306,7 +305,7 @@ class KernelMemory:
         if self.cached[cpu] < 2:
             self.cached[cpu] += 1
         elif self.freed_by_rcu:
-            self.waiting += 1
+            self.waiting[cpu] += 1
 
     def _task_freed(self, cpu):
         """A task_struct is freed after the grace period in which its stack was."""
@@ -314,9 +313,9 @@ class KernelMemory:
             self.dead -= 1
         else:
             self._count_stack(cpu if cpu < self.nr_cpus else 0, -1)  # of a thread, or in vain
-        if self.waiting > 0:
-            self.waiting -= 1
-            if cpu < self.nr_cpus and self.cached[cpu] < 2:
+        if cpu < self.nr_cpus and self.waiting[cpu] > 0:
+            self.waiting[cpu] -= 1
+            if self.cached[cpu] < 2:
                 self.cached[cpu] += 1
 
     # ---- page tables

@@ -39,6 +39,7 @@ WHAT = {
     "mm_struct": "WHAT_MM",
     "anon_vma": "WHAT_FAULT",
     "anon_vma_chain": "WHAT_FAULT",
+    "files_cache": "WHAT_FILES",
     "cred_jar": "WHAT_CRED",
     "cred": "WHAT_CRED",
     "sched_process_exit": "WHAT_EXIT",
