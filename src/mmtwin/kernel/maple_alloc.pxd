@@ -5,6 +5,10 @@ from mmtwin.kernel.casts cimport as_u64
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.slub cimport __kmem_cache_alloc_bulk as take_bulk
 from mmtwin.kernel.slub cimport __kmem_cache_free_bulk as give_bulk
+from mmtwin.kernel.trace cimport (
+    STEP_MAPLE_ALLOC, STEP_MAPLE_ALLOC_BULK, STEP_MAPLE_FREE, STEP_MAPLE_FREE_BULK,
+    STEP_MAPLE_FREE_RCU, STEP_MAPLE_FREE_RCU_BULK, step, step_on,
+)
 from mmtwin.kernel.structs cimport gfp_t, s32, s64, u32, u64, virt_t
 
 cdef enum:

@@ -22,6 +22,16 @@ if not cython.compiled:
     from mmtwin.kernel.casts import as_u64
     from mmtwin.kernel.slub import __kmem_cache_alloc_bulk as take_bulk
     from mmtwin.kernel.slub import __kmem_cache_free_bulk as give_bulk
+    from mmtwin.kernel.trace import (
+        STEP_MAPLE_ALLOC,
+        STEP_MAPLE_ALLOC_BULK,
+        STEP_MAPLE_FREE,
+        STEP_MAPLE_FREE_BULK,
+        STEP_MAPLE_FREE_RCU,
+        STEP_MAPLE_FREE_RCU_BULK,
+        step,
+        step_on,
+    )
 
     MAPLE_ALLOC_SLOTS = 30
 
@@ -53,7 +63,10 @@ class MapleAlloc:
         if self.cache < 0:
             self.serial += 1
             return self.serial
-        return kmem_cache_alloc(self.machine, self.cache, gfp)
+        node = kmem_cache_alloc(self.machine, self.cache, gfp)
+        self._items[0] = node
+        step(self.machine, STEP_MAPLE_ALLOC, self._items[0], gfp)
+        return node
 
     def alloc_bulk(self, gfp, count):
         """kmem_cache_alloc_bulk() of nodes: their addresses."""
@@ -65,12 +78,17 @@ class MapleAlloc:
         if take_bulk(self.machine, self.cache, gfp, self._items, count) != count:
             self.allocated -= count
             return []
+        if step_on(self.machine, STEP_MAPLE_ALLOC_BULK):
+            for i in range(count):
+                step(self.machine, STEP_MAPLE_ALLOC_BULK, self._items[i], gfp)
         return [self._items[i] for i in range(count)]
 
     def free_one(self, node):
         """kmem_cache_free() of a node."""
         self.freed += 1
         if self.cache >= 0:
+            self._items[0] = node
+            step(self.machine, STEP_MAPLE_FREE, self._items[0])
             kmem_cache_free(self.machine, self.cache, node)
 
     def free_bulk(self, nodes):
@@ -79,6 +97,7 @@ class MapleAlloc:
         if self.cache >= 0:
             for i, node in enumerate(nodes):
                 self._items[i] = node
+                step(self.machine, STEP_MAPLE_FREE_BULK, self._items[i])
             give_bulk(self.machine, self.cache, self._items, len(nodes))
 
     def free_rcu(self, node):
@@ -88,6 +107,8 @@ class MapleAlloc:
             return
         if self.machine.has.sheaves and kfree_rcu_sheaf(self.machine, self.cache, node):
             return
+        self._items[0] = node
+        step(self.machine, STEP_MAPLE_FREE_RCU, self._items[0])
         call_rcu(self.machine, free_now, self, [], node)
 
     def free_subtree(self, bulks, node, rcu):
@@ -99,6 +120,11 @@ class MapleAlloc:
         if self.cache < 0:
             return
         if rcu:
+            for each in (one for nodes in bulks for one in nodes):
+                self._items[0] = each
+                step(self.machine, STEP_MAPLE_FREE_RCU_BULK, self._items[0])
+            self._items[0] = node
+            step(self.machine, STEP_MAPLE_FREE_RCU, self._items[0])
             call_rcu(self.machine, free_now, self, bulks, node)
         else:
             free_now(self.machine, self, bulks, node)

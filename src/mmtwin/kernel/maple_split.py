@@ -114,11 +114,12 @@ class MapleSplit(MapleTree):
             self.alloc.push(node.address)
         node.slot, node.parent = [], None
 
-    def replace(self, node, old):
+    def replace(self, node, old, pushed=False):
         """A node takes another's place, all of whose other children and itself go
         (mas_topiary_replace(); before 6.4 mas_wmb_replace()).
 
-        What lies within the indices that were stored goes in one piece.
+        What lies within the indices that were stored goes in one piece. `pushed`: siblings shared
+        it out; before 6.4 the right one of them goes first (mas_push_data()).
         """
         self.put(node, old)
         levels, subtrees = [[old]], []
@@ -137,6 +138,8 @@ class MapleSplit(MapleTree):
             levels.append(below)
         if not self.has.maple_frees_from_top:
             levels.reverse()
+            if pushed:
+                levels = [level[::-1] for level in levels]
         for level in levels:
             for dead in level:
                 self.free(dead)
@@ -192,6 +195,7 @@ class MapleSplit(MapleTree):
         and the parents are written anew as far up as needed.
         """
         self.request_for_store(1 + 2 * self.height)
+        pushed = False
         while len(big.slot) > self.slots(big.leaf):
             left, right = self.alloc.pop(), self.alloc.pop()
             parts = self.push(node, big, True) or self.push(node, big, False)
@@ -207,7 +211,7 @@ class MapleSplit(MapleTree):
             big, node = self.above(first, last, new)
             if pushed:
                 break
-        self.replace(self.new_node(big, 0, len(big.slot) - 1, node.min), node)
+        self.replace(self.new_node(big, 0, len(big.slot) - 1, node.min), node, pushed)
 
     def part(self, big, start, end, minimum, address):
         """As new_node(), with a node that was taken before."""

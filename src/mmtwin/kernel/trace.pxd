@@ -42,6 +42,13 @@ cdef enum:
     STEP_SLUB_SHEAF_FREE = 34         # cache, object
     STEP_SLUB_SHEAF_REFILL = 35       # cache, objects
     STEP_SLUB_SHEAF_FLUSH = 36        # cache, objects
+    # of maple trees: single nodes, and each of several at once
+    STEP_MAPLE_ALLOC = 38             # node, gfp
+    STEP_MAPLE_ALLOC_BULK = 39        # node, gfp
+    STEP_MAPLE_FREE = 40              # node
+    STEP_MAPLE_FREE_BULK = 41         # node
+    STEP_MAPLE_FREE_RCU = 42          # node: after a grace period
+    STEP_MAPLE_FREE_RCU_BULK = 43     # node: below the next one
     # of the page allocator
     STEP_PCP_ALLOC = 44               # pfn, order, migratetype, zone
     STEP_PCP_REFILL = 45              # zone, order, migratetype, pages taken

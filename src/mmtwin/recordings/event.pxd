@@ -33,7 +33,7 @@ cdef struct event_t:
     s8 node                       # 127 for any above
     u8 kind                       # KIND_*
     u8 role                       # ROLE_*, set by roles.py
-    # percpu_refill; accounted; change_ownership; rss_stat: curr; EXTRA_PCP_LOCKED
+    # percpu_refill; accounted; change_ownership; rss_stat: curr; EXTRA_*
     u8 extra
 
 # The numbers are those of the file format: never change one, add at the end.
@@ -65,6 +65,8 @@ cdef enum:
 cdef enum:
     # roles.py: in an interrupt that came while its CPU held its page lists' lock
     EXTRA_PCP_LOCKED = 0x80
+    # replay/: the twin gave out the same page or object
+    EXTRA_EXACT = 0x40
 
 cdef inline event_t *as_events(size_t address, size_t count) noexcept nogil:
     return <event_t *> address

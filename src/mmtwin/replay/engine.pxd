@@ -14,7 +14,8 @@ from mmtwin.kernel.slub_resync cimport (
 from mmtwin.kernel.slub_slab cimport rcu_free_slab
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u64, virt_t
 from mmtwin.recordings.event cimport (
-    EXTRA_PCP_LOCKED, KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE,
+    EXTRA_EXACT, EXTRA_PCP_LOCKED, KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC,
+    KIND_KMEM_CACHE_FREE,
     KIND_MM_PAGE_ALLOC, KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED,
     KIND_MM_PAGE_FREE, KIND_MM_PAGE_FREE_BATCHED, KIND_MM_PAGE_PCPU_DRAIN, ROLE_DEMAND,
     ROLE_LARGE_KMALLOC, ROLE_NONE, ROLE_SILENT, ROLE_SLAB, as_events, event_at, event_t, wrap64,
@@ -80,7 +81,7 @@ cdef class Engine(Written):
     cdef void _undo_slabs(self, s32 cpu) noexcept nogil
     @cython.locals(pfn=pfn_t)
     cdef pfn_t _head_pfn(self, virt_t address) noexcept nogil
-    @cython.locals(pfn=pfn_t)
+    @cython.locals(pfn=pfn_t, known=bint)
     cdef void _set_object_right(self, event_t *event, s32 cache, virt_t predicted) noexcept nogil
     @cython.locals(demand=event_p, cache=s32, gfp=gfp_t)
     cdef void _interrupted(self, event_t *event, s64 number) noexcept nogil

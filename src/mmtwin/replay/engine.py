@@ -118,6 +118,8 @@ class Engine(Written):
         kind = event.kind
         self.demand = number
         self.now = number
+        if event.cpu == self.waiting_cpu:
+            self._take_nodes(event)
         if event.flags & INTERRUPT:
             self.mm.pcp_locked = event.extra & EXTRA_PCP_LOCKED != 0
             if event.ahead:
@@ -191,6 +193,9 @@ class Engine(Written):
         cache = self.cache_of[demand.cache]
         gfp = gfp_of(self, demand.gfp)
         set_cpu(self.mm, event)
+        if cache >= 0 and cache == self.maple.cache:
+            if self.maple.can_wait(number, number + event.ahead):
+                return
         if cache >= 0 and next_object(self.mm, cache, gfp, -1) == demand.address:
             demand.role |= DONE
             self.demand = number + event.ahead
@@ -296,6 +301,8 @@ class Engine(Written):
         sheaves = cache_at(self.mm, cache).sheaf_capacity
         if number >= 0 and not sheaves:
             self._expect_start(cache, event, event_at(self.events, number).address)
+        if cache == self.maple.cache:
+            self.maple.expect(event.address, gfp)
         predicted = kmem_cache_alloc_node(self.mm, cache, gfp, -1)
         self.mm.next_freelist_start = -1
         collect(self, event.cpu)
@@ -328,6 +335,7 @@ class Engine(Written):
         self.count[COUNT_OBJECTS_PREDICTED] += 1
         watch_alloc(self, event, event.address if self.resync else predicted)
         if predicted == event.address:
+            event.extra |= EXTRA_EXACT
             self.count[COUNT_OBJECTS_EXACT] += 1
             self.count[COUNT_OBJECTS_SAME_SLAB] += 1
             return True
@@ -388,9 +396,11 @@ class Engine(Written):
     def _set_object_right(self, event, cache, predicted):
         """The kernel gave out another object: the twin takes that one and puts its own back.
 
-        But where it is further down a list of known order, those before it were taken unseen.
+        But where it is further down a list of known order, those before it were taken unseen,
+        unless nothing is.
         """
-        if self.ordered and skip_objects(self.mm, cache, event.address):
+        known = cache == self.maple.cache and self.maple.scripted
+        if self.ordered and not known and skip_objects(self.mm, cache, event.address):
             self.count[UNEXPLAINED_SILENT_OBJECT_ALLOC] += 1
             self.seen = self.mm.next_step
             return

@@ -59,6 +59,16 @@ class Maple(Trees):
             self.stale = True
         return not self.stale and self.cache >= 0
 
+    def expect(self, address, gfp):
+        """A node is about to be given out, at an address: no help for a guess."""
+
+    def can_wait(self, number, until):
+        """Whether a node is taken behind an interrupt as well as before: nobody knows."""
+        return False
+
+    def go_on(self):
+        """A task goes on: nothing of it was left out."""
+
     def allocated(self, number, gfp):
         """A node was given out: takes those that went with it."""
         if not self._guessed(number):

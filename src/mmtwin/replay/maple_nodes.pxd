@@ -92,6 +92,8 @@ cdef class Nodes:
     cdef bint settled             # a free tells that not all nodes were used
     cdef s64 exit
     cdef s64 near                 # page moments begin here
+    cdef readonly bint scripted   # Script: nothing is guessed
+    cdef bint deferred            # nodes are still to be taken: an interrupt came first
     cdef public bint stale        # the twin differs from the best guess
     cdef readonly s64 taken       # nodes taken silently
     cdef readonly s64 given       # and given back so

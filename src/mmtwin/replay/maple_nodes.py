@@ -65,7 +65,7 @@ class Nodes:
         self.ahead = Ahead(names, ranges)
         self.buffers = {}
         self.nr_cpus = mm.nr_cpus
-        self.stale = False
+        self.stale = self.scripted = self.deferred = False
         self.taken = self.given = self.amended = 0
         self.nr_current = self.nr_coming = 0
         if self.cache >= 0:

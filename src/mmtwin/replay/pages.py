@@ -190,6 +190,8 @@ class Pages(Mend):
         self.last_page = predicted
         collect(self, event.cpu)
         self._compare_page(event.address, predicted)
+        if predicted == event.address:
+            event.extra |= EXTRA_EXACT
         if predicted < 0:
             self.count[UNEXPLAINED_FAILED_ALLOC] += 1
         if self.resync and event.address != self.last_page:

@@ -51,13 +51,15 @@ LIMITS = 16  # RLIM_NLIMITS
 
 class ProcessReplay:
     """The processes of one recording. `files`: more of the files they execute, beside those that
-    the recording tells of; `start`: events before that number are left out. Raises
+    the recording tells of; `start`: events before that number are left out; `ring_size`: steps
+    that the twin keeps, a power of two. Raises
     RecordingError if it tells too little of processes.
     """
 
     def __init__(
-        self, recording: Recording, files: FileTable | None = None, start: int = 0
-    ) -> None:
+        self, recording: Recording, files: FileTable | None = None, start: int = 0,
+        ring_size: int = 4096,
+    ) -> None:  # fmt: skip
         check_process_events(recording)
         self.recording = recording
         self.profile = profile_of(recording)
@@ -68,7 +70,9 @@ class ProcessReplay:
         if recording.files:
             self.files.add_json(recording.files, recording.path)
         self.names = Names(recording, self.files)
-        self.machine: MM = boot_mm(self.profile, machine.mem_bytes or DEFAULT_MEMORY)
+        self.machine: MM = boot_mm(
+            self.profile, machine.mem_bytes or DEFAULT_MEMORY, ring_size=ring_size
+        )
         level = 0 if NO_ASLR.search(machine.cmdline) else 2
         self.processes = Processes(self.machine, self.files, level)
         # pci_mmap_resource_range(): remap_pfn_range(), and VM_PAT where x86 has it
@@ -320,9 +324,12 @@ class ProcessReplay:
         file = self.names.of_mapping(entered, args, result) if step.name == "mmap" else None
         if file is not None and file.path.startswith("/sys/"):
             file.vm_flags, file.noexec = self.pci_flags, 1
-        peak = process.mm.hiwater_vm
         if step.name == "mremap" and self.touches is not None:
             self.touches.before_mremap(process, args, result)
+        if process.limited and self._refused(process, step.name, args, result):
+            example = f"#{step.index} {step.pid}: {step.name}({args[0]:#x}) = {result:#x}"
+            self.tally.miss("calls refused by a limit whose value no event tells", example)
+            return
         got = self.processes.syscall(step.pid, step.name, args, file)
         kind = "results"
         if -LAST_ERRNO <= result < 0:
@@ -331,10 +338,6 @@ class ProcessReplay:
             kind = "addresses"
         text = ", ".join(f"{argument:#x}" for argument in args)
         example = f"#{step.index} {step.pid}: {step.name}({text}) = {result:#x}, twin {got:#x}"
-        if got != result and process.limited and self._refused(process, step.name, result, got):
-            self.tally.miss("calls refused by a limit whose value no event tells", example)
-            process.mm.hiwater_vm = peak
-            return
         if not self.tally.compare(kind, got == result, f"{step.name}: {kind}", example):
             self._adopt(process, step.name, args, result, got, file)
         if step.name == "mmap" and result > 0:
@@ -349,16 +352,18 @@ class ProcessReplay:
             if args[1] in process.mm.rlimits:
                 process.mm.rlimits[args[1]] = RLIMIT_DEFAULTS.get(args[1], RLIM_INFINITY)
 
-    def _refused(self, process: Process, name: str, result: int, got: int) -> bool:
-        """Whether a limit explains that the kernel refused what the twin did; then it is undone,
-        and the limit is set.
-        """
+    def _refused(
+        self, process: Process, name: str, args: tuple[int, ...], result: int
+    ) -> bool:
+        """Whether a limit not known yet explains that the kernel refused a call: it is set."""
         mm = process.mm
-        if name == "brk" and result < got == mm.brk:
-            self.processes.syscall(process.pid, "brk", (result,))
-            mm.rlimits[RLIMIT_DATA] = result - mm.start_brk + mm.end_data - mm.start_data
-            return True
-        return False
+        if name != "brk" or not result == mm.brk < args[0]:
+            return False
+        limit = result - mm.start_brk + mm.end_data - mm.start_data
+        if mm.rlimits[RLIMIT_DATA] <= limit:
+            return False  # the twin refuses it as well
+        mm.rlimits[RLIMIT_DATA] = limit
+        return True
 
     def _mapped(
         self, process: Process, step: Step, args: tuple[int, ...], address: int, file: Any

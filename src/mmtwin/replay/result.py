@@ -26,6 +26,7 @@ class ReplayResult:
     seconds: dict[str, float]  # setup_seconds, seconds (the events), compare_seconds
     mm: "MM"
     vmalloc: dict[str, int] | None = None  # addresses of areas: predicted, exact
+    processes: dict[str, dict[str, int]] | None = None  # what processes demanded, by kind
     statistics: dict[str, Any] | None = None
     differing: dict[str, list[str]] = field(default_factory=dict)
 
@@ -57,6 +58,7 @@ class ReplayResult:
             "stacks": self.stacks,
             "geometry": self.geometry,
             **({"vmalloc": self.vmalloc} if self.vmalloc else {}),
+            **(self.processes or {}),
             "misses": self.misses,
             "snapshots": self.snapshots,
         }

@@ -29,8 +29,10 @@ from mmtwin.replay.engine import Engine
 from mmtwin.replay.follow import Follower
 from mmtwin.replay.geometry import compare_geometry
 from mmtwin.replay.maple import Maple
-from mmtwin.replay.maple_ahead import CONSTANTS as MAPLE
+from mmtwin.replay.maple_script import Script
+from mmtwin.replay.maple_sites import MAPLE_CACHES, maple_ranges
 from mmtwin.replay.memory_lines import MemoryLines
+from mmtwin.replay.process_demands import ProcessDemands, has_processes
 from mmtwin.replay.result import ReplayResult
 from mmtwin.replay.statistics import Statistics
 from mmtwin.replay.timers import set_timer
@@ -63,7 +65,7 @@ class Replay:
         progress: Progress | None = None,
     ) -> None:
         self.began = time.perf_counter()
-        self.compared = 0.0
+        self.compared = self.ahead = 0.0
         self.recording = recording
         self.mode = mode
         self.free_running = free_running
@@ -76,6 +78,8 @@ class Replay:
         self.first = self._first_event()
         # From the first event on, the order of no list is known: nothing to predict by.
         self.predicting = mode == "predict" and self.start != "empty"
+        self.demands = self._demands()
+        self.script: Script | None = None
         self.engine = self._engine()
         self.follower = self._follower()
         sites = vmalloc_sites(self.annotated)
@@ -149,12 +153,21 @@ class Replay:
         set_timer(engine, self.recording, self.profile)
         return engine
 
+    def _demands(self) -> ProcessDemands | None:
+        """The recording's processes, where it tells of them: they foresee their demands."""
+        if not self.predicting or self.free_running or not has_processes(self.recording):
+            return None
+        return ProcessDemands(self.annotated, self.first)
+
     def _maple(self) -> Maple | None:
-        """What infers the maple nodes that no event names, where there are such and the lists
-        are known.
+        """What knows or infers the maple nodes that no event names, where there are such and the
+        lists are known.
         """
         if not self.profile.features["maple_bulk"] or self.free_running or self.start != "truth":
             return None
+        if self.demands and self.demands.nodes.known and MAPLE_CACHES[0] in self.mm.cache_names:
+            self.script = Script(self.mm, self.mm.cache_names.index(MAPLE_CACHES[0]))
+            return self.script
         names = [name for name in MAPLE_CACHES if name in self.annotated.names]
         if len(names) < len(MAPLE_CACHES) or MAPLE_CACHES[0] not in self.mm.cache_names:
             return None
@@ -189,25 +202,36 @@ class Replay:
         total = self.recording.nr_events
         began = time.perf_counter()
         consumed = 0
-        self.compared = 0.0
+        self.compared = self.ahead = 0.0
         for block in self.annotated.blocks():
             done = 0
+            self._foresee(block)
             while stops and stops[0][0] < block.first + block.ready:
                 index, act = stops.pop(0)
                 consumed += self.carry_out(block, done, index - block.first)
                 done = max(done, index - block.first)
                 self._act(act)
             consumed += self.carry_out(block, done, block.ready)
+            if self.demands:
+                self.demands.compare(block)
             if self.progress:
                 self.progress(block.first + block.ready, total)
         for _index, act in stops:
             self._act(act)
         seconds = {
             "setup_seconds": began - self.began,
-            "seconds": time.perf_counter() - began - self.compared,
+            "seconds": time.perf_counter() - began - self.compared - self.ahead,
             "compare_seconds": self.compared,
+            **({"process_seconds": self.ahead} if self.demands else {}),
         }
         return self._result(consumed, seconds)
+
+    def _foresee(self, block: Block) -> None:
+        """The processes go ahead of the block's events, their time kept apart."""
+        if self.demands:
+            began = time.perf_counter()
+            self.demands.advance(block, self.script)
+            self.ahead += time.perf_counter() - began
 
     def _act(self, act: Callable[[], None]) -> None:
         """A comparison, its time kept apart: it does not depend on the number of events."""
@@ -389,6 +413,7 @@ class Replay:
             geometry=compare_geometry(self.recording, self.profile),
             stacks=self.lines.stacks(),
             vmalloc=self.vmalloc.figures() if self.vmalloc else None,
+            processes=self.demands.figures() if self.demands else None,
             snapshots=list(self.snapshots.values()),
             seconds=seconds,
             mm=self.mm,
@@ -416,27 +441,6 @@ def vmalloc_sites(annotated: Annotated) -> list[int]:
     return sorted(
         site for site, found in names.items() if found and VMALLOC_ARRAY.fullmatch(found[0])
     )
-
-
-# The caches whose events tell of maple trees.
-MAPLE_CACHES = ("maple_node", "vm_area_struct", "mm_struct")
-# What the functions tell that ask for maple nodes or give them back (lib/maple_tree.c), and those
-# that copy areas (kernel/fork.c).
-MAPLE_FUNCTIONS = {
-    "mas_alloc_nodes": "WHAT_ALLOC",
-    "mas_destroy": "WHAT_SPARE",
-    "__mt_destroy": "WHAT_ROOT",
-    "mt_destroy_walk": "WHAT_ROOT",
-    "vm_area_dup": "WHAT_COPY",
-    "copy_process": "WHAT_MM",
-    "dup_mm": "WHAT_MM",
-}
-
-
-def maple_ranges(annotated: Annotated) -> list[tuple[int, int, int]]:
-    """[(first, last, WHAT_*)]: call sites that tell of maple trees, by the recording's symbols."""
-    functions = annotated.recording.symbols.functions("|".join(MAPLE_FUNCTIONS))
-    return [(first, last - 1, MAPLE[MAPLE_FUNCTIONS[name]]) for first, last, name in functions]
 
 
 def choose_start(recording: Recording, start: str) -> tuple[str, str]:

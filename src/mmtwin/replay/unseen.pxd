@@ -34,10 +34,13 @@ cdef class Unseen(Timers):
     cdef s64 waiting_pages
     cdef s64 vfree_until          # number of the kvfree() that ends the vfree() going on
     cdef s32 in_row                # pages of it prepared and not yet freed
+    cdef s32 interrupted_pid
+    cdef s32 waiting_cpu          # where an interrupt came before nodes were taken, -1
 
     @cython.locals(page=page_p)
     cdef bint _is_slab_of(self, pfn_t pfn, s32 cache) noexcept nogil
     cdef void _other_nodes(self, event_t *event, gfp_t gfp) noexcept nogil
+    cdef void _take_nodes(self, event_t *event) noexcept nogil
     cdef void _free_other_nodes(self, event_t *event) noexcept nogil
     cdef void _after_free(self) noexcept nogil
     cdef void _adopt_nodes(self) noexcept nogil

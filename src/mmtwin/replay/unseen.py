@@ -47,6 +47,7 @@ class Unseen(Timers):
         self.waiting_pages = 0
         self.vfree_until = -1
         self.in_row = 0
+        self.waiting_cpu = -1
 
     def _is_slab_of(self, pfn, cache):
         if pfn < 0:
@@ -61,6 +62,20 @@ class Unseen(Timers):
         collect(self, event.cpu)
         self.silent = False
         self._adopt_nodes()
+        if self.maple.deferred:
+            self.waiting_cpu = event.cpu
+            self.interrupted_pid = event.pid
+
+    def _take_nodes(self, event):
+        """The interrupt that came before the rest of the nodes is over, unless this is its."""
+        if event.flags & INTERRUPT and event.pid == self.interrupted_pid:
+            return
+        self.waiting_cpu = -1
+        set_cpu(self.mm, event)
+        self.silent = True
+        self.maple.go_on()
+        collect(self, event.cpu)
+        self.silent = False
 
     def _free_other_nodes(self, event):
         """A maple node is about to be freed: those that go before it."""

@@ -1,0 +1,339 @@
+"""The silent nodes of maple trees, as the twin's own trees ask for them and give them back.
+
+Where a recording tells of processes, nothing has to be inferred: process_demands.py runs them a
+little ahead and writes down, by the number of the event that names one node, which silent ones go
+with it. Nodes have numbers of their own there; which object each is shows here.
+"""
+
+from importlib.resources import files
+
+import cython
+import numpy as np
+
+from mmtwin.kernel.constants import parse_constants
+from mmtwin.replay.maple import Maple
+
+CONSTANTS = parse_constants(files(__package__).joinpath("maple_script.pxd").read_text())
+MOST = CONSTANTS["MOST_OBJECTS"]
+
+if not cython.compiled:
+    from mmtwin.kernel.casts import as_s64, as_u8, as_u64
+    from mmtwin.kernel.constants import PG_slab
+    from mmtwin.kernel.ram import cache_at, cache_cpu_of, page_address, pfn_to_page, virt_to_pfn
+    from mmtwin.kernel.slub import __kmem_cache_free_bulk as free_bulk
+    from mmtwin.kernel.slub import kmem_cache_alloc_node
+    from mmtwin.kernel.slub_freelist import get_freepointer, set_freepointer
+    from mmtwin.kernel.slub_resync import next_object, object_state
+    from mmtwin.recordings.event import (
+        KIND_KMEM_CACHE_ALLOC,
+        KIND_KMEM_CACHE_FREE,
+        KIND_MM_PAGE_ALLOC,
+        KIND_MM_PAGE_ALLOC_ZONE_LOCKED,
+        as_events,
+        event_at,
+    )
+    from mmtwin.recordings.sites import as_s32
+
+    globals().update(CONSTANTS)
+
+
+class Script(Maple):
+    """What is written down of one block. `cache`: maple_node's number in the twin."""
+
+    def __init__(self, mm, cache):
+        Maple.__init__(self, mm)
+        self.cache = cache
+        self.scripted = 1
+        self.deferred = 0
+        self.unforeseen = self.renamed = self.unknown = 0
+        self.nr = self.nr_ids = 0
+        fresh = self.buffers["fresh"] = np.zeros(mm.max_pfn, dtype=np.uint8)
+        self.fresh = as_u8(fresh.ctypes.data, len(fresh))
+        chain = self.buffers["chain"] = np.zeros(MOST, dtype=np.uint64)
+        self.chain = as_u64(chain.ctypes.data, MOST)
+        ranks = self.buffers["ranks"] = np.zeros(MOST, dtype=np.int32)
+        self.ranks = as_s32(ranks.ctypes.data, MOST)
+        self.first = 0
+
+    def load(self, first, records, where):
+        """Takes over the records of a block.
+
+        `first`: number of its first event; `records`: [(number of an event, the node it names, -1
+        unknown, [nodes that go with it], [where each shows itself later])], ascending; `where`:
+        uint64 array, the object of each node; it goes on being written.
+        """
+        ids = [node for record in records for node in record[2]]
+        shown = [address for record in records for address in record[3]]
+        counts = [len(record[2]) for record in records]
+        arrays = {
+            "number": np.array([record[0] for record in records] or [0], dtype=np.int64),
+            "own": np.array([record[1] for record in records] or [0], dtype=np.int32),
+            "count": np.array(counts or [0], dtype=np.int32),
+            "place": np.cumsum([0, *counts], dtype=np.int64),
+            "ids": np.array(ids or [0], dtype=np.int32),
+            "shown": np.array(shown or [0], dtype=np.uint64),
+            "items": np.zeros(max(counts, default=0) + 1, dtype=np.uint64),
+            "where": where,
+        }
+        self.buffers.update(arrays)
+        at = {name: array.ctypes.data for name, array in arrays.items()}
+        self.first = first
+        self.nr = len(records)
+        self.number = as_s64(at["number"], len(arrays["number"]))
+        self.own = as_s32(at["own"], len(arrays["own"]))
+        self.count = as_s32(at["count"], len(arrays["count"]))
+        self.place = as_s64(at["place"], len(arrays["place"]))
+        self.ids = as_s32(at["ids"], len(arrays["ids"]))
+        self.shown = as_u64(at["shown"], len(arrays["shown"]))
+        self.items = as_u64(at["items"], len(arrays["items"]))
+        self.where = as_u64(at["where"], len(where))
+        self.nr_ids = len(where)
+
+    def look(self, address, start, available):
+        """The events that are carried out next."""
+        self.events = as_events(address, available)
+        self.available = available
+
+    def _record(self, number):
+        """The record of an event, -1 if it has none."""
+        number += self.first
+        low = 0
+        high = self.nr
+        while low < high:
+            middle = (low + high) // 2
+            if self.number[middle] < number:
+                low = middle + 1
+            else:
+                high = middle
+        return low if low < self.nr and self.number[low] == number else -1
+
+    def _is_at(self, node, address):
+        """An event shows which object a node is: what was taken for it was another."""
+        if node < 0 or self.where[node] == address:
+            return
+        if self.where[node]:
+            self.renamed += 1
+            for other in range(self.nr_ids):
+                if self.where[other] == address:
+                    self.where[other] = self.where[node]
+        self.where[node] = address
+
+    def _slab_of(self, address):
+        """The pfn of the slab of nodes that an address lies in, -1 for none."""
+        s = cache_at(self.mm, self.cache)
+        pfn = virt_to_pfn(self.mm, address)
+        if pfn < 0 or pfn >= self.mm.max_pfn:
+            return -1
+        pfn = pfn >> s.oo_order << s.oo_order
+        return pfn if self.has_slab(pfn) else -1
+
+    def _object(self, pfn, address, turn):
+        """The object so many places behind another in the order of a new slab's list
+        (shuffle_freelist()); the ranks must be known.
+        """
+        s = cache_at(self.mm, self.cache)
+        base = page_address(self.mm, pfn) + s.red_left_pad
+        place = self.ranks[(address - base) // s.size] + turn
+        return base + self.mm.random_seq[s.random_seq + place % s.oo_objects]
+
+    def _turn(self, pfn, mine, address):
+        """An event is the first to name an object of a slab made for silent nodes: where that one
+        begins was drawn at random, so it is turned until the twin's object is the kernel's.
+        """
+        s = cache_at(self.mm, self.cache)
+        self.fresh[pfn] = 0
+        if mine == address or s.random_seq < 0 or s.oo_objects > MOST_OBJECTS:
+            return
+        for place in range(s.oo_objects):
+            self.ranks[self.mm.random_seq[s.random_seq + place] // s.size] = place
+        base = page_address(self.mm, pfn) + s.red_left_pad
+        turn = self.ranks[(address - base) // s.size] - self.ranks[(mine - base) // s.size]
+        turn += s.oo_objects
+        page = pfn_to_page(self.mm, pfn)
+        page.freelist = self._turn_list(pfn, page.freelist, turn)
+        for cpu in range(self.mm.nr_cpus):
+            c = cache_cpu_of(self.mm, self.cache, cpu)
+            if c.slab == pfn:
+                c.freelist = self._turn_list(pfn, c.freelist, turn)
+        for node in range(self.nr_ids):
+            if self.where[node] and self._slab_of(self.where[node]) == pfn:
+                self.where[node] = self._object(pfn, self.where[node], turn)
+
+    def _turn_list(self, pfn, object, turn):
+        """A free list of a slab that is turned: its first object."""
+        s = cache_at(self.mm, self.cache)
+        count = 0
+        while object and count < MOST_OBJECTS:
+            self.chain[count] = self._object(pfn, object, turn)
+            object = get_freepointer(self.mm, s, object)
+            count += 1
+        following = 0
+        while count:
+            count -= 1
+            set_freepointer(self.mm, s, self.chain[count], following)
+            following = self.chain[count]
+        return following
+
+    def can_wait(self, number, until):
+        """Whether a node taken after an interrupt, of events `number` to `until`, is the same as
+        before it: it frees none into the CPU's slab.
+        """
+        slab = cache_cpu_of(self.mm, self.cache, self.mm.cpu).slab
+        return not self._frees_into(slab, number, until)
+
+    def _frees_into(self, slab, number, until):
+        """Whether one of the events `number` to `until` frees a node of a slab."""
+        for i in range(number, until):
+            event = event_at(self.events, i)
+            if event.kind == KIND_KMEM_CACHE_FREE and self._slab_of(event.address) == slab:
+                return True
+        return False
+
+    def expect(self, address, gfp):
+        """A node is about to be given out, at an address."""
+        mine = next_object(self.mm, self.cache, gfp, -1)
+        if mine:
+            self._see(mine, address)
+
+    def _see(self, mine, address):
+        """An event names the twin's object: as another one of the same new slab, perhaps."""
+        pfn = self._slab_of(address)
+        if pfn >= 0 and self.fresh[pfn] and self._slab_of(mine) == pfn:
+            self._turn(pfn, mine, address)
+
+    def allocated(self, number, gfp):
+        """A node was given out: takes those that go with it (kmem_cache_alloc_bulk())."""
+        event = event_at(self.events, number)
+        r = self._record(number)
+        if r < 0:
+            self.unforeseen += 1
+            return
+        self._is_at(self.own[r], event.address)
+        self.record = r
+        self.next = 0
+        self.gfp = gfp
+        self._take(self._is_interrupted(number, event.pid))
+
+    def _is_interrupted(self, number, pid):
+        """Whether an interrupt came right behind the event of a named node, and what it freed may
+        have been there for the silent ones: not if they needed a new slab.
+        """
+        number += 1
+        if number >= self.available or event_at(self.events, number).flags & INTERRUPT == 0:
+            return False
+        self.behind = number
+        while number < self.available:
+            event = event_at(self.events, number)
+            self.until = number
+            if event.pid == pid and event.flags & INTERRUPT == 0:
+                if event.kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED:
+                    return False
+                return event.kind != KIND_MM_PAGE_ALLOC
+            number += 1
+        return True
+
+    def _take(self, interrupted):
+        """kmem_cache_alloc_bulk(): of the silent nodes those that are not there yet.
+
+        It keeps interrupts off but while it gets another slab. `interrupted`: one came before the
+        task's next event.
+        """
+        r = self.record
+        self.deferred = 0
+        while self.next < self.count[r]:
+            if interrupted and self._comes_later():
+                self.deferred = 1
+                return
+            self.mm.next_freelist_start = 0
+            node = kmem_cache_alloc_node(self.mm, self.cache, self.gfp, -1)
+            self.where[self.ids[self.place[r] + self.next]] = node
+            self.next += 1
+            if node == 0:
+                continue
+            self.taken += 1
+            if self.mm.next_freelist_start < 0:  # it was used: there is a new slab
+                self.fresh[self._slab_of(node)] = 1
+        self.mm.next_freelist_start = -1
+
+    def _comes_later(self):
+        """Whether the interrupt came before the next node was taken. The recording does not say:
+        it is read off where that node, or one behind it, shows itself.
+        """
+        mine = next_object(self.mm, self.cache, self.gfp, -1)
+        slab = self._slab_of(mine) if mine else -1
+        first = self.place[self.record] + self.next
+        if cache_cpu_of(self.mm, self.cache, self.mm.cpu).freelist:
+            return self.shown[first] != 0 and self._slab_of(self.shown[first]) != slab
+        if slab < 0 or self._frees_into(slab, self.behind, self.until):
+            return True
+        for place in range(first, self.place[self.record] + self.count[self.record]):
+            if self.shown[place]:
+                return self._slab_of(self.shown[place]) != slab
+        return self._next_slab() != slab
+
+    def _next_slab(self):
+        """The slab that the next node comes from that is taken by name, -1 unknown."""
+        for r in range(self.record + 1, self.nr):
+            number = self.number[r] - self.first
+            if number >= self.available:
+                break
+            event = event_at(self.events, number)
+            if event.kind == KIND_KMEM_CACHE_ALLOC:
+                return self._slab_of(event.address)
+        return -1
+
+    def go_on(self):
+        """The interrupt is over."""
+        self._take(False)
+
+    def freeing(self, number):
+        """A node is about to be freed: gives back those that go before it
+        (kmem_cache_free_bulk()).
+        """
+        r = self._record(number)
+        if r < 0:
+            return
+        address = event_at(self.events, number).address
+        if self.own[r] >= 0 and self.where[self.own[r]]:
+            self._see(self.where[self.own[r]], address)
+        self._is_at(self.own[r], address)
+        n = 0
+        for k in range(self.count[r]):
+            node = self.where[self.ids[self.place[r] + k]]
+            self.where[self.ids[self.place[r] + k]] = 0
+            if node == 0 or object_state(self.mm, self.cache, node) != 1:
+                self.unknown += 1
+            else:
+                self.items[n] = node
+                n += 1
+        if self.own[r] >= 0:
+            self.where[self.own[r]] = 0
+        if n:
+            free_bulk(self.mm, self.cache, self.items, n)
+            self.given += n
+
+    def has_slab(self, pfn):
+        """Whether the twin has a slab of nodes at a page."""
+        page = pfn_to_page(self.mm, pfn)
+        return page.flags & PG_slab != 0 and page.cache == self.cache
+
+    def page(self, number):
+        """A slab may have moved to the page that an event names: its nodes with it."""
+        event = event_at(self.events, number)
+        if not self.has_slab(event.address):
+            return
+        s = cache_at(self.mm, self.cache)
+        size = 1 << (self.mm.page_shift + s.oo_order)
+        for node in range(self.nr_ids):
+            if self.where[node] and self._slab_of(self.where[node]) < 0:
+                old = virt_to_pfn(self.mm, self.where[node]) >> s.oo_order << s.oo_order
+                self.fresh[event.address] |= self.fresh[old]
+                self.where[node] &= size - 1
+                self.where[node] += page_address(self.mm, event.address)
+
+    def compare(self):
+        """Nothing is guessed: the twin is where it is."""
+
+    def adopt(self):
+        """Nothing is guessed."""
+        self.stale = False

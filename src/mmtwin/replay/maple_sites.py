@@ -1,0 +1,24 @@
+"""Call sites that tell of maple trees, by a recording's symbols."""
+
+from mmtwin.recordings.annotate import Annotated
+from mmtwin.replay.maple_ahead import CONSTANTS as MAPLE
+
+# The caches whose events tell of maple trees.
+MAPLE_CACHES = ("maple_node", "vm_area_struct", "mm_struct")
+# What the functions tell that ask for maple nodes or give them back (lib/maple_tree.c), and those
+# that copy areas (kernel/fork.c).
+MAPLE_FUNCTIONS = {
+    "mas_alloc_nodes": "WHAT_ALLOC",
+    "mas_destroy": "WHAT_SPARE",
+    "__mt_destroy": "WHAT_ROOT",
+    "mt_destroy_walk": "WHAT_ROOT",
+    "vm_area_dup": "WHAT_COPY",
+    "copy_process": "WHAT_MM",
+    "dup_mm": "WHAT_MM",
+}
+
+
+def maple_ranges(annotated: Annotated) -> list[tuple[int, int, int]]:
+    """[(first, last, WHAT_*)]: call sites that tell of maple trees, by the recording's symbols."""
+    functions = annotated.recording.symbols.functions("|".join(MAPLE_FUNCTIONS))
+    return [(first, last - 1, MAPLE[MAPLE_FUNCTIONS[name]]) for first, last, name in functions]
