@@ -193,9 +193,8 @@ class Engine(Written):
         cache = self.cache_of[demand.cache]
         gfp = gfp_of(self, demand.gfp)
         set_cpu(self.mm, event)
-        if cache >= 0 and cache == self.maple.cache:
-            if self.maple.can_wait(number, number + event.ahead):
-                return
+        if cache == self.maple.cache and self.maple.can_wait(number, number + event.ahead):
+            return
         if cache >= 0 and next_object(self.mm, cache, gfp, -1) == demand.address:
             demand.role |= DONE
             self.demand = number + event.ahead
@@ -396,8 +395,7 @@ class Engine(Written):
     def _set_object_right(self, event, cache, predicted):
         """The kernel gave out another object: the twin takes that one and puts its own back.
 
-        But where it is further down a list of known order, those before it were taken unseen,
-        unless nothing is.
+        But where it is further down a list of known order, those before it were taken unseen.
         """
         known = cache == self.maple.cache and self.maple.scripted
         if self.ordered and not known and skip_objects(self.mm, cache, event.address):

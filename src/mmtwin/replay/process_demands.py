@@ -87,6 +87,12 @@ class Watched(ProcessReplay):
         super().take(step)
         self.demands.after(step, entered)
 
+    def _exited(self) -> None:
+        pid = self.exiting
+        super()._exited()
+        if pid:
+            self.demands.exited(pid, self.dead[pid])
+
     def _meet_snapshot(self) -> None:
         super()._meet_snapshot()
         self.demands.skip()  # what was taken over, nobody asked for
@@ -135,7 +141,8 @@ class ProcessDemands:
         """
         for stream in self.streams.values():
             stream.forget(block.first - BEHIND)
-        for pfn in [pfn for pfn, at in self.freed_at.items() if at[-1] < block.first - BEHIND]:
+        old = block.first - BEHIND
+        for pfn in [pfn for pfn, at in self.freed_at.items() if not at or at[-1] < old]:
             del self.freed_at[pfn]
         self._feed(block.events[self.fed - block.first :])
         self.nodes.block = block.first
@@ -217,13 +224,15 @@ class ProcessDemands:
             self._match(pid, step.index + 1, True)
         if what == "task_newtask":
             self.born[step.args[0]] = self.since[step.args[0]] = step.index
-        elif what == "sched_process_exit":
-            self._forget(pid)
         if len(tasks_of(self.machine).rcu) > MOST_WAITING:
             rcu_do_batch(self.machine)
             self.skip()
 
-    def _forget(self, pid: int) -> None:
+    def exited(self, pid: int, index: int) -> None:
+        """A task whose end event `index` announced is gone."""
+        self.nodes.now = index
+        self._take_in(pid, self.since.get(pid, self.born.get(pid, 0)))
+        self._match(pid, self.fed, True)
         for kind in (PAGES, NODES, FREES):
             self.streams.pop((pid, kind), None)
         self.since.pop(pid, None)
