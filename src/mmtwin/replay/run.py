@@ -22,6 +22,7 @@ from mmtwin.machine.recorded import (
 from mmtwin.procfs import buddyinfo, slabinfo
 from mmtwin.procfs.compare import Comparison, compare_buddyinfo, compare_slabinfo
 from mmtwin.recordings.annotate import Annotated, Block
+from mmtwin.recordings.errors import RecordingError
 from mmtwin.recordings.event import CONSTANTS
 from mmtwin.recordings.recording import Recording
 from mmtwin.recordings.stream import Events
@@ -230,7 +231,10 @@ class Replay:
         """The processes go ahead of the block's events, their time kept apart."""
         if self.demands:
             began = time.perf_counter()
-            self.demands.advance(block, self.script)
+            try:
+                self.demands.advance(block, self.script)
+            except (ValueError, RecordingError):
+                self.demands = None  # it tells too little of them: the kernel side goes on alone
             self.ahead += time.perf_counter() - began
 
     def _act(self, act: Callable[[], None]) -> None:
