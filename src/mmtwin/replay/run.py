@@ -2,7 +2,6 @@
 markers, the figures.
 """
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -26,12 +25,12 @@ from mmtwin.recordings.errors import RecordingError
 from mmtwin.recordings.event import CONSTANTS
 from mmtwin.recordings.recording import Recording
 from mmtwin.recordings.stream import Events
+from mmtwin.replay.call_sites import MAPLE_CACHES, maple_ranges, vmalloc_sites
 from mmtwin.replay.engine import Engine
 from mmtwin.replay.follow import Follower
 from mmtwin.replay.geometry import compare_geometry
 from mmtwin.replay.maple import Maple
 from mmtwin.replay.maple_script import Script
-from mmtwin.replay.maple_sites import MAPLE_CACHES, maple_ranges
 from mmtwin.replay.memory_lines import MemoryLines
 from mmtwin.replay.process_demands import ProcessDemands, has_processes
 from mmtwin.replay.result import ReplayResult
@@ -432,19 +431,6 @@ def pieces(start: int, stop: int) -> Iterator[tuple[int, int]]:
     """
     for first in range(start, stop, PIECE):
         yield first, min(first + PIECE, stop)
-
-
-# Who allocates the array of a vmalloc's pages before the pages themselves.
-VMALLOC_ARRAY = re.compile(r"__vmalloc_(node_range|area_node)(_noprof)?(\.\w+)*")
-
-
-def vmalloc_sites(annotated: Annotated) -> list[int]:
-    """Call sites of the kmalloc of a vmalloc's array of pages, by the recording's symbols."""
-    sites = {int(site["call_site"]) for site in annotated.sites.records()}
-    names = {site: annotated.recording.symbols.find(site) for site in sites}
-    return sorted(
-        site for site, found in names.items() if found and VMALLOC_ARRAY.fullmatch(found[0])
-    )
 
 
 def choose_start(recording: Recording, start: str) -> tuple[str, str]:

@@ -1,4 +1,6 @@
-"""Call sites that tell of maple trees, by a recording's symbols."""
+"""Call sites that tell what an event is for, by a recording's symbols."""
+
+import re
 
 from mmtwin.recordings.annotate import Annotated
 from mmtwin.replay.maple_ahead import CONSTANTS as MAPLE
@@ -22,3 +24,16 @@ def maple_ranges(annotated: Annotated) -> list[tuple[int, int, int]]:
     """[(first, last, WHAT_*)]: call sites that tell of maple trees, by the recording's symbols."""
     functions = annotated.recording.symbols.functions("|".join(MAPLE_FUNCTIONS))
     return [(first, last - 1, MAPLE[MAPLE_FUNCTIONS[name]]) for first, last, name in functions]
+
+
+# Who allocates the array of a vmalloc's pages before the pages themselves.
+VMALLOC_ARRAY = re.compile(r"__vmalloc_(node_range|area_node)(_noprof)?(\.\w+)*")
+
+
+def vmalloc_sites(annotated: Annotated) -> list[int]:
+    """Call sites of the kmalloc of a vmalloc's array of pages, by the recording's symbols."""
+    sites = {int(site["call_site"]) for site in annotated.sites.records()}
+    names = {site: annotated.recording.symbols.find(site) for site in sites}
+    return sorted(
+        site for site, found in names.items() if found and VMALLOC_ARRAY.fullmatch(found[0])
+    )
