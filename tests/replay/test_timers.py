@@ -70,16 +70,22 @@ def recorded(steps, time):
     return events
 
 
-@pytest.mark.parametrize("late", [-30 * MS, 0, 40 * MS])
-def test_what_the_timer_drains_is_predicted_wherever_it_was_expected(late):
-    k, other = (Machine.boot("x86_64-6.18", memory="256M", seed=3) for _ in range(2))
+def steps_of_pages(k, count):
+    """The steps of taking so many pages and giving them back."""
     pages, steps = [], []
-    for _ in range(3000):
+    for _ in range(count):
         pfn, more = traced(k, k.alloc_pages, 0)
         pages.append(pfn)
         steps += more
     for pfn in pages:
         steps += traced(k, k.free_pages, pfn)[1]
+    return steps
+
+
+@pytest.mark.parametrize("late", [-30 * MS, 0, 40 * MS])
+def test_what_the_timer_drains_is_predicted_wherever_it_was_expected(late):
+    k, other = (Machine.boot("x86_64-6.18", memory="256M", seed=3) for _ in range(2))
+    steps = steps_of_pages(k, 3000)
     refresh_cpu_vm_stats(k.mm, 0)  # a second before: lowers pcp->high alone
     drains = traced(k, refresh_cpu_vm_stats, k.mm, 0)[1]
     assert len(drains) > 50
@@ -96,3 +102,39 @@ def test_what_the_timer_drains_is_predicted_wherever_it_was_expected(late):
         assert other.mm.view("pcp")[field].tolist() == k.mm.view("pcp")[field].tolist()
     assert other.validate() == []
     assert engine.start == pytest.approx(START, abs=MS)
+
+
+def test_drains_that_the_twin_lacks_tell_where_its_mark_should_be():
+    k, other = (Machine.boot("x86_64-6.18", memory="256M", seed=3) for _ in range(2))
+    steps = steps_of_pages(k, 3000)
+    refresh_cpu_vm_stats(k.mm, 0)
+    drains = traced(k, refresh_cpu_vm_stats, k.mm, 0)[1]
+    assert len(drains) > 50
+    more = steps_of_pages(k, 40)
+    assert any(name == "mm_page_pcpu_drain" for name, *_ in more)
+    parts = enumerate((steps, drains, more))
+    events = np.concatenate([recorded(part, second * 1000 * MS) for second, part in parts])
+    events["pid"][len(steps) : len(steps) + len(drains)] = 9  # a worker's
+    engine = Engine(other.mm, [0], [1 << bit for bit in range(32)], 8192)
+    engine.run(events.ctypes.data, 0, len(events), len(events))
+    counts = engine.counts()
+    assert counts[UNEXPLAINED["external_drain"]] == len(drains)
+    assert not any(counts[n] for name, n in UNEXPLAINED.items() if name != "external_drain")
+    for field in ("count", "high"):
+        assert other.mm.view("pcp")[field].tolist() == k.mm.view("pcp")[field].tolist()
+    assert other.validate() == []
+
+
+def test_a_run_that_drains_nothing_keeps_the_twins_pages():
+    k, other = (Machine.boot("x86_64-6.18", memory="256M", seed=3) for _ in range(2))
+    steps = steps_of_pages(k, 3000)
+    before = other.mm.view("pcp")["count"].copy()
+    events = np.concatenate([recorded(steps, MS), recorded(steps_of_pages(k, 1), 5_000 * MS)])
+    engine = Engine(other.mm, [0], [1 << bit for bit in range(32)], 8192)
+    engine.set_timer(START, 250, now=0)
+    engine.run(events.ctypes.data, 0, len(events), len(events))
+    assert engine.counts()[UNEXPLAINED["drain_missed"]] > 0
+    assert engine.counts()[UNEXPLAINED["external_drain"]] == 0
+    assert other.mm.view("pcp")["count"].tolist() == k.mm.view("pcp")["count"].tolist()
+    assert before.tolist() != other.mm.view("pcp")["count"].tolist()
+    assert other.validate() == []

@@ -2,10 +2,14 @@ cimport cython
 
 from mmtwin.kernel.casts cimport as_s64
 from mmtwin.kernel.page_alloc_pcp cimport refresh_cpu_vm_stats
+from mmtwin.kernel.constants cimport PG_pcp
+from mmtwin.kernel.ram cimport pcp_of, pcp_p, pfn_to_page
 from mmtwin.kernel.structs cimport s32, s64
 from mmtwin.recordings.event cimport KIND_MM_PAGE_PCPU_DRAIN, as_events, event_at, event_t
+from mmtwin.replay.counts cimport UNEXPLAINED_DRAIN_MISSED
 from mmtwin.replay.mend cimport queue_of
 from mmtwin.replay.pages cimport Pages, collect
+from mmtwin.kernel.page_alloc_state cimport pcp_that_holds
 from mmtwin.replay.queues cimport QUEUE_TWIN_DRAIN, empty
 
 ctypedef event_t *event_p
@@ -24,6 +28,7 @@ cdef class Timers(Pages):
     cdef s64 hz                   # jiffies a second, 0 without such a timer
     cdef s64 grain                # jiffies to which the wheel of timers rounds
     cdef bint drained             # the last run drained, and none of its drains was seen yet
+    cdef bint by_free             # the drains that the twin did not make are a free's
     cdef s32 last_pid             # _recall(): of the event before
 
     @cython.locals(run=s64)
@@ -36,6 +41,12 @@ cdef class Timers(Pages):
     cdef void _set_due(self, s64 after) noexcept nogil
     @cython.locals(cpu=s32)
     cdef void _vmstat_update(self, event_t *event) noexcept nogil
+    @cython.locals(i=s64, event=event_p)
+    cdef bint _drains_soon(self, s32 cpu, s64 until) noexcept nogil
+    @cython.locals(number=s32, pcp=pcp_p, high=s32)
+    cdef void _keep_pages(self, s32 cpu) noexcept nogil
+    @cython.locals(pcp=pcp_p, before=event_p, high=s32)
+    cdef void _lower_high(self, event_t *event) noexcept nogil
     @cython.locals(cpu=s32)
     cdef void _drain_event(self, event_t *event) noexcept nogil
     @cython.locals(off=s64)

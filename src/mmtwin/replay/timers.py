@@ -19,14 +19,19 @@ from mmtwin.replay.pages import Pages
 
 if not cython.compiled:
     from mmtwin.kernel.casts import as_s64
+    from mmtwin.kernel.constants import PG_pcp
     from mmtwin.kernel.page_alloc_pcp import refresh_cpu_vm_stats
+    from mmtwin.kernel.page_alloc_state import pcp_that_holds
+    from mmtwin.kernel.ram import pcp_of, pfn_to_page
     from mmtwin.recordings.event import CONSTANTS as EVENT_CONSTANTS
     from mmtwin.recordings.event import as_events, event_at
+    from mmtwin.replay.counts import COUNTS
     from mmtwin.replay.mend import queue_of
     from mmtwin.replay.pages import collect
     from mmtwin.replay.queues import QUEUES, empty
 
     globals().update(EVENT_CONSTANTS)
+    globals().update(COUNTS)
     globals().update(QUEUES)
     globals().update(parse_constants(files(__package__).joinpath("timers.pxd").read_text()))
 
@@ -97,7 +102,7 @@ class Timers(Pages):
         self.start = 0
         self.first = 0
         self.grain = 8
-        self.drained = False
+        self.drained = self.by_free = False
         self.last_pid = -1
 
     def set_timer(self, start, hz, now=0):
@@ -142,11 +147,34 @@ class Timers(Pages):
         for cpu in range(self.mm.nr_cpus):
             while self.due[cpu] <= event.time:
                 self.last[cpu] = self.due[cpu]
+                if self.resync and not self._drains_soon(cpu, event.time + SLACK_NS):
+                    self._keep_pages(cpu)
                 refresh_cpu_vm_stats(self.mm, cpu)
                 collect(self, cpu)
                 self.drained = not empty(queue_of(self, cpu, QUEUE_TWIN_DRAIN))
                 self.due[cpu] = self._due_after(self.due[cpu], cpu)
         self._find_next()
+
+    def _drains_soon(self, cpu, until):
+        """Whether pages leave a CPU's lists before a time."""
+        for i in range(self.now, self.available):
+            event = event_at(self.events, i)
+            if event.time > until:
+                return False
+            if event.kind == KIND_MM_PAGE_PCPU_DRAIN and event.cpu == cpu:
+                return True
+        return False
+
+    def _keep_pages(self, cpu):
+        """The kernel drains nothing at this run: its pcp->high is not as low as the twin's."""
+        for number in range(self.mm.nr_zones):
+            pcp = pcp_of(self.mm, number, cpu)
+            high = pcp.high - (pcp.high >> 3)
+            if high < pcp.high_min:
+                high = pcp.high_min
+            if pcp.count > high and pcp.high_max > pcp.high_min:
+                self.count[UNEXPLAINED_DRAIN_MISSED] += pcp.count - high
+                pcp.high = min(pcp.count + pcp.count // 7 + 2, pcp.high_max)
 
     def _drain_event(self, event):
         """A page left a per-CPU list. Where that comes about when vmstat_update() is due, it is
@@ -161,7 +189,26 @@ class Timers(Pages):
                     self.due[cpu] = event.time
                     self._vmstat_update(event)
             self.drained = False
+        if self.resync and self.mm.has.pcp_auto_tune and event.address < self.mm.max_pfn:
+            if empty(queue_of(self, cpu, QUEUE_TWIN_DRAIN)):
+                self._lower_high(event)
         Pages._drain_event(self, event)
+
+    def _lower_high(self, event):
+        """The kernel drains a page where the twin does not: its pcp->high is not above what its
+        lists hold. The timer drains down to it, a free does so once it is reached.
+        """
+        if not pfn_to_page(self.mm, event.address).flags & PG_pcp:
+            return
+        pcp = pcp_that_holds(self.mm, event.address)
+        before = event_at(self.events, self.now - 1 if self.now else 0)
+        if before.kind != KIND_MM_PAGE_PCPU_DRAIN or before.pid != event.pid:
+            self.by_free = before.pid == event.pid
+        elif self.by_free:
+            return
+        high = pcp.count if self.by_free else pcp.count - 1
+        if pcp.high > high >= pcp.high_min:
+            pcp.high = high
 
     def _keep_to(self, time, expected):
         """A run was seen: those to come are as much earlier or later. Whether it can be that."""
