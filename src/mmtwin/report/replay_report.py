@@ -83,6 +83,12 @@ def _way(way: Figures) -> str:
     return text
 
 
+# What the twin's own processes ask for where a recording has theirs.
+FORESEEN = {
+    "user_pages": "page of a process", "page_tables": "page table", "maple_nodes": "maple node"
+}  # fmt: skip
+
+
 def _fidelity(result: Figures) -> FigureTable:
     fidelity = result["fidelity"]
     table = FigureTable("How exactly the twin answered", "what", ">answers", ">exact", ">share")
@@ -96,6 +102,8 @@ def _fidelity(result: Figures) -> FigureTable:
     ]
     if "vmalloc" in fidelity:
         rows.append(("address of a vmalloc area", fidelity["vmalloc"], "predicted", "exact"))
+    foreseen = [(what, fidelity[key]) for key, what in FORESEEN.items() if key in fidelity]
+    rows += [(f"{what}, foreseen", pair, "predicted", "exact") for what, pair in foreseen]
     for what, pair, total, exact in rows:
         _add_share(table, what, pair[total], pair[exact])
     return table
