@@ -9,7 +9,7 @@ from typing import NamedTuple
 class Seen(NamedTuple):
     """A demand that an event of the recording shows. `value`: the pfn or address that it got."""
 
-    index: int
+    index: int  # type: ignore[assignment]
     key: Hashable
     value: int
 
