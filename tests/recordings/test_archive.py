@@ -25,6 +25,17 @@ def test_a_file_in_pieces(tmp_path: Path, size: int, piece: int) -> None:
     assert all(len(part) == piece for part in mapped[:-1])
 
 
+def test_where_a_file_cannot_be_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise OSError("ENODEV")
+
+    monkeypatch.setattr("mmap.mmap", refuse)
+    path = tmp_path / "cpu0.raw"
+    path.write_bytes(bytes(3 * PIECE))
+    with path.open("rb") as file:
+        assert [len(part) for part in pieces(file, PIECE, 8)] == [PIECE] * 3
+
+
 def test_a_piece_left_early(tmp_path: Path) -> None:
     path = tmp_path / "cpu0.raw"
     path.write_bytes(bytes(4 * PIECE))

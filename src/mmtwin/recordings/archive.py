@@ -53,7 +53,11 @@ def mapped(file: io.BufferedReader, size: int, slack: int) -> Iterator[memoryvie
     whole = max(os.fstat(file.fileno()).st_size - slack, 0) // size * size
     if whole == 0 or size % mmap.PAGESIZE:
         return
-    with mmap.mmap(file.fileno(), whole + slack, access=mmap.ACCESS_READ) as pages:
+    try:
+        pages = mmap.mmap(file.fileno(), whole + slack, access=mmap.ACCESS_READ)
+    except OSError:
+        return  # not every filesystem can
+    with pages:
         for start in range(0, whole, size):
             with memoryview(pages) as every, every[start : start + size] as piece:
                 yield piece
