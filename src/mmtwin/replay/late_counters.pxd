@@ -5,6 +5,8 @@ from mmtwin.kernel.structs cimport s32, s64, u64
 
 cdef enum:
     NR_COUNTERS = 2
+    # When a silent CPU is idle is no rule of the kernel, which has the scheduler's events for it:
+    # chosen on the recordings at hand.
     SILENT = 64                   # a CPU without an event while others have so many is idle
     LONG = 20000000               # ns without an event: idle
     TWO_TICKS = 8000000           # the same, where several CPUs share the work

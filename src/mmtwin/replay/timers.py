@@ -166,7 +166,9 @@ class Timers(Pages):
         return False
 
     def _keep_pages(self, cpu):
-        """The kernel drains nothing at this run: its pcp->high is not as low as the twin's."""
+        """The kernel drains nothing at this run: its pcp->high is not as low as the twin's, but so
+        high that an eighth less (decay_pcp_high(), 51a755c56dc0, 6.7) still holds all pages.
+        """
         for number in range(self.mm.nr_zones):
             pcp = pcp_of(self.mm, number, cpu)
             high = pcp.high - (pcp.high >> 3)
@@ -196,7 +198,8 @@ class Timers(Pages):
 
     def _lower_high(self, event):
         """The kernel drains a page where the twin does not: its pcp->high is not above what its
-        lists hold. The timer drains down to it, a free does so once it is reached.
+        lists hold. The timer drains down to it (decay_pcp_high()), a free does so once it is
+        reached (free_unref_page_commit()).
         """
         if not pfn_to_page(self.mm, event.address).flags & PG_pcp:
             return
