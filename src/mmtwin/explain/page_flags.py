@@ -69,7 +69,7 @@ CPUS = {
 MOST_CPUS = {"x86_64": 13}
 ANY_CPUS = 1.5
 # syzbot's arm64 guests in qemu: 8 CPUs, memory below 4 GiB, KASAN tags. Its others have more
-# memory and no tags.
+# memory and no tags. Chosen on about five printed words.
 GUEST_CPUPID, TAGGED_GUEST = (1 << 11) - 1, 1.3
 LONELY = 0.6  # nodes without a zone that machines with nodes have
 DISTRIBUTIONS_NODES = 10  # they have ZONE_DEVICE as well

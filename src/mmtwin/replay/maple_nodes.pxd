@@ -30,7 +30,8 @@ cdef enum:
     MARGIN = 2500                 # a guess so much worse than the best is dropped
     SCAN = 24                     # moments of a task looked at
     NEAR = 400                    # events between a request and the page it takes
-    # what a thing that should not be costs, in thousandths
+    # What a thing that should not be costs, in thousandths: no kernel rules, chosen on the
+    # recordings at hand.
     COST_MISS = 1000
     COST_SPARE_USED = 3000        # a node used that comes back unused
     COST_NOT_FREED = 3000         # a node replaced that RCU does not free
