@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # tests/house.py and other helpers
+os.environ["MMTWIN_CACHE"] = ""  # commands keep nothing, and find nothing
 PURE = bool(os.environ.get("MMTWIN_PURE"))
 
 

@@ -166,7 +166,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
         (["kmalloc", "100", "--profile", "x86_64-6.2"], "no profile"),
         (["kmem_cache_alloc", "nonsense"], "nonsense"),
         (["alloc_pages", "-1"], "order -1"),
-        (["vmalloc", "9000", "--state", f"{RECORDING}@SNAP end"], "vmalloc at an instant"),
+        (["vmalloc", "9000", "--state", f"{RECORDING}@DUMP end"], "is not known at that instant"),
         (["kfree", "-5"], "-5 bytes"),
     ],
 )

@@ -3,8 +3,7 @@
 import argparse
 
 from mmtwin.cli.errors import UserError
-from mmtwin.cli.explain_kmalloc import add_machine, machine_of, show
-from mmtwin.cli.machines import machine_errors
+from mmtwin.cli.explain_kmalloc import add_machine, show_call
 from mmtwin.cli.options import add_json
 
 EXAMPLES = """\
@@ -26,6 +25,4 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs the command; its exit status."""
     if arguments.order < 0:
         raise UserError(f"order {arguments.order}", "an order is 0 or more")
-    with machine_errors():
-        machine = machine_of(arguments, 64, arguments.gfp)
-        return show(arguments, machine, "alloc_pages", order=arguments.order, gfp=arguments.gfp)
+    return show_call(arguments, "alloc_pages", order=arguments.order, gfp=arguments.gfp)

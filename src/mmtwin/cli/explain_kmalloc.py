@@ -22,6 +22,11 @@ from mmtwin.cli.options import add_json, print_json
 if TYPE_CHECKING:
     from mmtwin.machine import Machine
 
+NO_AREAS = (
+    "vmalloc there: where the recording's areas lay is not known at that instant",
+    "it is where it has vmallocinfo snapshots or vmalloc events, at other marks than DUMP",
+)
+SMALL = 64  # bytes: the cache that a state is made with where the call has none
 EXAMPLES = """\
 examples:
   mmtwin explain kmalloc 100
@@ -126,12 +131,21 @@ def call_of(arguments: argparse.Namespace) -> "tuple[str, Machine, dict[str, Any
     return entry, machine, asked
 
 
+def show_call(arguments: argparse.Namespace, entry: str, **asked: Any) -> int:
+    """Makes a call that takes no object's size from a state, and prints the walk."""
+    with machine_errors():
+        machine = machine_of(arguments, SMALL, asked.get("gfp", "GFP_KERNEL"))
+        return show(arguments, machine, entry, **asked)
+
+
 def show(arguments: argparse.Namespace, machine: "Machine", entry: str, **asked: Any) -> int:
     """Makes the call and prints the walk; the exit status."""
     from mmtwin.explain.walk import json_of, lines_of, walk
 
     with machine_errors():
         found = walk(machine, entry, **asked)
+    if "@" in arguments.state and machine.areas is None and machine.mm.vmalloc is not None:
+        raise UserError(*NO_AREAS)
     if arguments.json:
         print_json({"walk": json_of(found)})
     else:

@@ -2,8 +2,8 @@
 
 import argparse
 
-from mmtwin.cli.explain_kmalloc import add_machine, machine_of, show
-from mmtwin.cli.machines import machine_errors, size_of
+from mmtwin.cli.explain_kmalloc import add_machine, show_call
+from mmtwin.cli.machines import size_of
 from mmtwin.cli.options import add_json
 
 EXAMPLES = """\
@@ -22,6 +22,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; its exit status."""
-    with machine_errors():
-        machine = machine_of(arguments, 64, arguments.gfp)
-        return show(arguments, machine, "kvmalloc", size=arguments.size, gfp=arguments.gfp)
+    return show_call(arguments, "kvmalloc", size=arguments.size, gfp=arguments.gfp)

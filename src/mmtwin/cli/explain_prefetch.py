@@ -5,9 +5,10 @@ with prefetch_freepointer() and without it.
 """
 
 import argparse
+from typing import Any
 
 from mmtwin.cli.errors import input_errors
-from mmtwin.cli.options import add_json, add_recording, opened, print_json
+from mmtwin.cli.options import add_json, add_recording, opened, print_json, source_of
 from mmtwin.cli.progress import progress_bar, warn_if_uncompiled
 
 EXAMPLES = """\
@@ -26,16 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; its exit status."""
-    from mmtwin.replay.prefetch import measure
+    from mmtwin.machine.kept import kept_answer
 
-    warn_if_uncompiled()
-    remedy = "caches have 32 or 64 KiB and 4 to 16 ways"
-    with (
-        opened(arguments.recording) as recording,
-        progress_bar("replaying") as progress,
-        input_errors(remedy),
-    ):
-        found = measure(recording, arguments.cache << 10, arguments.ways, progress)
+    asked = ("prefetch", str(arguments.cache), str(arguments.ways))
+    found = kept_answer(source_of(arguments.recording), asked, lambda: measured(arguments))
     if arguments.json:
         print_json({"prefetch": found})
         return 0
@@ -46,3 +41,16 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"lines that the prefetch brought in        {found['lines_prefetched']:>9,}")
     print(f"a cache of {arguments.cache} KiB, {arguments.ways} ways, lines of 64 bytes")
     return 0
+
+
+def measured(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The misses of a replay, counted."""
+    from mmtwin.replay.prefetch import measure
+
+    warn_if_uncompiled()
+    with (
+        opened(arguments.recording) as recording,
+        progress_bar("replaying") as progress,
+        input_errors("caches have 32 or 64 KiB and 4 to 16 ways"),
+    ):
+        return measure(recording, arguments.cache << 10, arguments.ways, progress)

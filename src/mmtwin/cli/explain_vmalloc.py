@@ -2,9 +2,8 @@
 
 import argparse
 
-from mmtwin.cli.errors import UserError
-from mmtwin.cli.explain_kmalloc import add_machine, machine_of, show
-from mmtwin.cli.machines import machine_errors, size_of
+from mmtwin.cli.explain_kmalloc import add_machine, show_call
+from mmtwin.cli.machines import size_of
 from mmtwin.cli.options import add_json
 
 EXAMPLES = """\
@@ -22,11 +21,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; its exit status."""
-    if "@" in arguments.state:
-        raise UserError(
-            "vmalloc at an instant of a recording: where its areas lay is not kept in the state",
-            "--profile boots a machine; addresses of a recording's areas: `mmtwin replay`",
-        )
-    with machine_errors():
-        machine = machine_of(arguments, 64, "GFP_KERNEL")
-        return show(arguments, machine, "vmalloc", size=arguments.size)
+    return show_call(arguments, "vmalloc", size=arguments.size)

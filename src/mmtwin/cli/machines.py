@@ -2,11 +2,11 @@
 
 import argparse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from mmtwin.cli.errors import UserError, input_errors
-from mmtwin.cli.options import opened
+from mmtwin.cli.options import opened, source_of
 from mmtwin.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -57,11 +57,28 @@ def machine_of(arguments: argparse.Namespace, where: str | None) -> "Machine":
 
 
 def recorded(path: str, mark: str) -> "Machine":
-    """The machine of a recording at an instant."""
+    """The machine of a recording at an instant: as it was kept, else replayed up to there."""
     from mmtwin.machine import Machine
+    from mmtwin.machine.kept import kept_place, make_room, was_used
 
+    place = kept_place(source_of(path), "state", mark)
+    if place is not None and place.exists():
+        from mmtwin.machine.saved_state import BadState, load_state
+
+        with suppress(BadState, OSError):
+            machine = load_state(place)
+            was_used(place)
+            return machine
     with opened(path) as recording, progress_bar("replaying") as progress, machine_errors():
-        return Machine.at(recording, mark, progress=progress)
+        machine = Machine.at(recording, mark, progress=progress)
+    if place is not None:
+        from mmtwin.machine.saved_state import can_save, save_state
+
+        if can_save(machine):
+            with suppress(OSError):
+                save_state(machine, place)
+                make_room(place.parent)
+    return machine
 
 
 def size_of(text: str) -> int:

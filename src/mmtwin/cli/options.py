@@ -33,19 +33,26 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON (docs/json.md)")
 
 
+def source_of(path: str | None) -> str:
+    """The path of a recording; None, and the name of the one that comes with mmtwin, are that."""
+    from mmtwin.recordings import default_recording_path
+
+    shipped = default_recording_path()
+    if path is None or (path == shipped.name and not os.path.exists(path)):
+        return str(shipped)
+    return path
+
+
 @contextmanager
 def opened(path: str | None) -> Iterator["Recording"]:
     """The recording at a path, closed at the end; its errors become UserError.
 
     None, and the name of the recording that comes with mmtwin (x86_64-6.1), stand for that one.
     """
-    from mmtwin.recordings import default_recording_path, open_recording
+    from mmtwin.recordings import open_recording
 
-    shipped = default_recording_path()
-    if path == shipped.name and not os.path.exists(path):
-        path = str(shipped)
     with input_errors("a recording is " + INPUTS):
-        recording = open_recording(path)
+        recording = open_recording(source_of(path))
     with input_errors(), recording:
         yield recording
 

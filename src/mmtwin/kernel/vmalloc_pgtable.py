@@ -46,6 +46,9 @@ class KernelTables:
         self.pages = {level: [] for level in range(self.levels)}
         # tables of the level below the top that exist since boot and are no pages of the twin's
         self.boot = {}
+        # tables of a real machine whose pages are not known: entries by (level above, address
+        # above that level's shift)
+        self.elsewhere = {}
 
     @property
     def pmd_size(self):
@@ -87,6 +90,9 @@ class KernelTables:
                 table = self.boot.setdefault(index, {})
                 continue
             entry = self._load(table, index)
+            if not entry & PRESENT and (above, address >> self.shifts[above]) in self.elsewhere:
+                table = self.elsewhere[above, address >> self.shifts[above]]
+                continue
             if not entry & PRESENT:
                 if not make:
                     return None
@@ -110,6 +116,12 @@ class KernelTables:
         if self.format["leaf"]:
             return bool(entry & self.format["leaf"])
         return entry & 3 == 1
+
+    def exist(self, start, end):
+        """A range was mapped before the twin began: it has tables, their pages are not known."""
+        for above in range(1, self.levels):
+            for entry in range(start >> self.shifts[above], (end - 1 >> self.shifts[above]) + 1):
+                self.elsewhere.setdefault((above, entry), {})
 
     def map_pages(self, address, pfns, shift):
         """vmap_pages_range(): pages one after the other from an address on; False if a table

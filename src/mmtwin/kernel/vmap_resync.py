@@ -26,6 +26,21 @@ def take_range(vmap, start, end):
     return busy
 
 
+def known_ranges(vmap, ranges):
+    """Ranges that a real machine has: (first address, the one behind the last, whether it was
+    freed and waits to be purged). What lies in them is not known. Raises ValueError where two
+    overlap.
+    """
+    for start, end, lazy in ranges:
+        area = take_range(vmap, start, end)
+        if area is None:
+            raise ValueError(f"two areas of vmalloc space share {start:#x}")
+        vmap.tables.exist(start, end)
+        if lazy:
+            vmap.find_unlink(start)
+            vmap.free_noflush(area)
+
+
 def _from_pool(vmap, start, end):
     for node in vmap.nodes:
         pool = node.pool.get((end - start) >> vmap.page_shift, [])

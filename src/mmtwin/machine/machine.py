@@ -38,6 +38,7 @@ STATE = ("page", "zone", "pcp", "cache", "cache_cpu", "cache_node", "sheaf", "ra
 # Found by name when it is asked for: replay/ lies above this floor.
 MOMENTS = "mmtwin.replay.moments"
 SLICE = 1 << 24
+UNPURGED = "unpurged vm_area"  # in vmallocinfo: freed, not free yet
 
 
 class Machine(ProcessCalls, TaskCalls, SlabCalls, PageCalls, VmallocCalls, CheckerCalls):
@@ -106,6 +107,7 @@ class Machine(ProcessCalls, TaskCalls, SlabCalls, PageCalls, VmallocCalls, Check
         mm, base = moments.state_at(recording, moment, mode, "auto", progress)
         machine = cls(mm)
         machine.base = base
+        machine.areas = ranges_of(base.vmallocinfo)
         return machine
 
     @classmethod
@@ -242,6 +244,13 @@ def kmalloc_limits(facts: Profile) -> dict[str, int]:
         "KMALLOC_MAX_SIZE": 1 << limits.kmalloc_shift_max,
         "KMALLOC_MAX_ORDER": limits.kmalloc_shift_max - limits.page_shift,
     }
+
+
+def ranges_of(rows: Any) -> list[tuple[int, int, bool]] | None:
+    """The ranges of vmallocinfo's rows, None where they are not known or hidden."""
+    if rows is None or not all(row.addresses for row in rows):
+        return None
+    return [(*row.addresses, row.bare == UNPURGED) for row in rows]
 
 
 def _profile(name: str) -> Profile:

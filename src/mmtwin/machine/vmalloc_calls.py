@@ -5,12 +5,20 @@ from collections.abc import Sequence
 from mmtwin.kernel import ioremap, kvmalloc, vmalloc, vmap_block
 from mmtwin.kernel.vmalloc import __vmalloc_node_range as node_range
 from mmtwin.kernel.vmalloc_defs import VM_ALLOW_HUGE_VMAP, VM_MAP, VM_MAP_PUT_PAGES
+from mmtwin.kernel.vmap_resync import known_ranges
 from mmtwin.machine.calls import Calls
 from mmtwin.machine.views import Page
 
 
 class VmallocCalls(Calls):
-    """Memory whose addresses are in a row and whose pages need not be."""
+    """Memory whose addresses are in a row and whose pages need not be.
+
+    `areas`: of a machine at an instant of a recording, the ranges that vmalloc space has (first
+    address, the one behind the last, whether it was freed and waits to be purged); None where they
+    are not known. They are there from the first call that takes addresses.
+    """
+
+    areas: Sequence[tuple[int, int, bool]] | None = None
 
     def vmalloc(self, size: int, gfp: str | int = "GFP_KERNEL", huge: bool = False) -> int:
         """Allocates `size` bytes in vmalloc space; their address, 0 (NULL) if that cannot be: what
@@ -33,6 +41,7 @@ class VmallocCalls(Calls):
 
     def vmalloc_user(self, size: int) -> int:
         """Zeroed memory that user space may map: vmalloc_user()."""
+        self._space()
         address: int = vmalloc.vmalloc_user(self.mm, self._size(size), self._caller())
         return address
 
@@ -52,6 +61,7 @@ class VmallocCalls(Calls):
         pfn that the machine does not have.
         """
         flags = VM_MAP | (VM_MAP_PUT_PAGES if put_pages else 0)
+        self._space()
         address: int = vmalloc.vmap(self.mm, self._pfns(pages), flags, self._caller())
         return address
 
@@ -67,6 +77,7 @@ class VmallocCalls(Calls):
 
         Raises ValueError as vmap() does.
         """
+        self._space()
         vmalloc.vmalloc_of(self.mm)
         address: int = vmap_block.vm_map_ram(self.mm, self._pfns(pages), node)
         return address
@@ -85,6 +96,7 @@ class VmallocCalls(Calls):
         """Maps `size` bytes of a device at a physical address: their address, 0 (NULL) if that
         cannot be; RAM is refused with a line in `complaints`. ioremap().
         """
+        self._space()
         address: int = ioremap.ioremap(
             self.mm, self._size(phys), self._size(size), self._caller()
         )
@@ -98,6 +110,7 @@ class VmallocCalls(Calls):
 
     def kvmalloc(self, size: int, gfp: str | int = "GFP_KERNEL", node: int = -1) -> int:
         """kmalloc() if it has a block as large, else vmalloc(); 0 if neither has. kvmalloc()."""
+        self._space()
         address: int = kvmalloc.kvmalloc_node(
             self.mm, self._size(size), self._gfp[gfp], node, self._caller()
         )
@@ -139,11 +152,17 @@ class VmallocCalls(Calls):
 
     def _vmalloc(self, size: int, gfp: str | int, node: int, huge: bool) -> int:
         mm, flags = self.mm, VM_ALLOW_HUGE_VMAP if huge else 0
+        self._space()
         address: int = node_range(
             mm, self._size(size), 1, mm.vmalloc_start, mm.vmalloc_end, self._gfp[gfp], flags,
             node, self._caller(),
         )  # fmt: skip
         return address
+
+    def _space(self) -> None:
+        """Vmalloc space has what a recording's has."""
+        if self.mm.vmalloc is None and self.areas:
+            known_ranges(vmalloc.vmalloc_of(self.mm), self.areas)
 
     def _pfns(self, pages: Sequence[Page | int]) -> list[int]:
         pfns = [int(page) for page in pages]
