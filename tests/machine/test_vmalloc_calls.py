@@ -56,7 +56,7 @@ def test_numbers_that_are_no_sizes_or_addresses(k: Machine, bad: int) -> None:
     for call in (k.vmalloc, k.vzalloc, k.kvmalloc, k.vfree, k.kvfree, k.vmalloc_to_pfn):
         with pytest.raises(ValueError, match="unsigned 64-bit"):
             call(bad)
-    with pytest.raises(ValueError, match="no such page"):
+    with pytest.raises(ValueError, match=r"no such page|must be a 64-bit number"):
         k.vmap([bad])
 
 

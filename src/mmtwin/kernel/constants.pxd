@@ -91,11 +91,13 @@ cdef enum:
     COMPLAINT_BAD_ADDRESS = 11        # an address outside the direct map: the kernel would fault
     COMPLAINT_OVERWRITTEN = 12        # red zone, poison or padding of a debug cache
     COMPLAINT_SLAB_STATE = 13         # counters of a debug cache's slab are wrong
+    COMPLAINT_BAD_OPTION = 14         # "slub_debug option '%c' unknown. skipped"
 
 cdef enum:
     COMPLAINT_BAD_PAGE = 32           # "Bad page state": a page is freed that is free already
     COMPLAINT_BAD_ORDER = 33          # a block is freed whose pfn its order does not divide
     COMPLAINT_PAGE_ALLOC = 34         # "page allocation failure: order:%u"
+    COMPLAINT_ORDER = 35              # WARN_ON_ONCE_GFP() of __alloc_pages(): no order as large
     COMPLAINT_KASAN = 96              # "BUG: KASAN: ...", a report
 
 cdef enum:

@@ -42,6 +42,7 @@ if not cython.compiled:
         CHECK_KASAN,
         COMPLAINT_BAD_ORDER,
         COMPLAINT_BAD_PAGE,
+        COMPLAINT_ORDER,
         COMPLAINT_PAGE_ALLOC,
         FPI_NONE,
         FPI_TO_TAIL,
@@ -195,7 +196,8 @@ def alloc_pages(mm, gfp, order, node):
     mm_page_alloc comes last, as in the kernel.
     """
     if order < 0 or order >= mm.nr_orders or node >= mm.nr_nodes:
-        complain(mm, COMPLAINT_PAGE_ALLOC, gfp, order)
+        if not gfp & __GFP_NOWARN:
+            complain(mm, COMPLAINT_ORDER, gfp, order)
         return -1
     if node < 0:
         node = mm.cpu_node[mm.cpu]

@@ -70,17 +70,16 @@ def kmalloc_large(mm, size, gfp, node):
         gfp &= ~GFP_SLAB_BUG_MASK
     step(mm, STEP_KMALLOC_LARGE, size, order)
     address = 0
-    if order < mm.nr_orders:
-        pfn = alloc_pages(mm, gfp | __GFP_COMP, order, node)
-        if pfn >= 0:
-            page = pfn_to_page(mm, pfn)
-            page.flags |= PG_large_kmalloc
-            page.users = USE_LARGE_KMALLOC
-            address = page_address(mm, pfn)
-            if mm.contents and (gfp & __GFP_ZERO or mm.has.init_on_alloc):
-                fill_bytes(mm, address, 0, 1 << (order + mm.page_shift))
-            if mm.checkers & CHECK_KMEMLEAK:
-                kmemleak_alloc(mm, address, size, 1, gfp)
+    pfn = alloc_pages(mm, gfp | __GFP_COMP, order, node)
+    if pfn >= 0:
+        page = pfn_to_page(mm, pfn)
+        page.flags |= PG_large_kmalloc
+        page.users = USE_LARGE_KMALLOC
+        address = page_address(mm, pfn)
+        if mm.contents and (gfp & __GFP_ZERO or mm.has.init_on_alloc):
+            fill_bytes(mm, address, 0, 1 << (order + mm.page_shift))
+        if mm.checkers & CHECK_KMEMLEAK:
+            kmemleak_alloc(mm, address, size, 1, gfp)
     step(mm, STEP_KMALLOC, address, size, 1 << (order + mm.page_shift), gfp, node, -1)
     if mm.checkers & CHECK_KASAN:
         kasan_kmalloc_large(mm, address, size, gfp)

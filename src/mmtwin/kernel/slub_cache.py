@@ -231,7 +231,7 @@ def kmem_cache_create(
     has = mm.view("has")[0]
     if not name or size < 1 or size > (1 << (mm.page_shift + mm.nr_orders - 1)):
         mm.complaints.append({"kind": COMPLAINT_BAD_CACHE, "address": 0, "detail": size})
-        raise SlabError(f"kmem_cache_create({name!r}): bad size {size}")
+        raise SlabError(f"kmem_cache_create({name!r}): bad name or size {size}")
     if align < 0 or align & (align - 1):
         raise SlabError(f"kmem_cache_create({name!r}): alignment {align} is no power of two")
     if (useroffset and not usersize) or useroffset + usersize > size:

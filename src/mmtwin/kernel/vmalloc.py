@@ -100,6 +100,7 @@ class Vmalloc(BlockVmap):
         self.on_step = self.put
         self.tables = KernelTables(mm)
         self.nr_pages = 0  # nr_vmalloc_pages: VmallocUsed
+        self.nr_lost = 0  # of these, pages of areas that vunmap() took instead of vfree()
         self.drain_pending = False
         names = mm.cache_names
         self.cache = names.index("vmap_area") if "vmap_area" in names else -1
@@ -430,6 +431,8 @@ def vunmap(mm, address):
     vm = _remove(mm, address, "vunmap" if own else "vfree")
     if vm is None:
         return
+    if not vm.flags & VM_MAP_PUT_PAGES:
+        vmalloc_of(mm).nr_lost += len(vm.pfns)
     kfree(mm, vm.object)
     drain_vmap_area_work(mm)
 

@@ -113,6 +113,7 @@ def area_problems(mm, state):
     for area in state.lazy():
         if state.tables.mapped(area.start, area.end):
             problems.append(f"{area} was freed and is still mapped")
+    pages += state.nr_lost
     if pages != state.nr_pages:
         problems.append(f"{state.nr_pages} pages are counted, the areas have {pages}")
     return problems

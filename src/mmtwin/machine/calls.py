@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from mmtwin.kernel.constants import COMPLAINT_KASAN
 from mmtwin.kernel.mm import MM
+from mmtwin.machine.arguments import Checked
 from mmtwin.machine.complaints import Complaint
 from mmtwin.versions.gfp import GFP_T_BITS, encode_gfp, to_twin_gfp, translate_gfp
 from mmtwin.versions.profiles import Profile
@@ -20,8 +21,10 @@ class GfpTexts(dict[str | int, int]):
         self._facts = facts
 
     def __missing__(self, text: str | int) -> int:
-        if isinstance(text, int):
-            return text
+        if not isinstance(text, str):
+            if 0 <= text < 1 << 32:
+                return text
+            raise ValueError(f"gfp {text}: not a number of 32 bits")
         if self._facts is None:
             raise ValueError("a machine without a profile knows no gfp names: give a number")
         version, config = self._facts.version, self._facts.config
@@ -33,7 +36,7 @@ class GfpTexts(dict[str | int, int]):
         return value
 
 
-class Calls:
+class Calls(Checked):
     """The state of a machine, `mm`, and how a call checks what it is given."""
 
     def __init__(self, mm: MM) -> None:
@@ -64,6 +67,11 @@ class Calls:
             yield
         finally:
             self.mm.frames.pop()
+
+    def _node(self, node: int) -> int:
+        if not -1 <= node < self.mm.nr_nodes:
+            raise ValueError(f"node {node}: the machine has {self.mm.nr_nodes}")
+        return node
 
     def _address(self, address: int) -> int:
         if not 0 <= address <= MASK64:

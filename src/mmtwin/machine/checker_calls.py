@@ -7,6 +7,7 @@ from mmtwin.kernel.kmemleak_object import KmemleakObject
 from mmtwin.kernel.kmemleak_show import kmemleak_write
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.slub_defs import DEFS as SLUB_DEFS
+from mmtwin.machine.arguments import Checked
 from mmtwin.machine.boot import data_section, hz_of
 from mmtwin.machine.calls import Calls
 from mmtwin.machine.memory_map import MemoryMap
@@ -15,7 +16,7 @@ WORD = 8
 GFP_KERNEL = SLUB_DEFS["GFP_KERNEL"]
 
 
-class KmemleakCalls:
+class KmemleakCalls(Checked):
     """kmemleak of a machine, as its users call it. Addresses are kernel virtual addresses."""
 
     def __init__(self, calls: Calls) -> None:
@@ -115,7 +116,10 @@ class KmemleakCalls:
 
     def erase(self, place: int) -> None:
         """Clears a pointer variable at an address of the direct map. kmemleak_erase()."""
-        self._kmemleak.erase(self._calls._address(place))
+        mm = self._calls.mm
+        if not 0 <= place - int(mm.page_offset) < mm.max_pfn << int(mm.page_shift):
+            raise ValueError(f"address {place:#x} is not in the direct map of this machine")
+        self._kmemleak.erase(place)
 
     def add_root(self, address: int, size: int) -> None:
         """Memory whose pointers count, as those of the data section do: a grey object."""

@@ -16,7 +16,7 @@ class PageCalls(Calls):
         """A block of 2^order pages, its first page; None if there is none. alloc_pages()."""
         if order < 0:
             raise ValueError(f"order {order}")
-        pfn = page_alloc.alloc_pages(self.mm, self._gfp[gfp], order, node)
+        pfn = page_alloc.alloc_pages(self.mm, self._gfp[gfp], order, self._node(node))
         return None if pfn < 0 else Page(self.mm, pfn, order)
 
     def free_pages(self, page: Page | int, order: int | None = None) -> None:

@@ -44,6 +44,7 @@ from mmtwin.kernel.mman import (
 )
 from mmtwin.kernel.rss_stat import get_mm_counter
 from mmtwin.kernel.walk import translate, walk
+from mmtwin.machine.arguments import Checked
 from mmtwin.machine.host_files import open_exec
 from mmtwin.machine.libc_malloc import Libc
 from mmtwin.machine.task_calls import TaskView
@@ -107,7 +108,7 @@ class ProcessSystem:
         self.process.write(to, self.process.read(source, size))
 
 
-class Process:
+class Process(Checked):
     """A process of a machine: its task and address space, its C library and its stack pointer.
 
     Make one with `Machine.exec` or `fork`. `mm`: its mm_struct; `sp`: the stack pointer;

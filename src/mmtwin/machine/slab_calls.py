@@ -1,7 +1,6 @@
 """A Machine's kmalloc and slab caches."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from mmtwin.kernel import slab_common, slub, slub_cache, slub_traces
 from mmtwin.kernel.slab_common import __kmalloc_node as kmalloc_node
@@ -19,8 +18,6 @@ class SlabCalls(Calls):
 
         A size of 0 gives ZERO_SIZE_PTR (16). kmalloc().
         """
-        if size < 0:
-            raise ValueError(f"kmalloc of {size} bytes")
         address: int = kmalloc_node(self.mm, size, self._gfp[gfp], -1)
         return address
 
@@ -29,9 +26,7 @@ class SlabCalls(Calls):
 
         Raises ValueError for a node that the machine does not have.
         """
-        if size < 0 or not -1 <= node < self.mm.nr_nodes:
-            raise ValueError(f"kmalloc_node of {size} bytes on node {node}")
-        address: int = kmalloc_node(self.mm, size, self._gfp[gfp], node)
+        address: int = kmalloc_node(self.mm, size, self._gfp[gfp], self._node(node))
         return address
 
     def kmalloc_cache(self, size: int, gfp: str | int = "GFP_KERNEL") -> Cache:
@@ -51,8 +46,6 @@ class SlabCalls(Calls):
         """Gives an object another size, at another address if it must move; 0 and the old object
         kept if there is no memory. krealloc().
         """
-        if size < 0:
-            raise ValueError(f"krealloc to {size} bytes")
         before = len(self.mm.complaints)
         result: int = slab_common.krealloc(self.mm, self._address(address), size, self._gfp[gfp])
         self._raise_new(before)
@@ -77,7 +70,7 @@ class SlabCalls(Calls):
     # ---- caches
 
     def kmem_cache_create(
-        self, name: str, size: int, align: int = 0, flags: str | int = 0, **details: Any
+        self, name: str, size: int, align: int = 0, flags: str | int = 0, **details: int
     ) -> Cache:
         """Creates a cache, or shares an equal one as the kernel merges them. kmem_cache_create().
 
@@ -95,7 +88,7 @@ class SlabCalls(Calls):
     ) -> int:
         """An object of a cache (its name, number or Cache); 0 if there is no memory."""
         address: int = slub.kmem_cache_alloc_node(
-            self.mm, self.cache(cache).number, self._gfp[gfp], node
+            self.mm, self.cache(cache).number, self._gfp[gfp], self._node(node)
         )
         return address
 
@@ -168,7 +161,9 @@ class SlabCalls(Calls):
         return [Cache(self.mm, number) for number in range(self.mm.nr_caches) if alive[number]]
 
     def _slab_flags(self, flags: str | int) -> int:
-        if isinstance(flags, int):
+        if not isinstance(flags, str):
+            if not 0 <= flags < 1 << 32:
+                raise ValueError(f"flags {flags}: not a number of 32 bits")
             return flags
         value = 0
         for name in flags.split("|"):

@@ -2,8 +2,15 @@
 
 from collections.abc import Callable
 
-from mmtwin.kernel.constants import PG_head, PG_partial, PG_pfmemalloc, PG_reserved, PG_slab
-from mmtwin.kernel.mm import MM
+from mmtwin.kernel.constants import (
+    COMPLAINT_BAD_OPTION,
+    PG_head,
+    PG_partial,
+    PG_pfmemalloc,
+    PG_reserved,
+    PG_slab,
+)
+from mmtwin.kernel.mm import MM, report
 from mmtwin.kernel.slub_freelist import draw
 from mmtwin.kernel.slub_options import SlubDebug
 from mmtwin.versions.options import SlubDebugOptions, slub_debug_of
@@ -18,6 +25,7 @@ STRUCT_PAGE_BYTES = 64
 TAINTS = "GFSRMBUDAWCIOELKXT"
 LATER_TAINTS = (("N", "5.18"), ("J", "6.15"))
 NO_HASH_SINCE = "5.12"
+SLAB_OPTION_SINCE = "6.9"  # 671776b32b81
 # Where struct page's array begins: x86-64 with four and five levels; arm64 by release.
 X86_VMEMMAP = {0xFFFF888000000000: 0xFFFFEA0000000000, 0xFF11000000000000: 0xFFD4000000000000}
 # Where the kernel's text begins, without KASLR.
@@ -42,6 +50,10 @@ def set_up_slub_debug(mm: MM, profile: Profile) -> None:
         ),
         text_start=TEXT[profile.arch],
     )
+    option = "slab" if has_since(profile.version, SLAB_OPTION_SINCE) else "slub"
+    for letter in options.unknown:  # parse_slub_debug_flags()
+        text = f"{option}_debug option '{letter}' unknown. skipped"
+        report(mm, COMPLAINT_BAD_OPTION, 0, text)
     # with KASAN objects are larger and hold its records: the twin leaves the checks to it
     mm.slub_bytes = int(mm.contents and not profile.features["kasan"])
 

@@ -8,12 +8,13 @@ from mmtwin.kernel import exit as kernel_exit
 from mmtwin.kernel import fork, sched, task_stack
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.thread_stack import free_vm_stack_cache
+from mmtwin.machine.arguments import Checked
 from mmtwin.machine.calls import Calls
 from mmtwin.machine.html import html_table
 from mmtwin.machine.owners import owners
 
 
-class TaskView:
+class TaskView(Checked):
     """A task of a machine, as it is now: `pid`, `comm`, `state`, `stack` and what lies on it."""
 
     def __init__(self, mm: MM, task: Any) -> None:

@@ -8,6 +8,7 @@ from mmtwin.kernel import trace
 from mmtwin.kernel.constants import load_constants
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.slub_state import read_freelist
+from mmtwin.machine.arguments import Checked
 from mmtwin.machine.html import html_table
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Page:
         return " ".join(parts) + ">"
 
 
-class Cache:
+class Cache(Checked):
     """A slab cache of a machine: `name`, `number`, and the fields of its record by name."""
 
     def __init__(self, mm: MM, number: int) -> None:

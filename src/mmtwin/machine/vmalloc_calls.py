@@ -79,7 +79,7 @@ class VmallocCalls(Calls):
         """
         self._space()
         vmalloc.vmalloc_of(self.mm)
-        address: int = vmap_block.vm_map_ram(self.mm, self._pfns(pages), node)
+        address: int = vmap_block.vm_map_ram(self.mm, self._pfns(pages), self._node(node))
         return address
 
     def vm_unmap_ram(self, address: int, count: int) -> None:
@@ -112,7 +112,7 @@ class VmallocCalls(Calls):
         """kmalloc() if it has a block as large, else vmalloc(); 0 if neither has. kvmalloc()."""
         self._space()
         address: int = kvmalloc.kvmalloc_node(
-            self.mm, self._size(size), self._gfp[gfp], node, self._caller()
+            self.mm, self._size(size), self._gfp[gfp], self._node(node), self._caller()
         )
         return address
 

@@ -25,12 +25,14 @@ NUMBERS = ("min_order", "max_order", "min_objects")
 @dataclass(frozen=True)
 class SlubDebugOptions:
     """What slub_debug= asks for: `flags` SLAB_* of every cache; `blocks` (SLAB_*, names) of those
-    it names, the first that fits counts; `spares_orders`: not where slabs would become larger (O).
+    it names, the first that fits counts; `spares_orders`: not where slabs would become larger (O);
+    `unknown`: letters that are none, which the kernel skips.
     """
 
     flags: int = 0
     blocks: tuple[tuple[int, tuple[str, ...]], ...] = ()
     spares_orders: bool = False
+    unknown: str = ""
 
 
 def slub_debug_options(value: str) -> SlubDebugOptions:
@@ -43,20 +45,23 @@ def slub_debug_options(value: str) -> SlubDebugOptions:
         return SlubDebugOptions(DEBUG_DEFAULT)
     everywhere = 0
     blocks: list[tuple[int, tuple[str, ...]]] = []
-    spares = False
+    spares, unknown = False, ""
     for block in value.split(";"):
         letters, comma, names = block.partition(",")
         if not block:
             continue
         flags = 0 if letters else DEBUG_DEFAULT
-        for letter in letters.upper():
-            flags = 0 if letter == "-" else flags | DEBUG_LETTERS.get(letter, 0)
-            spares |= letter == "O"
+        for letter in letters:
+            known = letter.upper()
+            flags = 0 if letter == "-" else flags | DEBUG_LETTERS.get(known, 0)
+            spares |= known == "O"
+            if known not in (*DEBUG_LETTERS, "O", "-"):
+                unknown += letter
         if comma:
             blocks.append((flags, tuple(names.split(","))))
         else:
             everywhere = flags
-    return SlubDebugOptions(everywhere, tuple(blocks), spares)
+    return SlubDebugOptions(everywhere, tuple(blocks), spares, unknown)
 
 
 def slub_debug_of(cmdline: Mapping[str, str]) -> SlubDebugOptions | None:
