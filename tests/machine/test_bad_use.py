@@ -1,6 +1,7 @@
 """Bad input gets the kernel's answer: NULL, what it would print, or a dead task."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -62,10 +63,11 @@ def test_frees_of_the_wrong_kind(k: Machine) -> None:
 
 def test_vunmap_of_what_vmalloc_gave_loses_its_pages(k: Machine) -> None:
     address = k.vmalloc(9000)
-    used = k.mm.vmalloc.nr_pages
+    state: Any = k.mm.vmalloc
+    used = state.nr_pages
     k.vunmap(address)
-    assert k.mm.vmalloc.nr_pages == used
-    assert k.mm.vmalloc.nr_lost == 3
+    assert state.nr_pages == used
+    assert state.nr_lost == 3
     assert k.validate() == []
 
 
@@ -126,7 +128,9 @@ def test_kmemleak_of_what_is_gone() -> None:
             k.kmemleak.erase(place)
 
 
-@pytest.mark.parametrize(("option", "letters"), [("Q", "Q"), ("FqZ,dentry;x", "qx"), ("fzpuoa", "")])
+@pytest.mark.parametrize(
+    ("option", "letters"), [("Q", "Q"), ("FqZ,dentry;x", "qx"), ("fzpuoa", "")]
+)
 def test_letters_that_slub_debug_does_not_know(option: str, letters: str) -> None:
     for profile, word in (("x86_64-6.1", "slub"), ("x86_64-6.12", "slab")):
         k = Machine.boot(profile, memory="64M", cmdline={"slub_debug": option})
