@@ -407,7 +407,7 @@ def do_execve(machine, task, filename, argv, envp, context, file=None):
         return file
     bprm = linux_binprm(machine, task, file, filename, context)
     error = bprm_mm_init(bprm)
-    set_current(machine, task if task.mm is not None else None)
+    set_current(machine, task)
     error = error or bprm_strings(bprm, as_bytes(argv), as_bytes(envp)) or exec_binprm(bprm)
     if bprm.mm is not None and not bprm.point_of_no_return:
         acct_arg_size(bprm, 0)

@@ -33,6 +33,8 @@ from mmtwin.versions.profiles import Profile, debian_config
 from mmtwin.versions.releases import nearest_release, release_line
 
 CMA_AREA = re.compile(r"cma: Reserved (\d+) MiB at (0x[0-9a-f]+)")
+# MIDR_EL1 (arch/arm64/include/asm/cputype.h) of Cortex-A35, -A53, -A57, -A72 and -A73.
+CORES_8_0 = {("0x41", part) for part in ("0xd04", "0xd03", "0xd07", "0xd08", "0xd09")}
 PAGE_SUFFIX = {4096: "", 16384: "-16k", 65536: "-64k"}
 
 
@@ -42,6 +44,17 @@ def static_text(recording: Any, name: str) -> str:
         return str(recording.static(name))
     except KeyError:
         return ""
+
+
+def marks_no_entries(cpuinfo: str) -> bool:
+    """Whether a core of an arm64 machine marks no entries young itself: those of version 8.0."""
+    fields = dict.fromkeys(("CPU implementer", "CPU part"), "")
+    for line in cpuinfo.splitlines():
+        name, _, value = line.partition(":")
+        fields[name.strip()] = value.strip()
+        if name.startswith("CPU part") and (fields["CPU implementer"], value.strip()) in CORES_8_0:
+            return True
+    return False
 
 
 def profile_of(recording: Any) -> Profile:
@@ -57,6 +70,8 @@ def profile_of(recording: Any) -> Profile:
     config = {name: value for name, value in machine.config.items() if value not in ("n", "")}
     if not config:
         config = debian_config(nearest_release(version), machine.arch, machine.page_size)
+    if marks_no_entries(static_text(recording, "cpuinfo")):
+        config.pop("CONFIG_ARM64_HW_AFDBM", None)  # cpu_has_hw_af()
     suffix = PAGE_SUFFIX.get(machine.page_size)
     if suffix is None:
         raise ValueError(f"{recording.path}: no kernel has pages of {machine.page_size} bytes")

@@ -35,6 +35,7 @@ CALLS = (
 FIELDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "page_fault_user": (("address",), ("error_code",)),
     "page_fault_kernel": (("address",), ("error_code",)),
+    "handle_mm_fault": (("address",), ("flags",), ("regs",)),
     "task_newtask": (("pid",), ("clone_flags",)),
     "task_rename": (("pid", "common_pid"),),
     "sched_process_fork": (("parent_pid", "pid"), ("child_pid",)),
@@ -58,11 +59,13 @@ ENTER, EXIT = "sys_enter_", "sys_exit_"
 WANTED = frozenset(FIELDS) | {f"{way}{call}" for way in (ENTER, EXIT) for call in CALLS}
 FORKS = ("task_newtask", "sched_process_fork")
 MAPPING = ("sys_enter_mmap", "sys_enter_brk", "sys_enter_munmap", "sys_enter_mprotect")
-FAULTS = ("page_fault_user", "page_fault_kernel")
+# What an architecture without events of faults can be given: a probe on handle_mm_fault().
+PROBE = "handle_mm_fault"
+FAULTS = ("page_fault_user", "page_fault_kernel", PROBE)
 RECORD_WITH = (
     "record with task:*, sched:sched_process_exec, sched:sched_process_exit, "
     "syscalls:sys_{enter,exit}_{brk,mmap,munmap,mprotect,mremap,madvise}, exceptions:*, "
-    "kmem:rss_stat"
+    "kmem:rss_stat; where there is no exceptions:page_fault_user, a probe on handle_mm_fault"
 )
 MARKER, RSS_STAT = CONSTANTS["KIND_MARKER"], CONSTANTS["KIND_RSS_STAT"]
 
@@ -97,7 +100,7 @@ def missing(recording: Recording) -> list[str]:
         "execs (sched:sched_process_exec)": ("sched_process_exec",),
         "exits (sched:sched_process_exit)": ("sched_process_exit",),
         "system calls (syscalls:sys_enter_mmap, brk, munmap, mprotect)": MAPPING,
-        "page faults (exceptions:page_fault_user)": FAULTS,
+        "page faults (exceptions:page_fault_user, or kprobes:handle_mm_fault)": FAULTS,
         "counters (kmem:rss_stat)": ("rss_stat",),
         "addresses searched for (mmap:vm_unmapped_area)": ("vm_unmapped_area",),
     }

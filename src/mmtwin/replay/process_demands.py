@@ -22,7 +22,7 @@ from mmtwin.machine.recorded import twin_gfp_of
 from mmtwin.recordings.annotate import Annotated, Block
 from mmtwin.recordings.errors import RecordingError
 from mmtwin.recordings.event import CONSTANTS
-from mmtwin.recordings.process_events import Step, check_process_events, missing
+from mmtwin.recordings.process_events import FAULTS, Step, check_process_events, missing
 from mmtwin.recordings.recording import Recording
 from mmtwin.recordings.stream import Events
 from mmtwin.replay.demand_nodes import RCU, Nodes
@@ -47,7 +47,7 @@ BEHIND = 1 << 16  # events that a task's step may last
 MOST_WAITING = 256  # nodes that wait for a grace period
 NODES, PAGES, FREES = "maple_nodes", "pages", "freed_pages"
 CLOSING = frozenset((
-    "page_fault_user", "page_fault_kernel", "enter", "exit", "task_newtask", "sched_process_exec",
+    *FAULTS, "enter", "exit", "task_newtask", "sched_process_exec",
     "sched_process_exit",
 ))  # fmt: skip
 
@@ -209,7 +209,7 @@ class ProcessDemands:
         """A step was carried out; `entered`: the system call that the task was in."""
         pid, what = step.pid, step.what
         self.nodes.now = step.index
-        fault = what.startswith("page_fault")
+        fault = what in FAULTS
         since = self.since.get(pid, self.born.get(pid, 0))
         if fault:
             since = step.index

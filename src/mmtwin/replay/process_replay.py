@@ -29,12 +29,19 @@ from mmtwin.kernel.mman import (
 )
 from mmtwin.machine.boot import boot_mm
 from mmtwin.machine.recorded import profile_of
-from mmtwin.recordings.process_events import FAULTS, Step, check_process_events, process_steps
+from mmtwin.recordings.process_events import (
+    FAULTS,
+    PROBE,
+    Step,
+    check_process_events,
+    process_steps,
+)
 from mmtwin.recordings.recording import Recording
 from mmtwin.replay.process_adopt import adopt
 from mmtwin.replay.process_files import FileTable
 from mmtwin.replay.process_names import OPENS, Names, snapshot_indexes
 from mmtwin.replay.process_steps import TwinSteps
+from mmtwin.replay.process_tables import Tables
 from mmtwin.replay.process_tally import Tally
 from mmtwin.replay.process_touches import Touches
 from mmtwin.replay.processes import CALLS, CLONE_VM, Process, Processes
@@ -46,6 +53,8 @@ NAMING = (*OPENS, "close", "dup", "dup2", "dup3", "fcntl")
 FORKS = ("clone", "clone3", "fork", "vfork")
 NO_ASLR = re.compile(r"(^|\s)(norandmaps|kernel\.randomize_va_space=0)(\s|$)")
 LAST_ERRNO = 4095
+X86_PF_WRITE = 2
+FAULT_FLAG_WRITE, FAULT_FLAG_TRIED = 0x1, 0x20
 LIMITS = 16  # RLIM_NLIMITS
 
 
@@ -92,7 +101,11 @@ class ProcessReplay:
         self.dead: dict[int, int] = {}
         self.exiting = 0  # the task whose end was announced
         seen = any(recording.counts.get(name) for name in FAULTS)
+        self.probed = recording.counts.get(PROBE, 0) and not any(
+            recording.counts.get(name) for name in FAULTS if name != PROBE
+        )
         self.touches = None if seen else Touches(self.processes)
+        self.tables = None if seen else Tables(recording, self.processes)
         self.twin.silent = not seen
 
     # ---- the loop
@@ -106,12 +119,17 @@ class ProcessReplay:
         """Everything before the event of a number, in order; may be called again for a later one.
         Raises UnknownFile, RecordingError.
         """
+        if self.tables is not None:
+            self.tables.unsettle()
         while (step := self.peek()) is not None and step.index < index:
             self.held = None
-            self.take(step)
+            self._take_next(step)
         self._exited()
         if self.touches is not None:
             self.touches.settle()
+        if self.tables is not None:
+            self.tables.run_to(index, self.entered)
+            self.tables.settle()
         self.index = index
         for path, shown in self.names.gone.items():
             if shown <= index and not self.unlinks:
@@ -121,6 +139,14 @@ class ProcessReplay:
         """Everything."""
         self.run_to(1 << 62)
         self.twin.flush_all()
+
+    def _take_next(self, step: Step) -> None:
+        if self.tables is None:
+            self.take(step)
+            return
+        self.tables.run_to(step.index, self.entered)
+        self.take(step)
+        self.tables.after(step)
 
     def take(self, step: Step) -> None:
         """One step."""
@@ -132,6 +158,8 @@ class ProcessReplay:
         self.twin.index = step.index
         if what == "page_fault_user" or what == "page_fault_kernel":
             self._fault(step)
+        elif what == PROBE:
+            self._served(step)
         elif what == "rss_stat":
             self._counted(step)
         elif what == "enter":
@@ -260,16 +288,32 @@ class ProcessReplay:
 
     def _fault(self, step: Step) -> None:
         address, error_code = step.args
-        process = self.processes.by_pid.get(step.pid)
-        if process is None or process.mm is None or address >> 63:
+        process = self._faulting(step.pid, error_code & X86_PF_WRITE != 0)
+        if process is not None and not address >> 63:
+            self.twin.fault(self.processes, process, step)
+
+    def _served(self, step: Step) -> None:
+        """A probe on handle_mm_fault(): of a processor's fault, not of get_user_pages(), which
+        has no registers and which the twin comes to by itself.
+        """
+        _address, flags, registers = step.args
+        if not self.probed or not registers or flags & FAULT_FLAG_TRIED:
             return
-        entered = self.entered.get(step.pid)
-        executing = entered is not None and entered.name in ("execve", "execveat")
-        if executing and error_code & 2:
-            return  # exec's own: the twin does it when the program is loaded
-        if not executing:
-            self.twin.flush(step.pid)
-        self.twin.fault(self.processes, process, step)
+        process = self._faulting(step.pid, flags & FAULT_FLAG_WRITE != 0)
+        if process is not None:
+            self.twin.served(self.processes, process, step)
+
+    def _faulting(self, pid: int, write: bool) -> Process | None:
+        """The process whose fault is the twin's too, None if it is not."""
+        process = self.processes.by_pid.get(pid)
+        if process is None or process.mm is None:
+            return None
+        entered = self.entered.get(pid)
+        if entered is None or entered.name not in ("execve", "execveat"):
+            self.twin.flush(pid)
+        elif write:
+            return None  # exec's own: the twin does it when the program is loaded
+        return process
 
     # ---- system calls
 

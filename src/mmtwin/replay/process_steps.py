@@ -16,6 +16,7 @@ from mmtwin.replay.processes import Process, Processes
 RSS_STAT = STEPS["STEP_RSS_STAT"]
 MEMBERS = ("file", "anonymous", "swap", "shmem")
 PRESENT, WRITE, USER, FETCH = 1, 2, 4, 16
+FAULT_FLAG_WRITE = 0x1
 Change = tuple[int, int]  # member, size in bytes
 # zap_pte_range() adds up and begins again where the task is due to be rescheduled.
 RESCHEDULED = "rss_stat: in two steps, as the task was due to be rescheduled"
@@ -131,6 +132,19 @@ class TwinSteps:
         self._match(step.pid)
 
 
+    def served(self, processes: Processes, process: Process, step: Step) -> None:
+        """The same of a fault that handle_mm_fault() served: where no event tells what the
+        processor said.
+        """
+        address, flags, _registers = step.args
+        why = needless(process.mm, address, flags)
+        example = f"#{step.index} {step.pid} {process.comm}: {address:#x} flags {flags:#x}"
+        self.tally.compare("faults", not why, f"faults: {why}", example)
+        processes.access(process.pid, address, flags)
+        self.gather(step.pid)
+        self._match(step.pid)
+
+
 def rescheduled(ours: deque[Change], theirs: deque[tuple[Change, int]]) -> int:
     """How many of the kernel's changes are parts of what the twin did at once: add_mm_rss_vec()
     of the members that it is to do next.
@@ -146,6 +160,20 @@ def told(change: Change) -> str:
     member, size = change
     name = MEMBERS[member] if 0 <= member < len(MEMBERS) else str(member)
     return f"{name} {size >> 10} kB"
+
+
+def needless(mm: Any, address: int, flags: int) -> str:
+    """Why the twin's processor would not have faulted; "" if it would. Where it does not mark
+    entries young itself (arm64 before its version 8.1), an old one is a fault.
+    """
+    entry = translate(mm, address)
+    if entry is None or not entry & mm.paging.young:
+        return ""
+    if not flags & FAULT_FLAG_WRITE:
+        return "the twin has the page"
+    paging = mm.paging
+    writable = not entry & paging.readonly if paging.arm64 else entry & paging.write
+    return "the twin's page can be written" if writable else ""
 
 
 def unexpected(mm: Any, address: int, error_code: int) -> str:

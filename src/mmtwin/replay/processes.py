@@ -159,6 +159,14 @@ class Processes:
         read, written = ESR if paging_of(self.machine).arm64 else X86_ERROR
         self.fault(pid, address, written if write else read)
 
+    def access(self, pid: int, address: int, flags: int) -> kernel_fault.FaultResult:
+        """A fault as handle_mm_fault() has it. `flags`: FAULT_FLAG_*."""
+        write, user, fetch = flags & 0x1, flags & 0x40, flags & 0x100
+        if not paging_of(self.machine).arm64:
+            return self.fault(pid, address, bool(write) << 1 | bool(user) << 2 | bool(fetch) << 4)
+        exception_class = (0x20 if fetch else 0x24) | (not user)
+        return self.fault(pid, address, exception_class << 26 | bool(write) << 6 | 0x6)
+
     def syscall(
         self, pid: int, name: str, args: Sequence[int], file: File | None = None, text: str = ""
     ) -> int:

@@ -19,7 +19,7 @@ MEMORY = (
     Feature("pgtable_table_pxn", "entries that lead to tables of users say PXN", 0,
             Change("5.13", 1, "87143f404f33"), arch="arm64"),
     Feature("old_prefaulted_pte", "pages mapped around a fault are not young", 0,
-            Change("5.12", 1, "46bdb4277f98"), arch="arm64"),
+            Change("5.12", 1, "46bdb4277f98"), config="CONFIG_ARM64_HW_AFDBM", arch="arm64"),
     Feature("rss_split", "tasks count faults of their own before the mm does", 1,
             Change("6.2", 0, "f1a7941243c1")),
     Feature("rss_sum_shown", "/proc sums what CPUs hold of rss_stat", 0,
