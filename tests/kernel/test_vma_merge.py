@@ -1,5 +1,15 @@
-"""Merges, splits and expansions against a model of single pages: pairs and triples of areas with
-the flags, files, offsets and anon_vmas that matter.
+"""Merges, splits and expansions against a model of single pages: every pair and triple of areas
+with the flags, files, offsets, anon_vmas and names that matter, in each version.
+
+What matters is what is_mergeable_vma(), is_mergeable_anon_vma() and the offsets compare: flags
+that are as the range's, differ, or differ in what is ignored (VM_SOFTDIRTY); no file, one file, a
+file whose areas have vm_ops->close; an offset that goes on or does not; a name; and an anon_vma
+that is missing, the area's own, shared by the neighbours, or shared with a parent. A new range
+meets all combinations of all of these on both sides. Around an area that changes, a neighbour that
+differs in what alone forbids a merge (other flags, another file, another name) is otherwise as
+alike as can be: whatever else it had could not make it merge. A part of an area that changes at
+one end has the one neighbour there; the other one is missing or would merge. An inner part has
+none: all of these are run.
 
 The model knows areas as runs of pages of one number, and says of a changed run only which of its
 two borders goes: where both sides are alike in all that must be, and their anonymous pages may
@@ -8,7 +18,7 @@ have one anon_vma.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import groupby, islice, product
+from itertools import groupby, product
 from typing import Any
 
 import pytest
@@ -28,7 +38,6 @@ SOFTDIRTY = 0x8000000
 FIRST = 0x10000  # the first page of all
 WIDTH = 3  # pages of an area
 ALIKE, SKEWED = 0, 5  # how far a file offset is from where the first page's leads
-STRIDE = 13  # how many of the triples run each time: one of so many
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,7 @@ class Page:
     pgoff: int
     anon: str | None
     parents: int  # anon_vmas of a parent that its area is linked to
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,20 +58,52 @@ class Kind:
     """What an area is like, of those that lie side by side."""
 
     flags: int
-    file: bool
+    file: str  # of FILES
     skew: int
     anon: str | None
     parents: int = 0
+    name: str | None = None
 
 
 # An area nobody touched; touched; one that shares its anon_vma with its neighbours; a child's.
+FILES = {"": None, "file": file(), "close": file("/dev/x", vm_close=1)}
 ANONS = ((None, 0), ("own", 0), ("shared", 0), ("shared", 1))
 
 
 def kinds(*flags: int, skews: tuple[int, ...] = (ALIKE, SKEWED)) -> list[Kind]:
     """Every kind of area with one of these flags."""
     return [Kind(f, of_file, skew, *anon)
-            for f, of_file, skew, anon in product(flags, (False, True), skews, ANONS)]
+            for f, of_file, skew, anon in product(flags, FILES, skews, ANONS)]
+
+
+def sides(inner: Kind, named: bool) -> list[Kind | None]:
+    """What may lie beside an area whose flags become READ; None: nothing."""
+    alike = replace(inner, flags=READ, anon="shared", parents=0)
+    other = "" if inner.file else "file"
+    found: list[Kind | None] = [None, replace(alike, flags=READ | SOFTDIRTY),
+                                replace(alike, flags=EXEC), replace(alike, file=other, name=None)]
+    if named and not inner.file:
+        found.append(replace(alike, name="other"))
+    found += [replace(alike, skew=skew, anon=anon, parents=parents)
+              for skew, (anon, parents) in product((ALIKE, SKEWED), ANONS)]
+    return found
+
+
+def triples(named: bool) -> Iterator[tuple[Kind | None, Kind, Kind | None, int, int]]:
+    """(before, middle, after, first page of the middle that changes, how many)."""
+    inner = kinds(EXEC, skews=(ALIKE,))
+    if named:
+        inner += [replace(kind, name="name") for kind in inner if not kind.file]
+    for middle in inner:
+        around = sides(middle, named)
+        few = [None, replace(middle, flags=READ, anon="shared", parents=0)]
+        for before, after in product(around, around):
+            yield before, middle, after, 0, WIDTH
+        for side, rest in product(around, few):
+            yield side, middle, rest, 0, 1
+            yield rest, middle, side, WIDTH - 1, 1
+        for before, after in product(few, few):
+            yield before, middle, after, 1, 1
 
 
 class Model:
@@ -71,12 +113,13 @@ class Model:
         self.version = version
         self.pages: dict[int, Page] = {}
 
-    def put(self, area: int, first: int, count: int, kind: Kind, source: File) -> None:
+    def put(self, area: int, first: int, count: int, kind: Kind) -> None:
         """An area of pages."""
         for page in range(first, first + count):
             self.pages[page] = Page(
-                area, kind.flags, source if kind.file else None, page + kind.skew,
-                f"{kind.anon}{area}" if kind.anon == "own" else kind.anon, kind.parents)
+                area, kind.flags, FILES[kind.file], page + kind.skew,
+                f"{kind.anon}{area}" if kind.anon == "own" else kind.anon, kind.parents,
+                kind.name)
 
     def singular(self, page: Page) -> bool:
         """Its area's chain has just one link."""
@@ -99,6 +142,7 @@ class Model:
         return (
             not (inner.flags ^ other.flags) & ~SOFTDIRTY
             and inner.file is other.file
+            and inner.name == other.name
             and other.pgoff == inner.pgoff + step
             and self.anon_fits(anon, parents, other)
         )
@@ -115,6 +159,12 @@ class Model:
         left = below is not None and self.fits(inner, below, -1, anon, parents)
         if left and right and below is not None and above is not None and not own_way:
             right = below.anon is None or above.anon is None or below.anon == above.anon
+        if inner.file is FILES["close"]:
+            if not has_since(self.version, "6.3"):
+                return  # an area with vm_ops->close never merges
+            if last - first + 1 == WIDTH and not new:
+                return  # the changed area itself would go
+            right = right and not (left and new)
         numbers = {inner.area}
         if left and below is not None:
             numbers.add(below.area)
@@ -158,17 +208,17 @@ class Anon:
 class Case:
     """One layout, in an address space and in the model."""
 
-    def __init__(self, version: str, mm: mm_struct, source: File) -> None:
-        self.mm, self.source = mm, source
+    def __init__(self, version: str, mm: mm_struct) -> None:
+        self.mm = mm
         self.model = Model(version)
         self.anons: dict[str, Anon] = {}
 
     def put(self, area: int, first: int, count: int, kind: Kind) -> None:
         """An area in both."""
-        self.model.put(area, first, count, kind, self.source)
+        self.model.put(area, first, count, kind)
         page = self.model.pages[first]
         vma = vm_area_struct(self.mm, first * PAGE, (first + count) * PAGE, kind.flags,
-                             page.pgoff, page.file)
+                             page.pgoff, page.file, page.name)
         vma.anon_pgoff = page.pgoff
         if page.anon is not None:
             names = [f"parent{n}" for n in range(kind.parents)] + [page.anon]
@@ -206,38 +256,31 @@ def _no_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(f"mmtwin.kernel.{module}.{name}", does, raising=False)
 
 
-def some(cases: Iterator[Any], stride: int = STRIDE) -> Iterator[Any]:
-    """One of `stride` cases."""
-    return islice(cases, 0, None, stride)
-
-
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_new_range_between_two(version: str) -> None:
-    mm, source = space(version), file()
+    mm = space(version)
     around = kinds(READ, EXEC)
-    inner = [Kind(READ, of_file, ALIKE, None) for of_file in (False, True)]
-    for before, new, after in some(product(around, inner, around)):
-        case = Case(version, mm, source)
+    inner = [Kind(READ, of_file, ALIKE, None) for of_file in FILES]
+    for before, new, after in product(around, inner, around):
+        case = Case(version, mm)
         case.put(0, FIRST, WIDTH, before)
         case.put(2, FIRST + 2 * WIDTH, WIDTH, after)
         start = FIRST + WIDTH
-        case.model.put(1, start, WIDTH, new, source)
+        case.model.put(1, start, WIDTH, new)
         case.model.join(start, start + WIDTH - 1, True)
-        finish_mapping(mm, source if new.file else None, start * PAGE, WIDTH * PAGE, new.flags,
+        finish_mapping(mm, FILES[new.file], start * PAGE, WIDTH * PAGE, new.flags,
                        start)
         case.check((before, new, after))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_range_that_becomes_as_its_neighbours(version: str) -> None:
-    mm, source = space(version), file()
-    around, inner = kinds(READ, EXEC), kinds(EXEC, skews=(ALIKE,))
-    parts = [(0, WIDTH), (0, 1), (WIDTH - 1, 1), (1, 1)]
-    cases = product(around, inner, around, parts)
-    for before, middle, after, (first, count) in some(cases, 8 * STRIDE + 1):
-        case = Case(version, mm, source)
+    mm = space(version)
+    for before, middle, after, first, count in triples(has_since(version, "5.17")):
+        case = Case(version, mm)
         for area, kind in enumerate((before, middle, after)):
-            case.put(area, FIRST + area * WIDTH, WIDTH, kind)
+            if kind is not None:
+                case.put(area, FIRST + area * WIDTH, WIDTH, kind)
         start = FIRST + WIDTH + first
         model = case.model
         for place in range(start, FIRST + 2 * WIDTH):
@@ -255,22 +298,22 @@ def test_a_range_that_becomes_as_its_neighbours(version: str) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_one_neighbour(version: str) -> None:
-    mm, source = space(version), file()
-    for below, kind, of_file in product((True, False), kinds(READ, EXEC), (False, True)):
-        case = Case(version, mm, source)
+    mm = space(version)
+    for below, kind, of_file in product((True, False), kinds(READ, EXEC), FILES):
+        case = Case(version, mm)
         case.put(0, FIRST + (0 if below else WIDTH), WIDTH, kind)
         start = FIRST + (WIDTH if below else 0)
-        case.model.put(1, start, WIDTH, Kind(READ, of_file, ALIKE, None), source)
+        case.model.put(1, start, WIDTH, Kind(READ, of_file, ALIKE, None))
         case.model.join(start, start + WIDTH - 1, True)
-        finish_mapping(mm, source if of_file else None, start * PAGE, WIDTH * PAGE, READ, start)
+        finish_mapping(mm, FILES[of_file], start * PAGE, WIDTH * PAGE, READ, start)
         case.check((below, kind, of_file))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_hole_splits(version: str) -> None:
-    mm, source = space(version), file()
+    mm = space(version)
     for kind, first, count in product(kinds(READ), range(WIDTH), range(1, WIDTH + 1)):
-        case = Case(version, mm, source)
+        case = Case(version, mm)
         case.put(0, FIRST, WIDTH, kind)
         for place in range(FIRST + first, FIRST + first + count):
             case.model.pages.pop(place, None)

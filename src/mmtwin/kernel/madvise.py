@@ -159,7 +159,7 @@ def madvise_vma_behavior(vma, prev, start, end, behavior):
             return None, flags
         return madvise_update_vma(vma, prev, start, end, flags)
     if behavior == MADV_REMOVE:
-        error = madvise_remove(vma)
+        error = madvise_remove(vma, start, end)
     elif behavior in (MADV_FREE, MADV_DONTNEED, MADV_DONTNEED_LOCKED):
         error = madvise_dontneed_free(vma, start, end, behavior)
     elif behavior in (MADV_POPULATE_READ, MADV_POPULATE_WRITE):
@@ -232,12 +232,15 @@ def madvise_dontneed_free(vma, start, end, behavior):
     return 0
 
 
-def madvise_remove(vma):
-    """MADV_REMOVE: whether a hole may be punched into the file: 0, -EINVAL or -EACCES."""
+def madvise_remove(vma, start, end):
+    """MADV_REMOVE: a hole is punched into the file: 0, -EINVAL or -EACCES."""
     if vma.vm_flags & VM_LOCKED or vma.vm_file is None:
         return -EINVAL
     wanted = VM_SHARED | (VM_MAYWRITE if has_of(vma.vm_mm).madv_remove_may else VM_WRITE)
-    return 0 if vma.vm_flags & wanted == wanted else -EACCES
+    if vma.vm_flags & wanted != wanted:
+        return -EACCES
+    mmap_pages.remove_range(vma, start, end)
+    return 0
 
 
 def is_valid_guard_vma(vma, allow_locked):

@@ -58,7 +58,7 @@ from mmtwin.kernel.mman import (
     VM_WIPEONFORK,
     VM_WRITE,
 )
-from mmtwin.kernel.mmap_pages import mm_populate
+from mmtwin.kernel.mmap_pages import DEV_ZERO, mm_populate
 from mmtwin.kernel.munmap import complete_munmap, detach_areas, do_munmap, gather_areas
 from mmtwin.kernel.unmapped_area import get_unmapped_area
 from mmtwin.kernel.vma import (
@@ -379,7 +379,7 @@ def shmem_zero_setup(mm, length, vm_flags):
         pages = 0
     elif commit.vm_enough_memory(mm, pages):
         return None
-    file = File("/dev/zero (deleted)", SHMEM_DEVICE, commit.next_shmem_ino, length, shmem=True)
+    file = File(DEV_ZERO, SHMEM_DEVICE, commit.next_shmem_ino, length, shmem=True)
     file.promised = pages
     commit.next_shmem_ino += 1
     return file

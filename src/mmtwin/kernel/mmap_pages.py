@@ -2,10 +2,12 @@
 its areas alone are of interest).
 """
 
-from mmtwin.kernel import gup, memory_copy, memory_unmap
+from mmtwin.kernel import gup, memory_copy, memory_unmap, truncate
 from mmtwin.kernel.mman import EINVAL, VM_IO, VM_PFNMAP, VM_READ, VM_WRITE
 from mmtwin.kernel.rmap import anon_vma_prepare, unlink_anon_vmas
 from mmtwin.kernel.vma import unlink_file_vma
+
+DEV_ZERO = "/dev/zero (deleted)"  # the file of shared anonymous memory
 
 
 def unmap_region(mm, vmas, start, end, floor, ceiling):
@@ -20,6 +22,9 @@ def unmap_region(mm, vmas, start, end, floor, ceiling):
     for vma in vmas:
         unlink_anon_vmas(vma)
         unlink_file_vma(vma)
+        file = vma.vm_file
+        if file is not None and file.path == DEV_ZERO and not file.i_mmap:
+            truncate.shmem_evict_inode(mm.machine, file)  # nobody else has a descriptor of it
 
 
 def change_protection(vma, start, end):
@@ -39,6 +44,13 @@ def zap_page_range(vma, start, end):
     """Pages of a part of an area go (zap_page_range())."""
     if vma.vm_mm.pgd >= 0:
         memory_unmap.zap_page_range(vma, start, end)
+
+
+def remove_range(vma, start, end):
+    """The file behind a part of an area becomes a hole (madvise_remove())."""
+    if vma.vm_mm.pgd >= 0:
+        first = (start - vma.vm_start) + (vma.vm_pgoff << vma.vm_mm.machine.page_shift)
+        truncate.punch_hole(vma.vm_mm.machine, vma.vm_file, first, first + end - start)
 
 
 def madvise_free_range(vma, start, end):

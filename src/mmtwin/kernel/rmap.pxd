@@ -8,7 +8,7 @@ from mmtwin.kernel.memory_defs cimport PAGE_MAPPING_ANON
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.mm_types cimport File, mm_struct, vm_area_struct
 from mmtwin.kernel.mman cimport MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, VM_LOCKED
-from mmtwin.kernel.paging cimport Paging, pte_pfn, pte_present
+from mmtwin.kernel.paging cimport Paging, is_block, pte_pfn, pte_present
 from mmtwin.kernel.pgtable cimport entry_slot
 from mmtwin.kernel.ram cimport page_p, pfn_to_page
 from mmtwin.kernel.structs cimport pfn_t, s32, s64, u64, virt_t

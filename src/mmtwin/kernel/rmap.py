@@ -19,7 +19,7 @@ if not cython.compiled:
     )
     from mmtwin.kernel.memory_defs import PAGE_MAPPING_ANON
     from mmtwin.kernel.mman import MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, VM_LOCKED
-    from mmtwin.kernel.paging import pte_pfn, pte_present
+    from mmtwin.kernel.paging import is_block, pte_pfn, pte_present
     from mmtwin.kernel.pgtable import entry_slot
     from mmtwin.kernel.ram import pfn_to_page
     from mmtwin.kernel.swap import compound_head, lru_of
@@ -322,6 +322,8 @@ def rmap_walk(machine, pfn):
             if slot < 0:
                 continue
             entry = int(machine.view("ram")[slot])
+            if level and not is_block(mm.paging, entry):
+                continue
             first = pte_pfn(mm.paging, entry)
             span = 1 if level == 0 else 1 << mm.paging.bits
             if pte_present(mm.paging, entry) and first <= pfn < first + span:

@@ -48,7 +48,7 @@ cdef void get_page(MM machine, pfn_t pfn) noexcept
 @cython.locals(page=page_p, lru=Lru, order=s32)
 cpdef void put_page(MM machine, pfn_t pfn)
 @cython.locals(lru=Lru, pages=s64, pfn=pfn_t, page=page_p, order=s32, batch=s64)
-cdef void put_pages(MM machine, list pfns)
+cpdef void put_pages(MM machine, list pfns)
 @cython.locals(place=s64)
 cdef void free_collected(Lru lru, s64 count, bint in_order)
 @cython.locals(page=page_p)
