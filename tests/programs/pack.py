@@ -71,7 +71,7 @@ def names_of_interpreter(name: str, facts: dict[str, Any], found: dict[str, Any]
     real = resolved(name, facts["links"])
     fact = facts["files"][real]
     found[name] = {"link": real}
-    found[real] = {key: fact[key] for key in ("dev", "inode", "size")}
+    found[real] = {key: fact[key] for key in ("dev", "inode", "size", "fs") if key in fact}
     found[real]["elf_head_base64"] = fact["head"]
 
 

@@ -96,6 +96,16 @@ def watch(process: subprocess.Popen, since: set) -> tuple:
     return maps, status
 
 
+def file_system(device: int) -> str:
+    """The type of the file system on a device (st_dev): it may choose addresses its own way."""
+    number = f" {os.major(device)}:{os.minor(device)} "
+    for line in read("/proc/self/mountinfo").splitlines():
+        mount, _, kind = line.partition(" - ")
+        if number in mount:
+            return kind.split()[0]
+    return ""
+
+
 class Facts:
     """What the kernel knows of the files that the logs name."""
 
@@ -111,6 +121,7 @@ class Facts:
         stat = os.stat(real)
         device = f"{os.major(stat.st_dev):02x}:{os.minor(stat.st_dev):02x}"
         fact = {"dev": device, "inode": stat.st_ino, "size": stat.st_size}
+        fact["fs"] = file_system(stat.st_dev)
         fact = {**self.files.get(real, {}), **fact}
         if head and "head" not in fact:
             with open(real, "rb") as file:

@@ -19,7 +19,8 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile",
         metavar="NAME",
-        help=f"of a log: the kernel it is of (default: {DEFAULT_PROFILE})",
+        help="of a log: the kernel it is of (default: this machine's, where its files are used; "
+        f"else {DEFAULT_PROFILE})",
     )
     parser.add_argument("--cwd", metavar="DIR", help="of a log: where the program began")
 
@@ -43,6 +44,7 @@ def log_job(arguments: argparse.Namespace) -> "StraceReplay":
     ELF heads, devices and inodes: from --files and --root, else from LOG.files.json if there is
     one, else from the files of this machine.
     """
+    from mmtwin.machine.host_files import host_profile
     from mmtwin.recordings.strace import open_strace
     from mmtwin.replay.process_files import FileTable
     from mmtwin.replay.strace_replay import StraceReplay
@@ -56,12 +58,20 @@ def log_job(arguments: argparse.Namespace) -> "StraceReplay":
             files.add_json_file(arguments.files)
         if arguments.root:
             files.add_root(arguments.root)
-        if not arguments.files and not arguments.root:
-            if beside.is_file():
-                files.add_json_file(beside)
-            else:
-                files.add_root("/", ours=True)
-        return StraceReplay(log, files, profile(arguments.profile or DEFAULT_PROFILE))
+        ours = not arguments.files and not arguments.root and not beside.is_file()
+        if ours:
+            files.add_root("/", ours=True)
+        elif beside.is_file() and not arguments.files and not arguments.root:
+            files.add_json_file(beside)
+        if arguments.profile or not ours:
+            return StraceReplay(log, files, profile(arguments.profile or DEFAULT_PROFILE))
+        try:
+            kernel = host_profile()
+        except ValueError:
+            raise UserError(
+                "the twin knows no kernel like this machine's", "--profile NAME: the log's"
+            ) from None
+        return StraceReplay(log, files, kernel)
 
 
 def run_log(job: "StraceReplay", at: str | None, pid: int | None) -> Any:

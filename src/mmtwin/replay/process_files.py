@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from mmtwin.kernel.mm_types import File
+from mmtwin.machine.host_files import file_system, place_as
 from mmtwin.procfs.maps import MapsArea
 from mmtwin.recordings.errors import RecordingError
 from mmtwin.recordings.shapes import shape_fault
 
 SHAPE = {
-    "*": {"link?": "text", "dev?": "text", "inode?": int, "size?": int, "elf_head_base64?": "text"}
+    "*": {"link?": "text", "dev?": "text", "inode?": int, "size?": int, "fs?": "text",
+          "elf_head_base64?": "text"}
 }
 HEAD = 4096  # bytes of an ELF file that exec may look at
 DELETED = " (deleted)"
@@ -112,7 +114,7 @@ class FileTable:
         size = facts.get("size")
         return self._file(
             path, facts.get("dev") or "00:00", facts.get("inode") or 0,
-            UNKNOWN_SIZE if size is None else size, head,
+            UNKNOWN_SIZE if size is None else size, head, facts.get("fs") or "",
         )  # fmt: skip
 
     def add_json_file(self, path: str | os.PathLike[str]) -> None:
@@ -144,13 +146,17 @@ class FileTable:
                 if known is not None and not known.ino:
                     known.dev, known.ino = area.dev, area.inode
 
-    def _file(self, path: str, dev: str, ino: int, size: int, head: bytes) -> File:
+    def _file(
+        self, path: str, dev: str, ino: int, size: int, head: bytes, kind: str = ""
+    ) -> File:  # fmt: skip
+        # kind: the file system, "" if nobody tells
         if not ino and path in self.learnt:
             dev, ino = self.learnt[path]
         special = path.startswith(("/dev/", "/sys/", "/proc/"))
         file = File(path, dev, ino, size, device=special, shmem=self.shmem and not special)
         file.head = head
         file.cached = file.shmem
+        place_as(file, kind)
         parsed = ElfHead.parse(head, self.page_size)
         if parsed is not None:
             self.heads[path] = parsed
@@ -196,11 +202,11 @@ class FileTable:
         if place != path:
             self.aliases[path] = place
         if place not in self.files:
-            dev, inode = "00:00", 0
+            dev, inode, kind = "00:00", 0, ""
             if self.ours:
-                inode = stat.st_ino
+                inode, kind = stat.st_ino, file_system(stat.st_dev)
                 dev = f"{os.major(stat.st_dev):02x}:{os.minor(stat.st_dev):02x}"
-            self.files[place] = self._file(place, dev, inode, stat.st_size, head)
+            self.files[place] = self._file(place, dev, inode, stat.st_size, head, kind)
 
     def by_entry(self, address: int) -> str | None:
         """The one executable whose first instruction lies at an address."""
