@@ -17,6 +17,7 @@ from mmtwin.cli.errors import USAGE, UserError
 # command: (module, what it does)
 COMMANDS = {
     "replay": ("replay", "replay a recording in the twin and hold it against the kernel"),
+    "what-if": ("what_if", "what a recording would have cost on a changed machine"),
     "import": ("import_", "turn trace data into an mmtwin recording"),
     "info": ("info", "what a recording holds"),
     "at": ("at", "the twin's /proc and /sys at any instant of a recording"),

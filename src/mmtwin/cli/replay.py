@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="predict (default): every answer is the twin's own; follow: take the recorded ones",
     )
     parser.add_argument(
-        "--profile", metavar="NAME", help="a what-if on another kernel: not there yet"
+        "--profile", metavar="NAME", help="on another kernel: the same as mmtwin what-if --profile"
     )
     parser.add_argument(
         "--from",
@@ -80,6 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; its exit status."""
+    if arguments.profile:
+        return what_if(arguments)
     expectations = [parse_expectation(text) for text in arguments.expect]
     if arguments.picture and arguments.no_statistics:
         raise UserError("--picture needs the statistics", "leave out --no-statistics")
@@ -101,6 +103,17 @@ def run(arguments: argparse.Namespace) -> int:
     return DIFFERENCE if failed else OK
 
 
+def what_if(arguments: argparse.Namespace) -> int:
+    """On another kernel there is nothing to compare with: the what-if's report."""
+    from mmtwin.cli import what_if as command
+
+    if arguments.expect or arguments.picture or arguments.free_running:
+        raise UserError("--profile is a what-if", "see `mmtwin what-if --help`")
+    arguments.settings = []
+    arguments.start = {"empty": "empty"}.get(arguments.start, "auto")
+    return command.run(arguments)
+
+
 def replay_figures(arguments: argparse.Namespace) -> dict[str, Any]:
     """The replay's figures as `--json` prints them."""
     from mmtwin.replay import replay
@@ -110,7 +123,6 @@ def replay_figures(arguments: argparse.Namespace) -> dict[str, Any]:
         result = replay(
             recording,
             mode=arguments.mode,
-            profile=arguments.profile,
             start=arguments.start,
             free_running=arguments.free_running,
             statistics=not arguments.no_statistics,

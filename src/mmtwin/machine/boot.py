@@ -5,6 +5,7 @@ caches and those of kmalloc, watermarks and per-CPU list sizes, then those that 
 systems create. Nothing else is allocated: no process, no page cache, no kernel stack.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -62,9 +63,10 @@ def mix(seed: int) -> int:
 
 def boot_mm(
     profile: Profile, memory: int | str, cpus: int = 1, nodes: int = 1, seed: int = 1,
-    **settings: Any,
+    policy: Mapping[str, Any] | None = None, **settings: Any,
 ) -> MM:
-    """An MM booted from a profile. `memory` in bytes or as `"4G"`; `settings`: fields of Layout.
+    """An MM booted from a profile. `memory` in bytes or as `"4G"`; `policy`: policies that are
+    swapped from the start; `settings`: fields of Layout.
 
     Raises ValueError for a size, a number of CPUs or of nodes that no machine has.
     """
@@ -77,6 +79,7 @@ def boot_mm(
         raise ValueError(f"{memory} of memory are too little for {nodes} nodes")
     layout = layout_of(profile, memory_map.ram, cpus, nodes, seed=mix(seed), **settings)
     mm = MM(layout, profile)
+    mm.policy.update(policy or {})
     mm.view("cpu_node")[:] = [cpu * nodes // cpus for cpu in range(cpus)]
     mm.jiffies = -300 * hz_of(profile) & U32_MAX  # INITIAL_JIFFIES
     init_memory(mm, memory_map)

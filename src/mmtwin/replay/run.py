@@ -468,17 +468,18 @@ def replay(
     """Replays a recording and compares the twin with the kernel.
 
     `recording`: a Recording or a path, None for the one that comes with mmtwin. `mode`: "predict"
-    takes only the demands, "follow" takes the kernel's responses too. `profile`: for what-ifs,
-    which are not there yet. `start`: the state to begin with: "truth", "snapshots" (what /proc
-    tells), "empty" (from the first event), or "auto", the best there is. `free_running`: misses
-    are not set right. `progress(done, total)` in events. Raises ReplayError or RecordingError.
+    takes only the demands, "follow" takes the kernel's responses too. `profile` must be None:
+    another one is a what-if. `start`: the state to begin with: "truth", "snapshots"
+    (what /proc tells), "empty" (from the first event), or "auto", the best there is.
+    `free_running`: misses are not set right. `progress(done, total)` in events. Raises ReplayError
+    or RecordingError.
     """
     from mmtwin.recordings import default_recording_path, open_recording
 
     if mode not in MODES:
         raise ReplayError(f"no mode {mode!r}; choose from {', '.join(MODES)}")
     if profile is not None:
-        raise ReplayError("a replay on another profile is not there yet; leave the profile out")
+        raise ReplayError("on another profile nothing can be compared: use what_if(profile=...)")
     opened = not isinstance(recording, Recording)
     if opened:
         recording = open_recording(recording or default_recording_path())

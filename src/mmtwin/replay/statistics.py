@@ -7,32 +7,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mmtwin.kernel.constants import PG_slab, PG_tail
 from mmtwin.kernel.mm import MM
-from mmtwin.kernel.slub_defs import DEFS
 from mmtwin.recordings.annotate import Annotated
 from mmtwin.recordings.roles import CONSTANTS as PLACES
 from mmtwin.replay.engine import Engine
+from mmtwin.replay.machine_figures import cache_rows, pcp_paths, rounding, slub_paths
 
 Events = npt.NDArray[np.void]
 SITES_KEPT = 200
 ORDERS = PLACES["SUM_ORDERS"]
 TYPES = PLACES["SUM_TYPES"]
-# The paths of SLUB by the counters of enum stat_item that tell them.
-ALLOC_PATHS = {
-    "fast": "STAT_ALLOC_FASTPATH",
-    "CPU slab refilled": "STAT_ALLOC_REFILL",
-    "CPU partial list": "STAT_CPU_PARTIAL_ALLOC",
-    "node partial list": "STAT_ALLOC_FROM_PARTIAL",
-    "new slab": "STAT_ALLOC_SLAB",
-}
-FREE_PATHS = {
-    "fast": "STAT_FREE_FASTPATH",
-    "slow, frozen slab": "STAT_FREE_FROZEN",
-    "slow, to CPU partial list": "STAT_CPU_PARTIAL_FREE",
-    "slow, to node partial list": "STAT_FREE_ADD_PARTIAL",
-    "slab freed": "STAT_FREE_SLAB",
-}
 
 
 class Statistics:
@@ -82,80 +66,15 @@ class Statistics:
             "orders": self.orders(),
             "fragmentation": self.fragmentation(),
             "steals": self.steal_figures(),
-            "slub": {"alloc": self.slub_paths(ALLOC_PATHS), "free": self.slub_paths(FREE_PATHS)},
-            "pcp": self.pcp_paths(),
+            "slub": slub_paths(self.mm),
+            "pcp": pcp_paths(self.mm),
         }
-
-    def rounding(self) -> npt.NDArray[np.int64]:
-        """Bytes given to live objects beyond what was asked, by cache number."""
-        mm = self.mm
-        lost = np.zeros(max(mm.nr_caches, 1), dtype=np.int64)
-        live = self.engine.objects.records()
-        pfns = (live["twin"] - np.uint64(mm.page_offset)) >> np.uint64(mm.page_shift)
-        live, pfns = live[pfns < mm.max_pfn], pfns[pfns < mm.max_pfn].astype(np.int64)
-        page = mm.view("page")
-        tails = (page["flags"][pfns] & PG_tail) != 0
-        pfns = np.where(tails, page["compound_head"][pfns], pfns)
-        slabs = (page["flags"][pfns] & PG_slab) != 0
-        lost_bytes = live["bytes_alloc"].astype(np.int64) - live["bytes_req"].astype(np.int64)
-        np.add.at(lost, page["cache"][pfns][slabs], lost_bytes[slabs])
-        return lost
 
     def caches(self) -> list[dict[str, Any]]:
         """Every cache that has slabs, by memory."""
-        mm = self.mm
-        page = mm.view("page")[: mm.max_pfn]
-        heads = ((page["flags"] & PG_slab) != 0).nonzero()[0]
-        numbers = page["cache"][heads]
-        count = max(mm.nr_caches, 1)
-
-        def by_cache(values: Any) -> npt.NDArray[np.int64]:
-            return np.bincount(numbers, weights=values, minlength=count).astype(np.int64)
-
-        size = by_cache((1 << mm.page_shift) << page["order"][heads].astype(np.int64))
-        slabs, capacity = by_cache(np.ones(len(heads))), by_cache(page["objects"][heads])
-        used = by_cache(page["inuse"][heads]) - self._free_on_cpus(count)
-        rounding = self.rounding()
-        rows = []
-        for number in np.flatnonzero(slabs):
-            cache = mm.view("cache")[number]
-            object_size, free = int(cache["size"]), int(capacity[number] - used[number])
-            tail = int(size[number]) - int(capacity[number]) * object_size
-            rows.append(
-                {
-                    "name": mm.cache_names[number],
-                    "object_size": int(cache["object_size"]),
-                    "size": object_size,
-                    "slabs": int(slabs[number]),
-                    "objects": int(used[number]),
-                    "capacity": int(capacity[number]),
-                    "bytes": int(size[number]),
-                    "utilisation": round(int(used[number]) * object_size / int(size[number]), 4),
-                    "waste": {
-                        "rounding": int(rounding[number]),
-                        "slab_tail": tail,
-                        "free_objects": free * object_size,
-                    },
-                }
-            )
-        return sorted(rows, key=lambda row: (-row["bytes"], row["name"]))
-
-    def _free_on_cpus(self, count: int) -> npt.NDArray[np.int64]:
-        """Objects that lie free on CPUs' lists and sheaves, which slabs count as in use, by cache
-        number.
-        """
-        from mmtwin.replay.truth import free_chain
-
-        mm = self.mm
-        free = np.zeros(count, dtype=np.int64)
-        cpus = mm.view("cache_cpu")
-        for place in np.flatnonzero(cpus["freelist"][: mm.nr_caches * mm.nr_cpus]):
-            number = int(place) // mm.nr_cpus
-            free[number] += sum(1 for _ in free_chain(mm, number, int(cpus["freelist"][place])))
-        sheaves = mm.view("sheaf")[: mm.next_sheaf]
-        held = sheaves[(sheaves["size"] > 0) & (sheaves["cache"] >= 0)]
-        np.add.at(free, held["cache"], held["size"].astype(np.int64))
-        return free
+        live = self.engine.objects.records()
+        lost = live["bytes_alloc"].astype(np.int64) - live["bytes_req"].astype(np.int64)
+        return cache_rows(self.mm, rounding(self.mm, live["twin"], lost))
 
     def call_sites(self) -> list[dict[str, Any]]:
         """The callers that waste or hold most."""
@@ -225,34 +144,3 @@ class Statistics:
             "pageblocks": int(self.annotated.page_sums[PLACES["SUM_CLAIMS"]]),
             "pairs": pairs,
         }
-
-    def slub_paths(self, paths: dict[str, str]) -> dict[str, int]:
-        """How often each path was taken, over all caches and CPUs."""
-        total = self.mm.view("cache_cpu")["stat"].sum(axis=0)
-        return {name: int(total[DEFS[item]]) for name, item in paths.items() if item in DEFS}
-
-    def pcp_paths(self) -> dict[str, dict[str, int]]:
-        """How often per-CPU page lists served, were refilled and drained."""
-        from mmtwin.kernel import constants
-
-        total = self.mm.view("pcp")["stat"].sum(axis=0)
-        zones = self.mm.view("zone")["stat"].sum(axis=0)
-
-        def figure(array: Any, item: str) -> int:
-            return int(array[getattr(constants, item)])
-
-        refills = figure(total, "PCPSTAT_REFILL")
-        return {
-            "alloc": {
-                "per-CPU list": figure(total, "PCPSTAT_ALLOC") - refills,
-                "per-CPU list, refilled": refills,
-                "zone": figure(zones, "ZSTAT_BUDDY_ALLOC"),
-            },
-            "free": {
-                "per-CPU list": figure(total, "PCPSTAT_FREE") - figure(total, "PCPSTAT_DRAIN"),
-                "per-CPU list, drained": figure(total, "PCPSTAT_DRAIN"),
-                "zone": figure(zones, "ZSTAT_BUDDY_FREE"),
-            },
-        }
-
-

@@ -41,7 +41,8 @@ class Profile:
 
     `version` is a release (`"6.1"`, or a full `"6.1.176"`), `page_size` in bytes, `config` the
     kernel's switches (`{"CONFIG_NUMA": "y"}`), `cmdline` the options it was booted with
-    (`{"slub_debug": "FZPU"}`; an option without a value has `""`).
+    (`{"slub_debug": "FZPU"}`; an option without a value has `""`), `given` features that are to be
+    other than all this says (`{"thread_size": 32768}`).
     """
 
     name: str
@@ -50,12 +51,14 @@ class Profile:
     page_size: int
     config: Mapping[str, str]
     cmdline: Mapping[str, str] = field(default_factory=dict)
+    given: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def features(self) -> dict[str, int]:
         """Every field of kernel/features.pxd for this kernel, as its command line leaves it."""
         features = features_of(self.version, self.arch, self.page_size, self.config)
         changed = overrides(self.cmdline)
+        changed |= self.given
         return features | {name: value for name, value in changed.items() if name in features}
 
     @cached_property
@@ -105,6 +108,13 @@ class Profile:
     def with_cmdline(self, **options: str) -> "Profile":
         """The same booted with more options: `with_cmdline(slub_debug="FZPU")`."""
         return replace(self, cmdline={**self.cmdline, **options})
+
+    def with_features(self, **features: int) -> "Profile":
+        """The same with features that no switch sets. Raises ValueError for an unknown one."""
+        for name in features:
+            if name not in self.features:
+                raise ValueError(f"no feature {name!r}")
+        return replace(self, given={**self.given, **features})
 
 
 def profile_names() -> list[str]:

@@ -1,0 +1,137 @@
+"""The recorded machine where a recording's events can begin, and what lives there."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mmtwin.kernel.constants import (
+    USE_PAGE_CACHE,
+    USE_PAGE_TABLE,
+    USE_USER,
+    PG_buddy,
+    PG_head,
+    PG_hole,
+    PG_large_kmalloc,
+    PG_pcp,
+    PG_reserved,
+    PG_slab,
+    PG_table,
+    PG_tail,
+)
+from mmtwin.kernel.mm import MM
+from mmtwin.machine.recorded import profile_of
+from mmtwin.recordings.annotate import Annotated
+from mmtwin.recordings.recording import Recording
+from mmtwin.replay.demand_book import CONSTANTS as DEMANDS
+from mmtwin.replay.run import Replay, ReplayError, choose_start
+from mmtwin.replay.truth import free_chain
+
+GFP_KERNEL = 0xCC0
+GFP_USER_MOVABLE = 0x100CCA  # GFP_HIGHUSER_MOVABLE
+GFP_TABLE = 0x400DC0  # GFP_PGTABLE_USER
+
+
+@dataclass(frozen=True)
+class LivePages:
+    """A block of pages in use: `use` is FOR_*, `gfp` in the twin's bits, `large` one of kmalloc().
+    """
+
+    pfn: int
+    order: int
+    gfp: int
+    use: int
+    large: bool
+
+
+class StartState(Replay):
+    """The recorded machine, and the event (`first`) that it is just before.
+
+    `start` "truth", "snapshots" or "empty", `mm` None where the recording has no state at all.
+    """
+
+    def __init__(self, recording: Recording, start: str = "auto") -> None:
+        self.recording = recording
+        self.profile = profile_of(recording)
+        self.annotated = Annotated(recording)
+        self.start, self.snapshot = choose_start(recording, start)
+        self.known: MM | None = None
+        if self.start != "empty":
+            self.known = self._machine()
+        self.first = self._first_event()
+
+
+def state_of(recording: Recording) -> StartState:
+    """The best state that a recording has. Raises ReplayError if it contradicts itself."""
+    try:
+        return StartState(recording)
+    except ReplayError:
+        raise
+    except ValueError as error:
+        raise ReplayError(f"{recording.path}: {error}") from None
+
+
+def live_objects(mm: MM) -> Iterator[tuple[int, int]]:
+    """(address, number of its cache) of every object in use, by address."""
+    page = mm.view("page")[: mm.max_pfn]
+    heads = np.flatnonzero((page["flags"] & PG_slab) != 0)
+    heads = heads[(page["flags"][heads] & PG_tail) == 0]
+    free = set(_free_outside(mm))
+    mask = (1 << 64) - 1
+    for pfn in heads.tolist():
+        number = int(page["cache"][pfn])
+        cache = mm.view("cache")[number]
+        first = int(mm.page_offset) + (pfn << int(mm.page_shift)) + int(cache["red_left_pad"])
+        chain = set(free_chain(mm, number, int(page["freelist"][pfn])))
+        for place in range(int(page["objects"][pfn])):
+            address = first + place * int(cache["size"]) & mask
+            if address not in chain and address not in free:
+                yield address, number
+
+
+def _free_outside(mm: MM) -> Iterator[int]:
+    """Objects that lie free on CPUs' lists and in sheaves."""
+    cpus = mm.view("cache_cpu")
+    for place in np.flatnonzero(cpus["freelist"][: mm.nr_caches * mm.nr_cpus]).tolist():
+        yield from free_chain(mm, place // mm.nr_cpus, int(cpus["freelist"][place]))
+    sheaves = mm.view("sheaf")[: mm.next_sheaf]
+    for sheaf in sheaves[(sheaves["size"] > 0) & (sheaves["cache"] >= 0)]:
+        yield from sheaf["objects"][: sheaf["size"]].tolist()
+
+
+def used_pages(mm: MM) -> npt.NDArray[np.bool_]:
+    """By pfn: whether the page is given out (no hole, not reserved, on no free list)."""
+    page = mm.view("page")[: mm.max_pfn]
+    flags = page["flags"]
+    used = (flags & (PG_hole | PG_reserved | PG_buddy | PG_pcp)) == 0
+    for pfn in np.flatnonzero((flags & (PG_buddy | PG_pcp)) != 0).tolist():
+        used[pfn : pfn + (1 << int(page["order"][pfn]))] = False
+    return np.asarray(used)
+
+
+def live_pages(mm: MM) -> Iterator[LivePages]:
+    """Every block of pages in use that is no slab, by pfn."""
+    page = mm.view("page")[: mm.max_pfn]
+    flags, users = page["flags"], page["users"]
+    used = used_pages(mm) & ((flags & (PG_slab | PG_tail)) == 0)
+    for pfn in np.flatnonzero(used).tolist():
+        order = int(page["order"][pfn]) if flags[pfn] & PG_head else 0
+        if flags[pfn] & PG_table or users[pfn] == USE_PAGE_TABLE:
+            gfp, use = GFP_TABLE, DEMANDS["FOR_TABLE"]
+        elif users[pfn] in (USE_USER, USE_PAGE_CACHE):
+            gfp, use = GFP_USER_MOVABLE, DEMANDS["FOR_USER"]
+        else:
+            gfp, use = GFP_KERNEL, DEMANDS["FOR_KERNEL"]
+        yield LivePages(pfn, order, gfp, use, bool(flags[pfn] & PG_large_kmalloc))
+
+
+def names_of(mm: MM) -> dict[str, int]:
+    """{name: number} of all caches, those that share one too."""
+    numbers: dict[str, Any] = {}
+    alive = mm.view("cache")["alive"]
+    for number, aliases in mm.cache_aliases.items():
+        numbers.update(dict.fromkeys(aliases, number))
+    numbers.update({n: at for at, n in enumerate(mm.cache_names) if alive[at]})
+    return numbers
