@@ -1,13 +1,9 @@
 """vmalloc and vmap: pages, structures, page tables, failures, by release."""
 
-import os
-from itertools import pairwise
-
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from any_steps import Step, any_steps
 
-from mmtwin.kernel import page_alloc, vmalloc
+from mmtwin.kernel import vmalloc
 from mmtwin.kernel.constants import USE_VMALLOC
 from mmtwin.kernel.vmalloc import __vmalloc_node_range as vmalloc_node_range
 from mmtwin.kernel.vmalloc_defs import GFP_KERNEL, VM_MAP, VM_MAP_PUT_PAGES, VM_NO_GUARD
@@ -243,52 +239,65 @@ def test_pages_of_a_node() -> None:
         k.vmalloc_node(1, 2)
 
 
-CALL = st.tuples(st.sampled_from(["vmalloc", "vmalloc", "huge", "vmap", "free", "free", "purge"]),
-                 st.integers(1, 1200), st.integers(0, 3))
+CALLS = ("vmalloc", "vmalloc", "huge", "vmap", "free", "free", "purge")
 
 
-LONG = bool(os.environ.get("MMTWIN_LONG"))
-COMPILED = not (page_alloc.__file__ or "").endswith(".py")
-RUNS, STEPS = (5000, 200) if LONG else (200, 50) if COMPILED else (25, 25)
+class Areas:
+    """The model: what is mapped, as {address: (bytes, the value of its first and last byte)}."""
 
+    def __init__(self, number: int) -> None:
+        self.k = Machine.boot(PROFILES[number % len(PROFILES)], memory="64M", cpus=2)
+        self.page = 1 << int(self.k.mm.page_shift)
+        self.live: dict[int, tuple[int, int]] = {}
+        self.tag = 0
 
-@settings(max_examples=RUNS, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.sampled_from(PROFILES), st.lists(CALL, max_size=STEPS))
-def test_any_calls_leave_a_valid_state(profile: str, calls) -> None:
-    k = Machine.boot(profile, memory="128M", cpus=2)
-    page = 1 << k.mm.page_shift
-    live, tag = {}, 0
-    for what, number, cpu in calls:
-        k.cpu = cpu % 2
-        tag = (tag + 1) % 251
-        if what == "free" and live:
-            address = sorted(live)[number % len(live)]
-            size, byte = live.pop(address)
-            for place in (0, size - 1):
-                assert k.read(address + place, 1) == bytes([byte])
-            k.vfree(address)
+    def step(self, what: str, one: int, two: int) -> None:
+        """A call, on one CPU or the other."""
+        self.k.cpu = two % 2
+        self.tag = self.tag % 250 + 1
+        if what == "free":
+            if self.live:
+                self.free(list(self.live)[one % len(self.live)])
         elif what == "purge":
-            k.vm_unmap_aliases()
+            self.k.vm_unmap_aliases()
         elif what == "vmap":
-            pages = [k.alloc_pages(0, "GFP_KERNEL|__GFP_NOWARN") for _ in range(number % 5 + 1)]
-            if None not in pages:
-                address = k.vmap(pages, put_pages=True)
-                live[address] = len(pages) * page, tag
-        elif what in ("vmalloc", "huge"):
-            address = k.vmalloc(number * 1000, "GFP_KERNEL|__GFP_NOWARN", huge=what == "huge")
-            if address:
-                live[address] = number * 1000, tag
-        for address, (size, byte) in live.items():
-            if byte == tag:
-                k.write(address, bytes([byte]))
-                k.write(address + size - 1, bytes([byte]))
-        spans = sorted((address, address + size) for address, (size, _) in live.items())
-        assert all(a[1] < b[0] for a, b in pairwise(spans))
+            found = [self.k.alloc_pages(0, "GFP_KERNEL|__GFP_NOWARN") for _ in range(one % 5 + 1)]
+            pages = [page for page in found if page is not None]
+            if pages:
+                self.keep(self.k.vmap(pages, put_pages=True), len(pages) * self.page)
+        else:
+            size = (one % 1200 + 1) * (600 if two % 7 == 0 else 30)
+            size += (2 << 20) * (what == "huge" and two % 5 == 0)
+            self.keep(self.k.vmalloc(size, "GFP_KERNEL|__GFP_NOWARN", huge=what == "huge"), size)
+
+    def keep(self, address: int, size: int) -> None:
+        """A new area lies in no other and has bytes of its own."""
+        if not address:
+            return  # memory is used up
+        for start, (length, _) in self.live.items():
+            assert start + length < address or address + size < start
+        self.live[address] = size, self.tag
+        for place in (0, size - 1):
+            self.k.write(address + place, bytes([self.tag]))
+
+    def free(self, address: int) -> None:
+        """What was written is still there."""
+        size, byte = self.live.pop(address)
+        for place in (0, size - 1):
+            assert self.k.read(address + place, 1) == bytes([byte])
+        self.k.vfree(address)
+        assert self.k.vmalloc_to_pfn(address) == -1
+
+
+@any_steps(CALLS)
+def test_any_calls_leave_a_valid_state(number: int, steps: list[Step]) -> None:
+    areas = Areas(number)
+    for step in steps:
+        areas.step(*step)
+    k, state = areas.k, vmalloc.vmalloc_of(areas.k.mm)
     assert k.validate() == []
-    vmalloc.vmalloc_of(k.mm)
-    users = k.mm.view("page")["users"]
-    assert int((users == USE_VMALLOC).sum()) == k.mm.vmalloc.nr_pages
-    for address in list(live):
-        k.vfree(address)
-    assert k.mm.vmalloc.nr_pages == 0
+    assert int((k.mm.view("page")["users"] == USE_VMALLOC).sum()) == state.nr_pages
+    for address in list(areas.live):
+        areas.free(address)
+    assert state.nr_pages == 0
     assert k.validate() == []

@@ -1,10 +1,10 @@
 """slub_debug=: runs without a fault are silent, and any byte that must not change is missed."""
 
 import functools
-import os
 import random
 
 import pytest
+from any_steps import LONG, Step, any_steps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +15,6 @@ from mmtwin.machine.views import Cache
 PROFILES = ["x86_64-5.10", "arm64-5.13", "x86_64-6.1", "arm64-16k-6.12", "x86_64-6.18",
             "x86_64-7.3"]
 COMPILED = not (slub.__file__ or "").endswith(".py")
-LONG = bool(os.environ.get("MMTWIN_LONG"))
 STEPS = 20_000 if LONG else 1500 if COMPILED else 300
 EXAMPLES = 5000 if LONG else 200 if COMPILED else 30
 CACHES = ("kmalloc-32", "kmalloc-192", "kmalloc-1k", "dentry", "filp", "task_struct", "odd", "rcu")
@@ -26,49 +25,69 @@ def use_all(k: Machine, address: int, size: int) -> None:
     k.write(address, bytes(number & 0xFF for number in range(size)))
 
 
+CALLS = ("kmalloc", "kmalloc", "kmalloc", "kzalloc", "cache_alloc", "cache_alloc", "krealloc",
+         "free", "free", "free")
+KMALLOC, KREALLOC = (1, 7, 8, 40, 100, 500, 3000, 9000), (5, 64, 90, 2000)
+
+
+class Users:
+    """Owners who write every byte they asked for: (address, bytes, cache or "") of objects."""
+
+    def __init__(self, number: int) -> None:
+        self.k = k = Machine.boot(PROFILES[number % len(PROFILES)], memory="64M", cpus=2,
+                                  seed=number, cmdline={"slub_debug": "FZPU"})
+        k.kmem_cache_create("odd", 700)
+        k.kmem_cache_create("rcu", 88, flags="SLAB_TYPESAFE_BY_RCU|SLAB_HWCACHE_ALIGN")
+        self.caches = [k.cache(name) for name in CACHES if name in [c.name for c in k.caches]]
+        self.objects: list[tuple[int, int, str]] = []
+
+    def step(self, what: str, one: int, two: int) -> None:
+        """A call, on one CPU or the other."""
+        self.k.cpu = one % 2
+        if what in ("kmalloc", "kzalloc"):
+            size = KMALLOC[two % len(KMALLOC)]
+            self.use(getattr(self.k, what)(size), size, "")
+        elif what == "cache_alloc":
+            cache = self.caches[two % len(self.caches)]
+            self.use(self.k.kmem_cache_alloc(cache), cache.object_size, cache.name)
+        elif self.objects:
+            address, _, name = self.objects.pop(two % len(self.objects))
+            if name:
+                self.k.kmem_cache_free(name, address)
+            elif what == "krealloc":
+                size = KREALLOC[one // 2 % len(KREALLOC)]
+                self.use(self.k.krealloc(address, size), size, "")
+            else:
+                self.k.kfree(address)
+
+    def use(self, address: int, size: int, name: str) -> None:
+        if name != "rcu":
+            use_all(self.k, address, size)
+        self.objects.append((address, size, name))
+
+    def nothing_was_found(self) -> None:
+        for cache in self.caches:
+            self.k.validate_slabs(cache)
+            self.k.kmem_cache_shrink(cache)
+        assert [complaint.report or str(complaint) for complaint in self.k.complaints] == []
+        assert self.k.validate() == []
+        assert self.k.slab_errors == 0
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_a_run_without_a_fault_is_silent(seed: int) -> None:
-    k = Machine.boot(PROFILES[seed % len(PROFILES)], memory="64M", cpus=2, seed=seed,
-                     cmdline={"slub_debug": "FZPU"})
-    draws = random.Random(seed)
-    k.kmem_cache_create("odd", 700)
-    k.kmem_cache_create("rcu", 88, flags="SLAB_TYPESAFE_BY_RCU|SLAB_HWCACHE_ALIGN")
-    caches = [k.cache(name) for name in CACHES if name in [cache.name for cache in k.caches]]
-    objects: list[tuple[int, int, str]] = []  # address, bytes, cache or ""
+    users, draws = Users(seed), random.Random(seed)
     for _ in range(STEPS):
-        k.cpu = draws.randrange(2)
-        what = draws.randrange(10)
-        if what < 4:
-            size = draws.choice((1, 7, 8, 40, 100, 500, 3000, 9000))
-            address = k.kzalloc(size) if what == 0 else k.kmalloc(size)
-            use_all(k, address, size)
-            objects.append((address, size, ""))
-        elif what < 6:
-            cache = draws.choice(caches)
-            address = k.kmem_cache_alloc(cache)
-            if cache.name != "rcu":
-                use_all(k, address, cache.object_size)
-            objects.append((address, cache.object_size, cache.name))
-        elif what == 6 and objects:
-            place = draws.randrange(len(objects))
-            address, size, name = objects[place]
-            if not name:
-                size = draws.choice((5, 64, 90, 2000))
-                address = k.krealloc(address, size)
-                use_all(k, address, size)
-                objects[place] = address, size, ""
-        elif objects:
-            address, _, name = objects.pop(draws.randrange(len(objects)))
-            if name:
-                k.kmem_cache_free(name, address)
-            else:
-                k.kfree(address)
-    for cache in caches:
-        k.validate_slabs(cache)
-        k.kmem_cache_shrink(cache)
-    assert [complaint.report or str(complaint) for complaint in k.complaints] == []
-    assert k.validate() == []
-    assert k.slab_errors == 0
+        users.step(draws.choice(CALLS), draws.randrange(1 << 20), draws.randrange(1 << 20))
+    users.nothing_was_found()
+
+
+@any_steps(CALLS, runs=40)
+def test_short_runs_without_a_fault_are_silent(number: int, steps: list[Step]) -> None:
+    users = Users(number)
+    for step in steps:
+        users.step(*step)
+    users.nothing_was_found()
 
 
 @functools.cache

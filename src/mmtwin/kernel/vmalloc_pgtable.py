@@ -192,7 +192,25 @@ class KernelTables:
                 return pfn + (address >> self.page_shift & (1 << level * self.bits) - 1)
         return -1
 
+    def translations(self, address, end):
+        """The pfns that the pages of a range are mapped to, -1 for none."""
+        found = []
+        while address < end:
+            span = 1 << self.shifts[1]  # what a table of PTEs maps
+            stop = min(end, (address // span + 1) * span)
+            table = self._entries(address, 0, make=False)
+            if isinstance(table, np.ndarray):
+                first = self._index(address, 0)
+                words = table[first : first + (stop - address >> self.page_shift)]
+                pfns = (words & np.uint64(self.pfn_mask)) >> np.uint64(self.page_shift)
+                here = words & np.uint64(PRESENT) != 0
+                found += np.where(here, pfns.astype(np.int64), -1).tolist()
+            else:
+                pages = range(address, stop, 1 << self.page_shift)
+                found += [self.translate(page) for page in pages]
+            address = stop
+        return found
+
     def mapped(self, address, end):
         """How many pages of a range are mapped."""
-        pages = range(address, end, 1 << self.page_shift)
-        return sum(self.translate(page) >= 0 for page in pages)
+        return sum(pfn >= 0 for pfn in self.translations(address, end))

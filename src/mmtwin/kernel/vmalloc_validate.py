@@ -99,11 +99,12 @@ def area_problems(mm, state):
             pages += len(vm.pfns)
         if vm.pfns and len(vm.pfns) << mm.page_shift != vm.size - guard:
             problems.append(f"{area} has {len(vm.pfns)} pages for {vm.size} bytes")
+        mapped = state.tables.translations(vm.address, vm.address + vm.size - guard)
         for place, pfn in enumerate(vm.pfns):
             address = vm.address + (place << mm.page_shift)
             if users[pfn] == USE_FREE:
                 problems.append(f"page {pfn:#x} of {area} is free")
-            if state.tables.translate(address) != pfn:
+            if mapped[place : place + 1] != [pfn]:
                 problems.append(f"{address:#x} is not mapped to page {pfn:#x}")
             if pfn in seen and not vm.flags & VM_MAP_PUT_PAGES:
                 problems.append(f"page {pfn:#x} is in two areas")

@@ -216,11 +216,11 @@ def block_problems(state):
         listed = sum(blocks.count(block) for blocks in state.free_blocks)
         if listed != (block.free > 0) or (listed and block not in state.free_blocks[block.cpu]):
             problems.append(f"{name} is on {listed} lists with {block.free} pages free")
-        for first in range(state.block_pages):
-            mapped = state.tables.translate(block.area.start + (first << state.page_shift)) >= 0
-            inside = any(at <= first < at + pages for at, pages in block.used.items())
-            if mapped and not inside:
-                problems.append(f"{name}: page {first} is mapped and not used")
+        inside = {page for at, pages in block.used.items() for page in range(at, at + pages)}
+        pfns = state.tables.translations(block.area.start, block.area.end)
+        for page, pfn in enumerate(pfns[: state.block_pages]):
+            if pfn >= 0 and page not in inside:
+                problems.append(f"{name}: page {page} is mapped and not used")
     blocks = [block for blocks in state.free_blocks for block in blocks]
     if any(block not in state.blocks.values() for block in blocks):
         problems.append("a freed vmap block is on a list")
