@@ -9,12 +9,13 @@ from mmtwin.recordings.event cimport (
     ROLE_SLAB, as_events, event_at,
     event_t, s32, u8, u32, u64,
 )
-from mmtwin.recordings.sites cimport SiteTable, as_s32
+from mmtwin.recordings.sites cimport SiteTable, page_of
 
 ctypedef event_t *event_p
 ctypedef use_t *use_p
 ctypedef waiting_t *waiting_p
 ctypedef task_t *task_p
+ctypedef pending_t *pending_p
 
 # What is known of a page since it was last taken.
 cdef struct use_t:
@@ -34,6 +35,17 @@ cdef struct waiting_t:
     u64 pfn
     s32 pid
     u32 context
+
+# The pages that wait on a CPU, oldest first, and those that the last object was served with.
+cdef struct pending_t:
+    u32 head                      # place of the oldest
+    s32 count
+    # whose objects no page waits for, -1 nobody known
+    s32 idle_pid
+    u32 idle_context
+    s32 nr_served
+    u32 spare
+    u64 served[8]                 # pfns
 
 # What runs on a CPU, in one context (task, hard interrupt, soft interrupt, both).
 cdef struct task_t:
@@ -64,11 +76,18 @@ cdef inline waiting_t *as_waiting(size_t address, size_t count) noexcept nogil:
 cdef inline use_t *use_at(use_t *uses, long long pfn) noexcept nogil:
     return &uses[pfn]
 
+cdef inline pending_t *as_pending(size_t address, size_t count) noexcept nogil:
+    return <pending_t *> address
+
+cdef inline pending_t *pending_at(pending_t *pending, s32 cpu) noexcept nogil:
+    return &pending[cpu]
+
 cdef inline waiting_t *waiting_at(waiting_t *waiting, s32 place) noexcept nogil:
     return &waiting[place]
 
 cdef enum:
     WAITING = 8                   # pages that wait for their object, on each CPU
+    LAST_PLACE = 7
     WINDOW = 60000                # events an answer may lie ahead: `ahead` is 16 bits
     CONTEXTS = 4
     INTERRUPT = 0x18              # common_flags: hard or soft interrupt
@@ -88,7 +107,7 @@ cdef class Annotator:
     cdef SiteTable sites
     cdef use_t *use
     cdef waiting_t *waiting
-    cdef s32 *pending             # by CPU: pages in `waiting`
+    cdef pending_t *pending       # by CPU
     cdef task_t *tasks            # by CPU and context
     cdef long long *sums
     cdef event_t *events
@@ -100,15 +119,17 @@ cdef class Annotator:
 
     @cython.locals(events=event_p, event=event_p, task=task_p, i="long long")
     cpdef void annotate(self, size_t address, long long start, long long count, u64 first)
-    @cython.locals(page="long long", place=s32, oldest=s32, order=s32)
+    @cython.locals(page="long long", order=s32)
     cdef void _page_alloc(self, event_t *event, u64 number) noexcept nogil
+    @cython.locals(pending=pending_p, first=s32, page=waiting_p)
+    cdef void _wait(self, event_t *event, u64 number) noexcept nogil
     @cython.locals(use=use_p, task=task_p)
     cdef void _page_free(self, event_t *event, u64 number) noexcept nogil
     @cython.locals(use=use_p)
     cdef void _page_free_batched(self, event_t *event, u64 number) noexcept nogil
     @cython.locals(pfn="long long", use=use_p, large=bint)
     cdef void _object_alloc(self, event_t *event, u64 number) noexcept nogil
-    @cython.locals(taken=event_p, before=event_p, other=use_p, place=s32)
+    @cython.locals(taken=event_p, before=event_p, other=use_p, place=s32, pending=pending_p)
     cdef void _filled_with(self, use_t *use, event_t *event, u64 number) noexcept nogil
     @cython.locals(pfn="long long", use=use_p)
     cdef void _object_free(self, event_t *event, u64 number) noexcept nogil
@@ -116,7 +137,9 @@ cdef class Annotator:
     cdef bint _slab_freed(self, event_t *event, u64 number) noexcept nogil
     @cython.locals(taken=event_p, demand=event_p)
     cdef void _page_is(self, use_t *use, u8 role, s32 cache) noexcept nogil
-    @cython.locals(place=s32, page=waiting_p, use=use_p)
+    @cython.locals(
+        place=s32, page=waiting_p, use=use_p, pending=pending_p, first=s32, kept=s32,
+        at=s32, context=u32)
     cdef void _served(self, event_t *event, u64 number) noexcept nogil
     @cython.locals(task=task_p, start=event_p, burst=u64)
     cdef void _interrupts(self, event_t *event, u64 number) noexcept nogil

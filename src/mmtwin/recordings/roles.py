@@ -40,9 +40,10 @@ if not cython.compiled:
         as_events,
         event_at,
     )
-    from mmtwin.recordings.sites import as_s32
+    from mmtwin.recordings.sites import page_of
 
     WAITING = CONSTANTS["WAITING"]
+    LAST_PLACE = CONSTANTS["LAST_PLACE"]
     WINDOW = CONSTANTS["WINDOW"]
     INTERRUPT = CONSTANTS["INTERRUPT"]
 
@@ -74,6 +75,14 @@ if not cython.compiled:
         """One record of the array."""
         return waiting[place]
 
+    def as_pending(address, count):
+        """The records at an address, for the uncompiled run."""
+        return (STRUCTS["pending_t"] * count).from_address(address)
+
+    def pending_at(pending, cpu):
+        """One record of the array."""
+        return pending[cpu]
+
     def as_waiting(address, count):
         """The records at an address, for the uncompiled run."""
         return (STRUCTS["waiting_t"] * count).from_address(address)
@@ -93,11 +102,12 @@ class Annotator:
         waiting = np.zeros(max(nr_cpus, 1) * WAITING, dtype=np.dtype(STRUCTS["waiting_t"]))
         tasks = np.zeros(max(nr_cpus, 1) * CONTEXTS, dtype=np.dtype(STRUCTS["task_t"]))
         sums = np.zeros(SUMS, dtype=np.int64)
-        pending = np.zeros(max(nr_cpus, 1), dtype=np.int32)
+        pending = np.zeros(max(nr_cpus, 1), dtype=np.dtype(STRUCTS["pending_t"]))
+        pending["idle_pid"] = -1
         self._buffers = {
             "use": use, "waiting": waiting, "tasks": tasks, "sums": sums, "pending": pending,
         }  # fmt: skip
-        self.pending = as_s32(pending.ctypes.data, len(pending))
+        self.pending = as_pending(pending.ctypes.data, len(pending))
         self.sums = as_sums(sums.ctypes.data, SUMS)
         self.tasks = as_tasks(tasks.ctypes.data, len(tasks))
         self.sites = sites
@@ -174,6 +184,8 @@ class Annotator:
                 task.burst_pid = event.pid
             return
         burst = task.burst
+        if burst == 0:
+            return
         task.burst = 0
         if burst <= self.first or task.burst_pid != event.pid or number + 1 - burst > WINDOW:
             return
@@ -260,19 +272,24 @@ class Annotator:
             self.use[event.address + page].demand = 0
         self.use[event.address].taken = number + 1
         self.use[event.address].order = order
-        if event.cpu >= self.nr_cpus:
-            return
-        oldest = event.cpu * WAITING
-        if self.pending[event.cpu] != 0:
-            for place in range(event.cpu * WAITING, (event.cpu + 1) * WAITING):
-                if self.waiting[place].number < self.waiting[oldest].number:
-                    oldest = place
-        if self.waiting[oldest].number == 0:
-            self.pending[event.cpu] += 1
-        self.waiting[oldest].number = number + 1
-        self.waiting[oldest].pfn = event.address
-        self.waiting[oldest].pid = event.pid
-        self.waiting[oldest].context = event.flags & INTERRUPT
+        if event.cpu < self.nr_cpus:
+            self._wait(event, number)
+
+    def _wait(self, event, number):
+        """A page waits for the event of the object it was taken for; too many: not the oldest."""
+        pending = pending_at(self.pending, event.cpu)
+        first = event.cpu * WAITING
+        if pending.count == WAITING:
+            pending.head += 1
+        else:
+            pending.count += 1
+        page = waiting_at(self.waiting, first + ((pending.head + pending.count - 1) & LAST_PLACE))
+        page.number = number + 1
+        page.pfn = event.address
+        page.pid = event.pid
+        page.context = event.flags & INTERRUPT
+        if page.pid == pending.idle_pid:
+            pending.idle_pid = -1
 
     def _page_free(self, event, number):
         event.role = ROLE_DEMAND
@@ -305,7 +322,7 @@ class Annotator:
 
     def _object_alloc(self, event, number):
         event.role = ROLE_DEMAND
-        pfn = self.sites._page_of(event.address)
+        pfn = page_of(self.sites, event.address)
         if pfn >= 0 and self.use[pfn].role == ROLE_SLAB:
             event.cache = self._use_of(pfn).cache
         large = event.kind == KIND_KMALLOC and event.bytes_req > self.large
@@ -330,8 +347,9 @@ class Annotator:
         if event.cpu >= self.nr_cpus or use.demand != number + 1 or use.taken <= self.first:
             return
         taken = self._event(use.taken - 1)
-        for place in range(event.cpu * WAITING, (event.cpu + 1) * WAITING):
-            other = use_at(self.use, waiting_at(self.waiting, place).pfn)
+        pending = pending_at(self.pending, event.cpu)
+        for place in range(pending.nr_served):
+            other = use_at(self.use, pending.served[place])
             if other.demand != number + 1 or other.role != 0 or other.taken <= self.first:
                 continue
             before = self._event(other.taken - 1)
@@ -342,7 +360,7 @@ class Annotator:
         event.role = ROLE_DEMAND
         if self._slab_freed(event, number):
             return
-        pfn = self.sites._page_of(event.address)
+        pfn = page_of(self.sites, event.address)
         if pfn < 0:
             return
         use = self._use_of(pfn)
@@ -366,7 +384,7 @@ class Annotator:
         if event.kind != KIND_KMEM_CACHE_FREE or page.pid != event.pid:
             return False
         page.ahead = number + 1 - freed
-        pfn = self.sites._page_of(event.address)
+        pfn = page_of(self.sites, event.address)
         if pfn < 0 or pfn >> (page.order & 15) != page.address >> (page.order & 15):
             return False
         event.cache = page.cache
@@ -391,15 +409,27 @@ class Annotator:
 
     def _served(self, event, number):
         """Every page this task took since its last object was taken for this one, if for any."""
-        if event.cpu >= self.nr_cpus or self.pending[event.cpu] == 0:
+        if event.cpu >= self.nr_cpus:
             return
-        for place in range(event.cpu * WAITING, (event.cpu + 1) * WAITING):
-            page = waiting_at(self.waiting, place)
-            if page.number == 0:
-                continue
-            if page.pid == event.pid and page.context == event.flags & INTERRUPT:
+        pending = pending_at(self.pending, event.cpu)
+        context = event.flags & INTERRUPT
+        if event.pid == pending.idle_pid and context == pending.idle_context:
+            return
+        first = event.cpu * WAITING
+        kept = 0
+        pending.nr_served = 0
+        for place in range(pending.count):
+            at = first + ((pending.head + place) & LAST_PLACE)
+            page = waiting_at(self.waiting, at)
+            if page.pid == event.pid and page.context == context:
                 use = use_at(self.use, page.pfn)
                 if use.taken == page.number:
                     use.demand = number + 1
-                page.number = 0
-                self.pending[event.cpu] -= 1
+                pending.served[pending.nr_served] = page.pfn
+                pending.nr_served += 1
+            else:
+                self.waiting[first + ((pending.head + kept) & LAST_PLACE)] = self.waiting[at]
+                kept += 1
+        pending.count = kept
+        pending.idle_pid = event.pid
+        pending.idle_context = context

@@ -46,8 +46,6 @@ cdef class SiteTable:
     cdef readonly u32 type_bits
     cdef dict _buffers
 
-    @cython.locals(offset=u64, pfn="long long")
-    cdef long long _page_of(self, u64 address) noexcept nogil
     @cython.locals(hashed=u64, place=u64, site=site_p)
     cdef long long _find(self, event_t *event, bint add) noexcept nogil
     cdef long long _root(self, long long number) noexcept nogil
@@ -61,3 +59,7 @@ cdef class SiteTable:
     )
     cpdef void learn(self, size_t address, long long count)
     cdef s32 cache_of(self, event_t *event) noexcept nogil
+
+cdef inline long long page_of(SiteTable sites, u64 address) noexcept nogil:
+    cdef u64 pfn = (address - sites.page_offset) >> sites.page_shift
+    return pfn if pfn < <u64> sites.nr_pages else -1

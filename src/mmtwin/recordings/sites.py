@@ -40,6 +40,11 @@ if not cython.compiled:
         """One record of the table."""
         return table[place]
 
+    def page_of(sites, address):
+        """The pfn of an address, -1 if it is none that is followed."""
+        pfn = wrap64(address - sites.page_offset) >> sites.page_shift
+        return pfn if pfn < sites.nr_pages else -1
+
     def as_s32(address, count):
         """The integers at an address, for the uncompiled run."""
         return (ctypes.c_int32 * count).from_address(address)
@@ -67,11 +72,6 @@ class SiteTable:
         self.page_offset = page_offset
         self.page_shift = page_shift
         self.type_bits = type_bits
-
-    def _page_of(self, address):
-        offset = wrap64(address - self.page_offset)
-        pfn = offset >> self.page_shift
-        return pfn if pfn < self.nr_pages else -1
 
     def _find(self, event, add):
         """The number of an allocation's site; -1 if it is not there and not added."""
@@ -128,14 +128,14 @@ class SiteTable:
         for i in range(count):
             event = event_at(events, i)
             if event.kind == KIND_KMALLOC or event.kind == KIND_KMEM_CACHE_ALLOC:
-                pfn = self._page_of(event.address)
+                pfn = page_of(self, event.address)
                 if pfn >= 0:
                     number = self._find(event, True)
                     if self.page_site[pfn] >= 0 and number >= 0:
                         self._join(number, self.page_site[pfn])
                     self.page_site[pfn] = number
             elif event.kind == KIND_KMEM_CACHE_FREE:
-                pfn = self._page_of(event.address)
+                pfn = page_of(self, event.address)
                 if pfn >= 0 and event.cache >= 0 and self.page_site[pfn] >= 0:
                     self._vote(self.page_site[pfn], event.cache, 1)
             elif event.kind == KIND_MM_PAGE_ALLOC and event.address < self.nr_pages:

@@ -16,6 +16,7 @@ cdef enum:
     AREAS = 16384                 # places of the table of vmalloc areas, a power of two
     MOST_AREAS = 12288
     MARKS = 4096                  # a power of two
+    SITE_MARKS = 1024             # the same
     RUNS = 256                    # tasks whose last page tables are remembered, a power of two
     RUN_TABLES = 8
     LEAST_CHAINS = 8              # so many before a pause tells anything
@@ -68,6 +69,7 @@ cdef class KernelMemory:
     cdef u64 *area
     cdef s64 *area_pages
     cdef u8 *mark
+    cdef u8 *site_mark            # by a call site's low bits: one of `site` may be among them
     cdef s64 nr_areas
     cdef run_t *runs
     cdef s64 *cached              # by CPU: stacks that it keeps
@@ -79,6 +81,7 @@ cdef class KernelMemory:
     cdef s32 counted_levels
     cdef bint counts_top
     cdef TableOwners owners
+    cdef bint plain               # one CPU, and nothing of `owners`
     cdef bint owned               # page tables stop counting when a process ends
     cdef u64 *ranges              # of functions: first address, behind the last, ...
     cdef s64 nr_pid_ranges
@@ -108,8 +111,6 @@ cdef class KernelMemory:
     cdef dict _buffers
 
     cpdef void add(self, size_t address, s64 start, s64 stop)
-    @cython.locals(run=run_p)
-    cdef bint _says_nothing(self, event_t *event) noexcept nogil
     cdef void _interlude(self, event_t *event) noexcept nogil
     cdef void _passed(self, event_t *event) noexcept nogil
     @cython.locals(part=s64)
@@ -144,11 +145,45 @@ cdef class KernelMemory:
     cdef s32 _what(self, event_t *event) noexcept nogil
     @cython.locals(run=run_p)
     cdef run_t *_run_of(self, event_t *event) noexcept nogil
-    @cython.locals(low=s64, high=s64, middle=s64)
+    @cython.locals(place=s64)
     cdef bint _is_array(self, event_t *event) noexcept nogil
-    cdef s64 _mark_place(self, u64 address) noexcept nogil
     cdef s64 _area_place(self, u64 address) noexcept nogil
     @cython.locals(place=s64)
     cdef void _add_area(self, u64 address, s64 pages) noexcept nogil
     @cython.locals(place=s64, pages=s64, hole=s64, home=s64)
     cdef s64 _remove_area(self, u64 address) noexcept nogil
+
+cdef inline s64 mark_place(u64 address) noexcept nogil:
+    return (address >> 3 ^ address >> 15) & (MARKS - 1)
+
+cdef inline bint tells(KernelMemory memory, event_t *event) noexcept nogil:
+    if event.kind == KIND_KMEM_CACHE_ALLOC or event.kind == KIND_KMEM_CACHE_FREE:
+        return (
+            0 <= event.cache < memory.nr_names
+            and memory.what[event.cache] != 0 and memory.what[event.cache] != WHAT_FAULT
+        )
+    if event.kind == KIND_MM_PAGE_FREE:
+        return event.address < memory.nr_pages and memory.table[event.address] != 0
+    if event.kind == KIND_MM_PAGE_ALLOC:
+        return event.gfp & ~memory.comp_gfp == memory.pgtable_gfp
+    if event.kind == KIND_KFREE:
+        return memory.mark[mark_place(event.address)] != 0
+    if event.kind == KIND_KMALLOC:
+        return memory.site_mark[event.call_site & (SITE_MARKS - 1)] != 0
+    return True
+
+cdef inline bint says_nothing(KernelMemory memory, event_t *event) noexcept nogil:
+    cdef run_t *run = run_at(memory.runs, event.pid & (RUNS - 1))
+    if not memory.plain or event.pid == 0 or event.cpu or tells(memory, event):
+        return False
+    if event.kind == KIND_MM_PAGE_FREE:
+        return undisturbed(memory.late, 0, event.time)
+    if not event.flags & INTERRUPT and (run.pid != event.pid or run.tables or run.new_mm):
+        return False
+    if not undisturbed(memory.late, 0, event.time):
+        return False
+    if event.flags & INTERRUPT:
+        memory._interlude(event)
+    else:
+        memory._passed(event)
+    return True

@@ -43,6 +43,41 @@ if not cython.compiled:
         """The records at an address."""
         return (RUN * count).from_address(address)
 
+    def says_nothing(memory, event):
+        """Whether an event is what most are: an object or page that tells nothing comes or goes,
+        on the only CPU, and nobody is in the midst of anything. Then its time is noted.
+        """
+        if not memory.plain or event.pid == 0 or event.cpu or tells(memory, event):
+            return False
+        if event.kind == KIND_MM_PAGE_FREE:
+            return undisturbed(memory.late, 0, event.time)
+        run = run_at(memory.runs, event.pid & (RUNS - 1))
+        task = not event.flags & INTERRUPT
+        if task and (run.pid != event.pid or run.tables or run.new_mm):
+            return False
+        if not undisturbed(memory.late, 0, event.time):
+            return False
+        memory._passed(event) if task else memory._interlude(event)
+        return True
+
+    def tells(memory, event):
+        """Whether an event tells anything by itself, whoever it is of."""
+        if event.kind == KIND_KMEM_CACHE_ALLOC or event.kind == KIND_KMEM_CACHE_FREE:
+            return memory._what(event) not in (0, WHAT_FAULT)
+        if event.kind == KIND_MM_PAGE_FREE:
+            return event.address < memory.nr_pages and memory.table[event.address] != 0
+        if event.kind == KIND_MM_PAGE_ALLOC:
+            return event.gfp & ~memory.comp_gfp == memory.pgtable_gfp
+        if event.kind == KIND_KFREE:
+            return memory.mark[mark_place(event.address)] != 0
+        if event.kind == KIND_KMALLOC:
+            return memory.site_mark[event.call_site & (SITE_MARKS - 1)] != 0
+        return True
+
+    def mark_place(address):
+        """A place in a small table: unmarked, no array has had an address like this."""
+        return (address >> 3 ^ address >> 15) & (MARKS - 1)
+
     def run_at(runs, place):
         """One record of an array."""
         return runs[place]
@@ -71,13 +106,16 @@ class KernelMemory:
         table = np.zeros(max(nr_pages, 1), dtype=np.uint8)
         area = np.zeros(AREAS, dtype=np.uint64)
         mark = np.zeros(MARKS, dtype=np.uint8)
+        site_mark = np.zeros(SITE_MARKS, dtype=np.uint8)
+        for address in sites:
+            site_mark[address & (SITE_MARKS - 1)] = 1
         area_pages = np.zeros(AREAS, dtype=np.int64)
         runs = np.zeros(RUNS, dtype=np.dtype(RUN))
-        cached = np.zeros(max(nr_cpus, 1), dtype=np.int64)
-        waiting = np.zeros(max(nr_cpus, 1), dtype=np.int64)
+        cached, waiting = np.zeros((2, max(nr_cpus, 1)), dtype=np.int64)
         self._buffers = {
             "what": names, "site": site, "table": table, "area": area, "area_pages": area_pages,
             "runs": runs, "cached": cached, "waiting": waiting, "mark": mark,
+            "site_mark": site_mark,
         }  # fmt: skip
         self.what = as_u8(names.ctypes.data, len(names))
         self.nr_names = nr_names
@@ -87,6 +125,7 @@ class KernelMemory:
         self.nr_pages = nr_pages
         self.area = as_u64(area.ctypes.data, AREAS)
         self.mark = as_u8(mark.ctypes.data, MARKS)
+        self.site_mark = as_u8(site_mark.ctypes.data, SITE_MARKS)
         self.area_pages = as_s64(area_pages.ctypes.data, AREAS)
         self.nr_areas = 0
         self.runs = as_runs(runs.ctypes.data, RUNS)
@@ -105,8 +144,8 @@ class KernelMemory:
         self.nr_pid_ranges = len(tables["pid_sites"]) // 2
         self.nr_ranges = self.nr_pid_ranges + len(tables["exit_sites"]) // 2
         self.owned = tables["owned"]
-        self.left = 0
-        self.last = self.gap = 0
+        self.plain = nr_cpus == 1 and not self.owned
+        self.left = self.last = self.gap = 0
         self.interrupted = False
         self.chains = self.chain_time = self.chains_uneven = 0
         self.late = LateCounters(nr_cpus, lag["threshold"], lag["tick"])
@@ -116,8 +155,7 @@ class KernelMemory:
         self.exits = exits
         self.caches_stacks = has["vmap_stack"] != 0
         self.freed_by_rcu = has["stack_freed_by_rcu"] != 0
-        self.tasks = self.dead = 0
-        self.vmalloc_pages = self.page_tables = 0
+        self.tasks = self.dead = self.vmalloc_pages = self.page_tables = 0
         self.stacks_predicted = self.stacks_exact = self.new_stacks = 0
 
     def shown_counters(self):
@@ -143,26 +181,10 @@ class KernelMemory:
         for i in range(start, stop):
             event = event_at(events, i)
             if event.kind <= KIND_MM_PAGE_FREE:  # not what the page allocator does on its own
-                if not self._says_nothing(event):
+                if not says_nothing(self, event):
                     self._event(event)
             elif event.kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED:
                 self._interlude(event)
-
-    def _says_nothing(self, event):
-        """Whether an event is what most are: an object of a cache that tells nothing comes or
-        goes, and nobody is in the midst of anything. Then only its time is noted.
-        """
-        if event.kind != KIND_KMEM_CACHE_ALLOC and event.kind != KIND_KMEM_CACHE_FREE:
-            return False
-        if self.owned or event.flags & INTERRUPT or event.pid == 0 or self._what(event):
-            return False
-        run = run_at(self.runs, event.pid & (RUNS - 1))
-        if run.pid != event.pid or run.tables or run.new_mm or event.cpu >= self.nr_cpus:
-            return False
-        if not undisturbed(self.late, event.cpu, event.time):
-            return False
-        self._passed(event)
-        return True
 
     def _interlude(self, event):
         """A refill of a per-CPU list or an interrupt: its time is not what the task took."""
@@ -190,7 +212,7 @@ class KernelMemory:
                 self._table_free(event)
             return
         if event.kind == KIND_KFREE:
-            if event.address != 0 and self.mark[self._mark_place(event.address)]:
+            if event.address != 0 and self.mark[mark_place(event.address)]:
                 self.vmalloc_pages -= self._remove_area(event.address)
         if event.flags & INTERRUPT:
             self._interlude(event)
@@ -434,18 +456,12 @@ class KernelMemory:
     # ---- vmalloc
 
     def _is_array(self, event):
-        low, high = 0, self.nr_sites
-        while low < high:
-            middle = (low + high) // 2
-            if self.site[middle] < event.call_site:
-                low = middle + 1
-            else:
-                high = middle
-        return low < self.nr_sites and self.site[low] == event.call_site
-
-    def _mark_place(self, address):
-        """A place in a small table: unmarked, no array has had an address like this."""
-        return (address >> 3 ^ address >> 15) & (MARKS - 1)
+        place = 0
+        if self.site_mark[event.call_site & (SITE_MARKS - 1)]:
+            while place < self.nr_sites and self.site[place] != event.call_site:
+                place += 1
+            return place < self.nr_sites
+        return False
 
     def _area_place(self, address):
         return (address >> 3 ^ address >> 17) & (AREAS - 1)
@@ -460,7 +476,7 @@ class KernelMemory:
             self.nr_areas += 1
         self.area[place] = address
         self.area_pages[place] = pages
-        self.mark[self._mark_place(address)] = 1
+        self.mark[mark_place(address)] = 1
 
     def _remove_area(self, address):
         """The pages of the area whose array is freed, 0 if it is none."""
