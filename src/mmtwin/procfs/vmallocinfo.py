@@ -4,6 +4,7 @@ Kernel: mm/vmalloc.c, s_show; vmalloc_info_show from 6.9 on.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,15 +124,24 @@ def format_vmallocinfo(areas: list[VmallocArea]) -> str:
     return "".join(str(area) for area in areas)
 
 
-def show(machine: Any) -> list[VmallocArea]:
+def show(machine: Any, recorded: Iterable[VmallocArea] = ()) -> list[VmallocArea]:
     """The areas of the twin's: a `Machine` or its MM. Those that are in use, then those that were
     freed and not purged yet (s_show, show_purge_info).
+
+    `recorded`: rows of the kernel whose state the machine began with. Of its areas the twin knows
+    no more than where they lie.
     """
     mm = mm_of(machine)
     state = mm.vmalloc
     if state is None:
-        return []
-    areas = [line for line in (shown(mm, area) for area in state.busy()) if line is not None]
+        return list(recorded)
+    known = {row.addresses: row for row in recorded if row.bare != BARE[1]}
+    lines = (
+        shown(mm, area) if area.vm or area.ram or (area.start, area.end) not in known
+        else known[area.start, area.end]
+        for area in state.busy()
+    )
+    areas = [line for line in lines if line is not None]
     if areas or state.by_nodes:
         areas += [bare(area, BARE[1]) for area in state.lazy()]
     return areas

@@ -87,9 +87,7 @@ def proc_file(machine: Any, name: str, base: Base | None = None) -> bytes:
         "meminfo": lambda: meminfo.format_meminfo(meminfo.show(mm, base.meminfo)),
         "vmstat": lambda: vmstat.format_vmstat(vmstat.show(mm, base.vmstat)),
         "vmallocinfo": lambda: vmallocinfo.format_vmallocinfo(
-            vmallocinfo.show(mm)
-            if base.vmallocinfo is None or mm.vmalloc is not None
-            else base.vmallocinfo
+            vmallocinfo.show(mm, base.vmallocinfo or ())
         ),
         "sys_kernel_slab": lambda: sys_kernel_slab.format_sys_kernel_slab(
             slab_show.show(mm, base.slab)
