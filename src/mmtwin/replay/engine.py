@@ -118,7 +118,7 @@ class Engine(Written):
         kind = event.kind
         self.demand = number
         self.now = number
-        if event.cpu == self.waiting_cpu:
+        if self.interrupted:
             self._take_nodes(event)
         if event.flags & INTERRUPT:
             self.mm.pcp_locked = event.extra & EXTRA_PCP_LOCKED != 0

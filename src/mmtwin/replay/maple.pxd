@@ -7,6 +7,7 @@ from mmtwin.kernel.slub cimport __kmem_cache_alloc_bulk as alloc_bulk
 from mmtwin.kernel.slub cimport __kmem_cache_free_bulk as free_bulk
 from mmtwin.kernel.slub_resync cimport object_state
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u64, virt_t
+from mmtwin.recordings.event cimport event_t
 from mmtwin.replay.maple_ahead cimport (
     WHAT_ALLOC, WHAT_NOWAIT, WHAT_SPARE, WHAT_LATER, WHAT_ROOT, WHAT_COPY, WHAT_PAGE,
     moment_at, moment_p,
@@ -26,7 +27,8 @@ cdef class Maple(Trees):
     @cython.locals(m=s64, g=guess_p)
     cdef bint _guessed(self, s64 number) noexcept nogil
     cdef bint can_wait(self, s64 number, s64 until) noexcept nogil
-    cdef void go_on(self) noexcept nogil
+    cdef bint go_on(self, event_t *event) noexcept nogil
+    cdef s64 goes_on(self, event_t *event) noexcept nogil
     cdef void expect(self, u64 address, gfp_t gfp) noexcept nogil
     @cython.locals(g=guess_p, count=s64, i=s64)
     cdef void allocated(self, s64 number, gfp_t gfp) noexcept nogil

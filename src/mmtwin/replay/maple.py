@@ -66,8 +66,13 @@ class Maple(Trees):
         """Whether a node is taken behind an interrupt as well as before: nobody knows."""
         return False
 
-    def go_on(self):
-        """A task goes on: nothing of it was left out."""
+    def goes_on(self, event):
+        """Which task goes on: none was left."""
+        return -1
+
+    def go_on(self, event):
+        """A task goes on: nothing of it was left out, nor of others."""
+        return False
 
     def allocated(self, number, gfp):
         """A node was given out: takes those that went with it."""

@@ -22,6 +22,8 @@ ctypedef event_t *event_p
 
 cdef enum:
     MOST_OBJECTS = 512            # of a slab
+    MOST_LATE = 8                 # tasks whose nodes are put off
+    MOST_SILENT = 64              # nodes of each
     INTERRUPT = 0x18              # event.flags: hard or soft interrupt
 
 cdef class Script(Maple):
@@ -30,6 +32,12 @@ cdef class Script(Maple):
     cdef s64 record               # the request being served
     cdef s64 behind               # the events of an interrupt that came
     cdef s64 until
+    cdef s64 other                # of another task, which took a node before this one went on; -1
+    cdef s32 *late                # the tasks that go on later, then the nodes of each
+    cdef u64 *late_gfp
+    cdef u8 *late_other           # whether another task runs before it
+    cdef bint switched            # the same of the request being served
+    cdef s64 nr_late
     cdef s64 next                 # the first of its silent nodes that is not there yet
     cdef gfp_t gfp
     cdef s64 first                # number of the block's first event
@@ -72,15 +80,22 @@ cdef class Script(Maple):
     cdef void _see(self, u64 mine, u64 address) noexcept nogil
     @cython.locals(r=s64, event=event_p)
     cdef void allocated(self, s64 number, gfp_t gfp) noexcept nogil
-    @cython.locals(event=event_p)
+    @cython.locals(event=event_p, interrupt=s32)
     cdef bint _is_interrupted(self, s64 number, s32 pid) noexcept nogil
-    @cython.locals(r=s64, node=virt_t)
-    cdef void _take(self, bint interrupted) noexcept nogil
+    @cython.locals(r=s64)
+    cdef void _take(self, bint interrupted, s32 pid) noexcept nogil
+    @cython.locals(node=virt_t)
+    cdef void _take_one(self, s64 number, gfp_t gfp) noexcept nogil
+    @cython.locals(count=s64, first=s64, k=s64)
+    cdef bint _put_off(self, s32 pid) noexcept nogil
     @cython.locals(mine=virt_t, slab=pfn_t, first=s64, place=s64)
     cdef bint _comes_later(self) noexcept nogil
     @cython.locals(r=s64, number=s64, event=event_p)
     cdef pfn_t _next_slab(self) noexcept nogil
-    cdef void go_on(self) noexcept nogil
+    @cython.locals(k=s64, n=s64, first=s64, last=s64)
+    cdef bint go_on(self, event_t *event) noexcept nogil
+    @cython.locals(k=s64)
+    cdef s64 goes_on(self, event_t *event) noexcept nogil
     @cython.locals(r=s64, k=s64, n=s64, node=u64, address=u64)
     cdef void freeing(self, s64 number) noexcept nogil
     cdef bint has_slab(self, pfn_t pfn) noexcept nogil

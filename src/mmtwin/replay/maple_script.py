@@ -14,7 +14,8 @@ from mmtwin.kernel.constants import parse_constants
 from mmtwin.replay.maple import Maple
 
 CONSTANTS = parse_constants(files(__package__).joinpath("maple_script.pxd").read_text())
-MOST = CONSTANTS["MOST_OBJECTS"]
+MOST, TASKS = CONSTANTS["MOST_OBJECTS"], CONSTANTS["MOST_LATE"]
+NODES = CONSTANTS["MOST_SILENT"]
 
 if not cython.compiled:
     from mmtwin.kernel.casts import as_s64, as_u8, as_u64
@@ -53,6 +54,15 @@ class Script(Maple):
         self.chain = as_u64(chain.ctypes.data, MOST)
         ranks = self.buffers["ranks"] = np.zeros(MOST, dtype=np.int32)
         self.ranks = as_s32(ranks.ctypes.data, MOST)
+        late = self.buffers["late"] = np.zeros(TASKS * (1 + NODES), dtype=np.int32)
+        self.late = as_s32(late.ctypes.data, len(late))
+        gfps = self.buffers["late_gfp"] = np.zeros(TASKS, dtype=np.uint64)
+        self.late_gfp = as_u64(gfps.ctypes.data, TASKS)
+        others = self.buffers["late_other"] = np.zeros(TASKS, dtype=np.uint8)
+        self.late_other = as_u8(others.ctypes.data, TASKS)
+        self.nr_late = 0
+        self.switched = False
+        self.other = -1
         self.first = 0
 
     def load(self, first, records, where):
@@ -212,55 +222,104 @@ class Script(Maple):
         self.record = r
         self.next = 0
         self.gfp = gfp
-        self._take(self._is_interrupted(number, event.pid))
+        self.other = -1
+        self._take(self._is_interrupted(number, event.pid), event.pid)
 
     def _is_interrupted(self, number, pid):
         """Whether an interrupt came right behind the event of a named node, and what it freed may
-        have been there for the silent ones: not if they needed a new slab.
+        have been there for the silent ones: not if they needed a new slab. Or another task ran
+        then and took a node, event `other`.
         """
         number += 1
-        if number >= self.available or event_at(self.events, number).flags & INTERRUPT == 0:
+        if number >= self.available:
+            return False
+        interrupt = event_at(self.events, number).flags & INTERRUPT
+        if event_at(self.events, number).pid == pid and interrupt == 0:
             return False
         self.behind = number
         while number < self.available:
             event = event_at(self.events, number)
             self.until = number
-            if event.pid == pid and event.flags & INTERRUPT == 0:
-                if event.kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED:
-                    return False
-                return event.kind != KIND_MM_PAGE_ALLOC
+            if event.flags & INTERRUPT == 0:
+                if event.pid == pid:
+                    break
+                if self.other < 0 and event.kind == KIND_KMEM_CACHE_ALLOC:
+                    if self._slab_of(event.address) >= 0:
+                        self.other = number
             number += 1
-        return True
+        if self.other >= 0:
+            return True
+        if interrupt == 0:
+            return False
+        if number >= self.available:
+            return True
+        return event.kind != KIND_MM_PAGE_ALLOC_ZONE_LOCKED and event.kind != KIND_MM_PAGE_ALLOC
 
-    def _take(self, interrupted):
+    def _take(self, interrupted, pid):
         """kmem_cache_alloc_bulk(): of the silent nodes those that are not there yet.
 
         It keeps interrupts off but while it gets another slab. `interrupted`: one came before the
-        task's next event.
+        next event of task `pid`.
         """
         r = self.record
         self.deferred = 0
         while self.next < self.count[r]:
-            if interrupted and self._comes_later():
+            if interrupted and self._comes_later() and self._put_off(pid):
                 self.deferred = 1
-                return
-            self.mm.next_freelist_start = 0
-            node = kmem_cache_alloc_node(self.mm, self.cache, self.gfp, -1)
-            self.where[self.ids[self.place[r] + self.next]] = node
+                break
+            self._take_one(self.ids[self.place[r] + self.next], self.gfp)
             self.next += 1
-            if node == 0:
-                continue
-            self.taken += 1
-            if self.mm.next_freelist_start < 0:  # it was used: there is a new slab
-                self.fresh[self._slab_of(node)] = 1
         self.mm.next_freelist_start = -1
+
+    def _take_one(self, number, gfp):
+        """One silent node."""
+        self.mm.next_freelist_start = 0
+        node = kmem_cache_alloc_node(self.mm, self.cache, gfp, -1)
+        self.where[number] = node
+        if node == 0:
+            return
+        self.taken += 1
+        if self.mm.next_freelist_start < 0:  # it was used: there is a new slab
+            self.fresh[self._slab_of(node)] = 1
+
+    def _put_off(self, pid):
+        """The nodes left are taken when the task goes on; whether there is room to keep them."""
+        count = self.count[self.record] - self.next
+        if self.nr_late == MOST_LATE or count > MOST_SILENT:
+            return False
+        first = MOST_LATE + self.nr_late * MOST_SILENT
+        for k in range(MOST_SILENT):
+            self.late[first + k] = -1
+        for k in range(count):
+            self.late[first + k] = self.ids[self.place[self.record] + self.next + k]
+        self.late[self.nr_late] = pid
+        self.late_gfp[self.nr_late] = self.gfp
+        self.late_other[self.nr_late] = self.switched
+        self.nr_late += 1
+        return True
+
+    def goes_on(self, event):
+        """Which of the tasks that wait an event shows to have gone on, -1 for none."""
+        for k in range(self.nr_late):
+            if event.pid != self.late[k]:
+                if not self.late_other[k]:
+                    return k
+            elif event.flags & INTERRUPT == 0:
+                return k
+        return -1
 
     def _comes_later(self):
         """Whether the interrupt came before the next node was taken. The recording does not say:
-        it is read off where that node, or one behind it, shows itself.
+        it is read off where that node, or one behind it, shows itself; or which one another task
+        then got: preemption is off in kmem_cache_alloc_bulk() (slub_get_cpu_ptr()).
         """
         mine = next_object(self.mm, self.cache, self.gfp, -1)
         slab = self._slab_of(mine) if mine else -1
+        self.switched = False
+        if self.other >= 0 and self.next == 0 and slab >= 0:
+            if not self._frees_into(slab, self.behind, self.other):
+                self.switched = event_at(self.events, self.other).address == mine
+                return self.switched
         first = self.place[self.record] + self.next
         if cache_cpu_of(self.mm, self.cache, self.mm.cpu).freelist:
             return self.shown[first] != 0 and self._slab_of(self.shown[first]) != slab
@@ -282,9 +341,24 @@ class Script(Maple):
                 return self._slab_of(event.address)
         return -1
 
-    def go_on(self):
-        """The interrupt is over."""
-        self._take(False)
+    def go_on(self, event):
+        """An event shows that a task runs again, or that its interrupt is over: it takes what it
+        was about to take. Whether others still wait.
+        """
+        k = self.goes_on(event)
+        first = MOST_LATE + k * MOST_SILENT
+        for n in range(MOST_SILENT):
+            if self.late[first + n] >= 0:
+                self._take_one(self.late[first + n], self.late_gfp[k])
+        self.mm.next_freelist_start = -1
+        self.nr_late -= 1
+        last = MOST_LATE + self.nr_late * MOST_SILENT
+        self.late[k] = self.late[self.nr_late]
+        self.late_gfp[k] = self.late_gfp[self.nr_late]
+        self.late_other[k] = self.late_other[self.nr_late]
+        for n in range(MOST_SILENT):
+            self.late[first + n] = self.late[last + n]
+        return self.nr_late > 0
 
     def freeing(self, number):
         """A node is about to be freed: gives back those that go before it

@@ -34,8 +34,7 @@ cdef class Unseen(Timers):
     cdef s64 waiting_pages
     cdef s64 vfree_until          # number of the kvfree() that ends the vfree() going on
     cdef s32 in_row                # pages of it prepared and not yet freed
-    cdef s32 interrupted_pid
-    cdef s32 waiting_cpu          # where an interrupt came before nodes were taken, -1
+    cdef bint interrupted         # tasks have been, before they took all their nodes
 
     @cython.locals(page=page_p)
     cdef bint _is_slab_of(self, pfn_t pfn, s32 cache) noexcept nogil

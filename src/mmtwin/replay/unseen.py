@@ -47,7 +47,7 @@ class Unseen(Timers):
         self.waiting_pages = 0
         self.vfree_until = -1
         self.in_row = 0
-        self.waiting_cpu = -1
+        self.interrupted = False
 
     def _is_slab_of(self, pfn, cache):
         if pfn < 0:
@@ -62,18 +62,15 @@ class Unseen(Timers):
         collect(self, event.cpu)
         self.silent = False
         self._adopt_nodes()
-        if self.maple.deferred:
-            self.waiting_cpu = event.cpu
-            self.interrupted_pid = event.pid
+        self.interrupted |= self.maple.deferred
 
     def _take_nodes(self, event):
-        """The interrupt that came before the rest of the nodes is over, unless this is its."""
-        if event.flags & INTERRUPT and event.pid == self.interrupted_pid:
+        """A task that was interrupted before it took the rest of its nodes may run again."""
+        if self.maple.goes_on(event) < 0:
             return
-        self.waiting_cpu = -1
         set_cpu(self.mm, event)
         self.silent = True
-        self.maple.go_on()
+        self.interrupted = self.maple.go_on(event)
         collect(self, event.cpu)
         self.silent = False
 
