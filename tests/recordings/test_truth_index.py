@@ -1,9 +1,12 @@
 """Where in the events a truth was taken."""
 
+import json
+
 import numpy as np
 import pytest
 
 from mmtwin.recordings.event import CONSTANTS, EVENT
+from mmtwin.recordings.snapshot import Snapshot, parse_truth
 from mmtwin.recordings.truth_index import Copy
 
 FREE = CONSTANTS["KIND_KMEM_CACHE_FREE"]
@@ -44,3 +47,16 @@ def test_the_truth_has_seen_the_first_frees_only(seen: int) -> None:
 def test_an_allocation_that_the_truth_has_was_before_the_copy() -> None:
     assert index_of([5], (ALLOC, 5), (FREE, 5)) == 102
     assert index_of([], (ALLOC, 5), (FREE, 5)) in (100, 103)
+
+
+@pytest.mark.parametrize("parts", [("buddy",), ("buddy", "pageblocks"), ("slab",)])
+def test_a_truth_that_could_not_be_read_whole_is_none(parts: tuple[str, ...]) -> None:
+    data = json.dumps({part: [] for part in parts}).encode()
+    assert parse_truth(data, "start") is None
+    snapshot = Snapshot("start", ["truth.json"], lambda _name: data, str)
+    assert not snapshot.has_truth
+
+
+def test_a_whole_truth_is_there() -> None:
+    data = json.dumps({part: [] for part in ("buddy", "pageblocks", "slab")}).encode()
+    assert parse_truth(data, "start") == {"buddy": [], "pageblocks": [], "slab": []}

@@ -33,6 +33,11 @@ DIRECT_MAP = {"x86_64": 0xFFFF_8880_0000_0000, "arm64": 0xFFFF_0000_0000_0000}
 # __GFP_DMA, __GFP_RECLAIMABLE, __GFP_ACCOUNT: which kmalloc type. The first two never moved.
 TYPE_BITS = 0x1 | 0x10 | 0x400000
 
+# Who allocates the vector of what a slab's objects are charged to: 5.9 (10befea91b61), 5.16
+# (4b5f8d9a895a), 6.10 (21c690a349ba).
+VECTOR_FUNCTIONS = (
+    "memcg_alloc_page_obj_cgroups", "memcg_alloc_slab_cgroups", "alloc_slab_obj_exts",
+)  # fmt: skip
 
 # [(event number, {pfn: number of its cache})]
 PagesAt = list[tuple[int, dict[int, int]]]
@@ -157,13 +162,22 @@ class Annotated:
 
         return choose
 
+    def _vector_sites(self) -> list[int]:
+        """Call sites of the kmalloc of a slab's vector of cgroups, by the symbols."""
+        ranges = list(self.recording.symbols.functions("|".join(VECTOR_FUNCTIONS)))
+        records = self.sites.records()
+        sites = {int(site) for site in records["call_site"][records["kind"] == KMALLOC]}
+        return sorted(
+            site for site in sites if any(first <= site < last for first, last, _name in ranges)
+        )
+
     def blocks(self, size: int = 1 << 18) -> Iterator[Block]:
         """All events, annotated, in order; memory does not depend on the recording's length.
 
         A block is overwritten by the next.
         """
         cpus = self.recording.machine.cpus
-        annotator = Annotator(self.sites, cpus, 2 << self.page_shift)
+        annotator = Annotator(self.sites, cpus, 2 << self.page_shift, self._vector_sites())
         self.page_sums = annotator.page_sums()
         known = list(self.pages_at[:1])
         room = np.empty(size + WINDOW + SPARE, dtype=EVENT)

@@ -67,6 +67,8 @@ cdef enum:
     EXTRA_PCP_LOCKED = 0x80
     # replay/: the twin gave out the same page or object
     EXTRA_EXACT = 0x40
+    # roles.py: a kmalloc within another allocation, whose event comes `ahead` later
+    EXTRA_NESTED = 0x20
 
 cdef inline event_t *as_events(size_t address, size_t count) noexcept nogil:
     return <event_t *> address

@@ -1,14 +1,15 @@
 cimport cython
 
 from mmtwin.recordings.event cimport (
-    EXTRA_PCP_LOCKED, KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE,
-    KIND_MM_PAGE_ALLOC,
+    EXTRA_NESTED, EXTRA_PCP_LOCKED, KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC,
+    KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
     KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE,
     KIND_MM_PAGE_FREE_BATCHED,
     KIND_MM_PAGE_PCPU_DRAIN, ROLE_DEMAND, ROLE_LARGE_KMALLOC, ROLE_RESPONSE, ROLE_SILENT,
     ROLE_SLAB, as_events, event_at,
     event_t, s32, u8, u32, u64,
 )
+from mmtwin.kernel.casts cimport as_u64
 from mmtwin.recordings.sites cimport SiteTable, page_of
 
 ctypedef event_t *event_p
@@ -55,6 +56,8 @@ cdef struct task_t:
     u64 zone
     # number of the first slab page freed since the last object free + 1
     u64 slab_free
+    # number of the last kmalloc of a slab's vector that no object followed + 1
+    u64 vector
     s32 burst_pid
     s32 zone_pid
 
@@ -115,6 +118,8 @@ cdef class Annotator:
     cdef readonly long long nr_pages
     cdef readonly u64 large       # kmalloc of more bytes_alloc comes from the page allocator
     cdef readonly s32 nr_cpus
+    cdef u64 *vector_site         # call sites of the kmalloc of a slab's vector
+    cdef readonly s32 nr_vector_sites
     cdef dict _buffers
 
     @cython.locals(events=event_p, event=event_p, task=task_p, i="long long")
@@ -127,7 +132,7 @@ cdef class Annotator:
     cdef void _page_free(self, event_t *event, u64 number) noexcept nogil
     @cython.locals(use=use_p)
     cdef void _page_free_batched(self, event_t *event, u64 number) noexcept nogil
-    @cython.locals(pfn="long long", use=use_p, large=bint)
+    @cython.locals(pfn="long long", use=use_p, large=bint, nested=bint)
     cdef void _object_alloc(self, event_t *event, u64 number) noexcept nogil
     @cython.locals(taken=event_p, before=event_p, other=use_p, place=s32, pending=pending_p)
     cdef void _filled_with(self, use_t *use, event_t *event, u64 number) noexcept nogil
@@ -139,8 +144,12 @@ cdef class Annotator:
     cdef void _page_is(self, use_t *use, u8 role, s32 cache) noexcept nogil
     @cython.locals(
         place=s32, page=waiting_p, use=use_p, pending=pending_p, first=s32, kept=s32,
-        at=s32, context=u32)
-    cdef void _served(self, event_t *event, u64 number) noexcept nogil
+        at=s32, context=u32, own="long long", mine=bint)
+    cdef void _served(self, event_t *event, u64 number, bint nested) noexcept nogil
+    @cython.locals(place=s32)
+    cdef bint _is_vector(self, event_t *event) noexcept nogil
+    @cython.locals(task=task_p, vector=event_p, use=use_p, pfn="long long")
+    cdef void _vectors(self, event_t *event, u64 number, bint nested) noexcept nogil
     @cython.locals(task=task_p, start=event_p, burst=u64)
     cdef void _interrupts(self, event_t *event, u64 number) noexcept nogil
     @cython.locals(taken=event_p)

@@ -20,7 +20,9 @@ STRUCTS = parse_structs(TEXT)
 CONSTANTS = parse_constants(TEXT)
 
 if not cython.compiled:
+    from mmtwin.kernel.casts import as_u64
     from mmtwin.recordings.event import (
+        EXTRA_NESTED,
         EXTRA_PCP_LOCKED,
         KIND_KFREE,
         KIND_KMALLOC,
@@ -93,10 +95,11 @@ if not cython.compiled:
 class Annotator:
     """Fills in the roles of events, chunk after chunk.
 
-    `sites`: a settled SiteTable; `large`: KMALLOC_MAX_CACHE_SIZE in bytes.
+    `sites`: a settled SiteTable; `large`: KMALLOC_MAX_CACHE_SIZE in bytes; `vector_sites`: call
+    sites of the kmalloc of a slab's vector of cgroups.
     """
 
-    def __init__(self, sites, nr_cpus, large):
+    def __init__(self, sites, nr_cpus, large, vector_sites=()):
         use = np.zeros(sites.nr_pages + 1, dtype=np.dtype(STRUCTS["use_t"]))
         use["cache"] = -1
         waiting = np.zeros(max(nr_cpus, 1) * WAITING, dtype=np.dtype(STRUCTS["waiting_t"]))
@@ -104,9 +107,13 @@ class Annotator:
         sums = np.zeros(SUMS, dtype=np.int64)
         pending = np.zeros(max(nr_cpus, 1), dtype=np.dtype(STRUCTS["pending_t"]))
         pending["idle_pid"] = -1
+        vectors = np.array([*vector_sites, 0], dtype=np.uint64)
         self._buffers = {
             "use": use, "waiting": waiting, "tasks": tasks, "sums": sums, "pending": pending,
+            "vectors": vectors,
         }  # fmt: skip
+        self.vector_site = as_u64(vectors.ctypes.data, len(vectors))
+        self.nr_vector_sites = len(vector_sites)
         self.pending = as_pending(pending.ctypes.data, len(pending))
         self.sums = as_sums(sums.ctypes.data, SUMS)
         self.tasks = as_tasks(tasks.ctypes.data, len(tasks))
@@ -328,7 +335,10 @@ class Annotator:
         large = event.kind == KIND_KMALLOC and event.bytes_req > self.large
         if event.cache < 0 and not large:
             event.cache = self.sites.cache_of(event)
-        self._served(event, number)
+        nested = event.kind == KIND_KMALLOC and self._is_vector(event)
+        self._served(event, number, nested)
+        if self.nr_vector_sites:
+            self._vectors(event, number, nested)
         if pfn < 0:
             return
         use = self._use_of(pfn)
@@ -407,8 +417,41 @@ class Annotator:
                 taken.ahead = use.demand - use.taken
                 taken.role = role
 
-    def _served(self, event, number):
-        """Every page this task took since its last object was taken for this one, if for any."""
+    def _is_vector(self, event):
+        """Whether a kmalloc is of the vector of cgroups that a slab's objects are charged to."""
+        for place in range(self.nr_vector_sites):
+            if self.vector_site[place] == event.call_site:
+                return True
+        return False
+
+    def _vectors(self, event, number, nested):
+        """memcg_slab_post_alloc_hook(): the first charged object of a slab is taken, then the
+        slab's vector allocated (964d4bd370d5, 5.9), then the object's event written. The vector's
+        event gets to know how far the object's is.
+        """
+        if event.cpu >= self.nr_cpus:
+            return
+        task = task_at(self.tasks, event.cpu, event.flags)
+        if nested:
+            task.vector = number + 1
+            return
+        if task.vector > self.first and number + 1 - task.vector <= WINDOW:
+            vector = self._event(task.vector - 1)
+            if vector.pid == event.pid and event.flags & INTERRUPT == vector.flags & INTERRUPT:
+                vector.ahead = number + 1 - task.vector
+                vector.extra |= EXTRA_NESTED
+                pfn = page_of(self.sites, event.address)
+                use = self._use_of(pfn if pfn >= 0 else 0)
+                if pfn >= 0 and use.demand == task.vector and use.taken > self.first:
+                    # both lie in the slab that was made: it was made for the first of them
+                    use.demand = number + 1
+                    self._event(use.taken - 1).ahead = number + 1 - use.taken
+        task.vector = 0
+
+    def _served(self, event, number, nested):
+        """Every page this task took since its last object was taken for this one, if for any;
+        for one within another allocation only its own page, for the others were taken before.
+        """
         if event.cpu >= self.nr_cpus:
             return
         pending = pending_at(self.pending, event.cpu)
@@ -418,10 +461,14 @@ class Annotator:
         first = event.cpu * WAITING
         kept = 0
         pending.nr_served = 0
+        own = page_of(self.sites, event.address) if nested else -1
+        if own >= 0:
+            own -= use_at(self.use, own).head
         for place in range(pending.count):
             at = first + ((pending.head + place) & LAST_PLACE)
             page = waiting_at(self.waiting, at)
-            if page.pid == event.pid and page.context == context:
+            mine = page.pid == event.pid and page.context == context
+            if mine and (not nested or page.pfn == own):
                 use = use_at(self.use, page.pfn)
                 if use.taken == page.number:
                     use.demand = number + 1
@@ -431,5 +478,6 @@ class Annotator:
                 self.waiting[first + ((pending.head + kept) & LAST_PLACE)] = self.waiting[at]
                 kept += 1
         pending.count = kept
-        pending.idle_pid = event.pid
-        pending.idle_context = context
+        if not nested:
+            pending.idle_pid = event.pid
+            pending.idle_context = context

@@ -84,19 +84,20 @@ class Snapshot:
 
     @property
     def has_truth(self) -> bool:
-        """Whether the kernel's own lists are there."""
-        return self._has_truth
+        """Whether the kernel's own lists are there, all of them: see `truth`."""
+        return self._has_truth and self.truth is not None
 
     @property
     def truth(self) -> dict[str, Any] | None:
         """The kernel's own lists (`buddy`, `pageblocks`, `slab`: see docs/recording-format.md), or
-        None.
+        None, also where who read the RAM could not read all of them.
 
         Raises RecordingError if it is there but not as the format says.
         """
         if self._truth is None and self._has_truth:
             file = "truth.json" if "truth.json" in self.files else "truth.json.gz"
             self._truth = parse_truth(self._read(file), self._where(file))
+            self._has_truth = self._truth is not None
         return self._truth
 
 
@@ -115,17 +116,22 @@ def unzip(data: bytes, where: str) -> bytes:
     return content
 
 
-def parse_truth(data: bytes, where: str) -> dict[str, Any]:
-    """A truth file, gzipped or not. Raises RecordingError if it is not as the format says."""
+def parse_truth(data: bytes, where: str) -> dict[str, Any] | None:
+    """A truth file, gzipped or not; None if one of its parts is not there at all. Raises
+    RecordingError if it is not as the format says.
+    """
     if data[:2] == b"\x1f\x8b":
         data = unzip(data, where)
     truth = parse_json(data, where)
+    if isinstance(truth, dict) and truth and truth.keys() < set(PARTS):
+        return None
     fault = truth_fault(truth)
     if fault:
         raise RecordingError(where, fault, 0)
     return dict(truth)
 
 
+PARTS = ("buddy", "pageblocks", "slab")
 SLAB = {
     "pfn": int, "inuse": int, "objects": int, "frozen": int, "free": NUMBERS, "where": "text",
     "live": NUMBERS, "cpufree?": NUMBERS, "pobjects?": int,

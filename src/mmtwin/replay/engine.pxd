@@ -14,7 +14,7 @@ from mmtwin.kernel.slub_resync cimport (
 from mmtwin.kernel.slub_slab cimport rcu_free_slab
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u64, virt_t
 from mmtwin.recordings.event cimport (
-    EXTRA_EXACT, EXTRA_PCP_LOCKED, KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC,
+    EXTRA_EXACT, EXTRA_NESTED, EXTRA_PCP_LOCKED, KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC,
     KIND_KMEM_CACHE_FREE,
     KIND_MM_PAGE_ALLOC, KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED,
     KIND_MM_PAGE_FREE, KIND_MM_PAGE_FREE_BATCHED, KIND_MM_PAGE_PCPU_DRAIN, ROLE_DEMAND,
@@ -29,8 +29,7 @@ from mmtwin.replay.queues cimport (
     queue_t, skip_to,
 )
 from mmtwin.replay.resync cimport (
-    adopt_slab, bring_slab, give_back_slab, is_inside, move_large, page_is_free, put_away,
-    slab_is_unused, vacate,
+    adopt_slab, bring_slab, is_inside, move_large, page_is_free, vacate,
 )
 from mmtwin.replay.unseen cimport INTERRUPT
 from mmtwin.replay.written cimport Written
@@ -69,6 +68,8 @@ cdef class Engine(Written):
     cdef void _free_ahead(self, event_t *event, s64 number) noexcept nogil
     @cython.locals(gfp=gfp_t, cache=s32, predicted=virt_t, right=bint, sheaves=s32)
     cdef void _object_alloc(self, event_t *event, s64 number) noexcept nogil
+    @cython.locals(number=s64, demand=event_p)
+    cdef void _outer_alloc(self, event_t *event) noexcept nogil
     @cython.locals(named=s32)
     cdef s32 _cache_of(self, event_t *event, gfp_t gfp) noexcept nogil
     cdef bint _compare_object(self, event_t *event, s32 cache, virt_t predicted) noexcept nogil
@@ -77,8 +78,6 @@ cdef class Engine(Written):
     @cython.locals(size=u64, offset=u64, fate=s32)
     cdef virt_t _place_slab(
         self, event_t *event, s32 cache, pfn_t mine, virt_t predicted) noexcept nogil
-    @cython.locals(queue=queue_p, mine=pfn_t, order=s32)
-    cdef void _undo_slabs(self, s32 cpu) noexcept nogil
     @cython.locals(pfn=pfn_t)
     cdef pfn_t _head_pfn(self, virt_t address) noexcept nogil
     @cython.locals(pfn=pfn_t, known=bint)

@@ -50,12 +50,9 @@ if not cython.compiled:
     from mmtwin.replay.resync import (
         adopt_slab,
         bring_slab,
-        give_back_slab,
         is_inside,
         move_large,
         page_is_free,
-        put_away,
-        slab_is_unused,
         vacate,
     )
     from mmtwin.replay.unseen import INTERRUPT
@@ -282,6 +279,8 @@ class Engine(Written):
         """An object is asked for; `number`: of the event that took the page of a slab for it, -1
         if none did.
         """
+        if event.extra & EXTRA_NESTED:
+            self._outer_alloc(event)
         set_cpu(self.mm, event)
         if event.address == 0:
             self.count[UNEXPLAINED_FAILED_DEMAND] += 1
@@ -317,6 +316,17 @@ class Engine(Written):
             self._undo_slabs(event.cpu)
         if cache == self.maple.cache:
             self._other_nodes(event, gfp)
+
+    def _outer_alloc(self, event):
+        """A slab's vector of cgroups is asked for: the object that it is for was taken before."""
+        number = self.demand
+        if event.ahead and number + event.ahead < self.available:
+            demand = event_at(self.events, number + event.ahead)
+            if not demand.role & DONE:
+                demand.role |= DONE
+                self.demand = number + event.ahead
+                self._object_alloc(demand, -1)
+                self.demand = number
 
     def _cache_of(self, event, gfp):
         """The cache asked: of a kmalloc by its size, unless the recording knows better (random
@@ -376,17 +386,6 @@ class Engine(Written):
                 predicted = page_address(self.mm, event.address) + offset
         self.seen = self.mm.next_step
         return predicted
-
-    def _undo_slabs(self, cpu):
-        """Slabs that the twin made and the kernel did not: what is not used goes back."""
-        queue = queue_of(self, cpu, QUEUE_TWIN_SLAB)
-        while not empty(queue):
-            mine = get(queue)
-            if self.resync and slab_is_unused(self.mm, mine):
-                order = pfn_to_page(self.mm, mine).order
-                give_back_slab(self.mm, mine)
-                put_away(self.mm, mine, order, self._fate(mine))
-                self.seen = self.mm.next_step
 
     def _head_pfn(self, address):
         pfn = virt_to_pfn(self.mm, address)

@@ -15,7 +15,8 @@ from mmtwin.kernel.structs cimport pfn_t, s32, s64, u16, u64, virt_t
 from mmtwin.recordings.sites cimport as_s32
 from mmtwin.replay.maple_ahead cimport WHAT_LATER, Ahead
 from mmtwin.replay.maple_guess cimport (
-    GUESS_OBJECTS, GUESS_SLABS, GUESS_CPUS, GUESS_SLOTS, NO_NODE, SLAB_ABSENT, SLAB_FULL,
+    GUESS_OBJECTS, GUESS_ROUNDS, GUESS_SLABS, GUESS_CPUS, GUESS_SLOTS, NO_NODE,
+    SLAB_ABSENT, SLAB_FULL,
     SLAB_ON_NODE, CPU_PARTIAL, CPU_SLAB, as_guesses, as_shape, bit_of, copy_guess, guess_at,
     hash_of, node_is_free, guess_p, guess_t, shape_t,
 )
@@ -24,9 +25,9 @@ from mmtwin.replay.resync cimport adopt_slab, vacate
 ctypedef u16 *nodes_p
 
 cdef enum:
-    GUESSES = 128                 # room for guesses and what they lead to
-    BEAM = 8                     # guesses carried along
-    ROOM = 12                     # more than that, for some are alike
+    GUESSES = 512                 # room for guesses and what they lead to
+    BEAM = 24                     # guesses carried along
+    ROOM = 36                     # more than that, for some are alike
     MARGIN = 2500                 # a guess so much worse than the best is dropped
     SCAN = 24                     # moments of a task looked at
     NEAR = 400                    # events between a request and the page it takes
@@ -126,6 +127,8 @@ cdef class Nodes:
         i=s32, k=s32, place=s32, best=s64, mine=s64, kept=s32, same=bint, lowest=s64, g=guess_p
     )
     cdef void _select(self) noexcept nogil
+    @cython.locals(g=guess_p, k=s32)
+    cdef void _start_over(self) noexcept nogil
     cdef s64 _when(self, s32 node) noexcept nogil
     @cython.locals(g=guess_p, slab=s32, page=page_p, c=cache_cpu_p, cpu=s32, entry=s32, order=s32)
     cdef void adopt(self) noexcept nogil

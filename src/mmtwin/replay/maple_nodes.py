@@ -310,7 +310,7 @@ class Nodes:
     def _select(self):
         """Keeps the best guesses, each once, best first."""
         if not self.nr_coming:
-            self.cache = -1
+            self._start_over()
             return
         kept = 0
         if self.branched:
@@ -353,6 +353,21 @@ class Nodes:
                 self.nr_current += 1
             else:
                 g.used = 0
+
+    def _start_over(self):
+        """Every guess proved impossible: the one that was best goes on alone, as it is."""
+        g = guess_at(self.guesses, self.current[0])
+        for k in range(GUESSES):
+            guess_at(self.guesses, k).used = 0
+        g.used = 1
+        g.cost = 0
+        g.was_best = 1
+        g.amended = 1
+        g.nr_taken = 0
+        g.nr_given = 0
+        for k in range(GUESS_ROUNDS):
+            g.round_first[k] = NO_NODE
+        self.nr_current = 1
 
     def _when(self, node):
         """When RCU frees a node: a moment, behind the last if it is not freed next by RCU."""

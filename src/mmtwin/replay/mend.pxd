@@ -14,10 +14,12 @@ from mmtwin.replay.fate cimport (
 )
 from mmtwin.replay.objects cimport Objects
 from mmtwin.replay.queues cimport (
-    NR_QUEUES, QUEUE_TWIN_SLAB, QUEUE_TWIN_ZONE, as_queues, queue_at, queue_t, rename, replace,
+    NR_QUEUES, QUEUE_TWIN_SLAB, QUEUE_TWIN_ZONE, as_queues, empty, get, queue_at, queue_t,
+    rename, replace,
 )
 from mmtwin.replay.resync cimport (
-    exchange_blocks, is_block, page_is_free, put_away, swap_blocks, vacate,
+    exchange_blocks, give_back_slab, is_block, page_is_free, put_away, slab_is_unused,
+    swap_blocks, vacate,
 )
 
 ctypedef queue_t *queue_p
@@ -64,6 +66,8 @@ cdef class Mend:
     cdef bint _swap(self, s64 place, pfn_t mine, pfn_t wanted, s32 order) noexcept nogil
     @cython.locals(place=s64, mine=pfn_t, size=u64, offset=u64)
     cdef virt_t _after_exchanges(self, virt_t address) noexcept nogil
+    @cython.locals(queue=queue_p, mine=pfn_t, order=s32)
+    cdef void _undo_slabs(self, s32 cpu) noexcept nogil
 
 cdef inline queue_t *queue_of(Mend mend, s32 cpu, s32 number) noexcept nogil:
     return queue_at(mend.queues, (cpu if cpu < mend.mm.nr_cpus else 0) * NR_QUEUES + number)

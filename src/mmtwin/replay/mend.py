@@ -26,12 +26,14 @@ if not cython.compiled:
     from mmtwin.kernel.ram import page_address, pfn_to_page
     from mmtwin.recordings.event import wrap64
     from mmtwin.replay.fate import FATES, take_used
-    from mmtwin.replay.queues import QUEUES, as_queues, queue_at, rename, replace
+    from mmtwin.replay.queues import QUEUES, as_queues, empty, get, queue_at, rename, replace
     from mmtwin.replay.resync import (
         exchange_blocks,
+        give_back_slab,
         is_block,
         page_is_free,
         put_away,
+        slab_is_unused,
         swap_blocks,
         vacate,
     )
@@ -204,3 +206,14 @@ class Mend:
             if offset < size:
                 address = page_address(self.mm, self.wrong[3 * place + 1]) + offset
         return address
+
+    def _undo_slabs(self, cpu):
+        """Slabs that the twin made and the kernel did not: what is not used goes back."""
+        queue = queue_of(self, cpu, QUEUE_TWIN_SLAB)
+        while not empty(queue):
+            mine = get(queue)
+            if self.resync and slab_is_unused(self.mm, mine):
+                order = pfn_to_page(self.mm, mine).order
+                give_back_slab(self.mm, mine)
+                put_away(self.mm, mine, order, self._fate(mine))
+                self.seen = self.mm.next_step

@@ -346,7 +346,8 @@ class Pages(Mend):
         if was_empty:
             while pfn_to_page(self.mm, head).next != head:
                 left = pfn_to_page(self.mm, head).next
-                take_free_page(self.mm, left, pfn_to_page(self.mm, left).order)
+                if not take_free_page(self.mm, left, pfn_to_page(self.mm, left).order):
+                    break
                 self.count[UNEXPLAINED_SILENT_PAGE_ALLOC] += 1
             self.filled = True
         if take_page(self.mm, pfn, order):
