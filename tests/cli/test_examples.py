@@ -15,10 +15,12 @@ from mmtwin.kernel import mm
 # Examples that need something of the reader's own, or wait for input.
 OWN = re.compile(r"FOLDER|LOG\b|FILE\b|--pid|smaps|--btf|struct kmem_cache$|/bin/cat"
                  r"|trace\.txt|^import|script\.py")  # fmt: skip
-WHOLE = re.compile(r"^replay|^explain prefetch|SNAP end")
+WHOLE = re.compile(r"^replay|^what-if|^explain prefetch|SNAP end")
 HUGE = "99999999999999999999999"
 BAD = (
     "replay nothere", "replay --top 0", "replay --expect zone=101", "import nothere out",
+    "what-if nothere", "what-if --set nope=1", "what-if --set page_size=16K", "what-if --set x",
+    "what-if --profile nope", "what-if --set struct:nope=+8", "replay --profile nope",
     "info nothere", "at x86_64-6.1 nomark slabinfo", "at x86_64-6.1 'SNAP start' nofile",
     "at x86_64-6.1 'SNAP start' vmallocinf", "maps nothere 1", "boot nonsense",
     "boot nothere.py", "boot --memory x", "boot --set FOO", "explain nothing",

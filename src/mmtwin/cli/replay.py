@@ -107,7 +107,7 @@ def what_if(arguments: argparse.Namespace) -> int:
     """On another kernel there is nothing to compare with: the what-if's report."""
     from mmtwin.cli import what_if as command
 
-    if arguments.expect or arguments.picture or arguments.free_running:
+    if arguments.expect or arguments.free_running:
         raise UserError("--profile is a what-if", "see `mmtwin what-if --help`")
     arguments.settings = []
     arguments.start = {"empty": "empty"}.get(arguments.start, "auto")

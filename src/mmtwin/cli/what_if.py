@@ -17,6 +17,7 @@ from mmtwin.cli.options import (
     opened,
     positive,
     print_json,
+    write_picture,
 )
 from mmtwin.cli.progress import progress_bar, warn_if_uncompiled
 
@@ -28,7 +29,7 @@ examples:
   mmtwin what-if --set cpu_partial=0                no CPU partial lists, in any cache
   mmtwin what-if --set kernel=6.12                  the same demands on a later release
   mmtwin what-if --profile arm64-16k-6.12           ... on arm64 with pages of 16 KiB
-  mmtwin what-if FOLDER --set page_size=16K
+  mmtwin what-if FOLDER --set page_size=16K --picture what-if.svg
 settings (--set), each may be given several times:
   kernel=6.12            another release, as Debian configures it
   page_size=16K          arm64: pages of 4K, 16K or 64K
@@ -39,7 +40,7 @@ settings (--set), each may be given several times:
   order:dentry=1         the order of one cache's slabs
   cpu_partial=0          also cpu_partial:CACHE=N, min_partial=N, min_partial:CACHE=N
   thread_size=32K        larger kernel stacks
-  vmap_stack=n           also freelist_random, freelist_hardened
+  vmap_stack=n           also freelist_random, freelist_hardened, kasan
   CONFIG=VALUE           a configuration switch in capitals: SLUB_CPU_PARTIAL=n"""
 
 
@@ -54,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "if there is one)",
     )  # fmt: skip
     parser.add_argument("--top", type=positive, metavar="N", help="caches shown")
+    parser.add_argument("--picture", metavar="FILE", help="also draw both as an SVG file")
     add_json(parser)
 
 
@@ -75,6 +77,10 @@ def run(arguments: argparse.Namespace) -> int:
         from mmtwin.report.what_if_report import print_what_if
 
         print_what_if(figures, console(), arguments.top)
+    if arguments.picture:
+        from mmtwin.draw.what_if_picture import what_if_svg
+
+        write_picture(arguments.picture, what_if_svg(figures))
     return OK
 
 

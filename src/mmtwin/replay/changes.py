@@ -9,6 +9,7 @@ from typing import Any
 
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.slub_cache import SlabError, draw_random_seq, kmem_cache_create, lay_out
+from mmtwin.kernel.slub_layout import allocation_flags
 from mmtwin.machine.memory_map import parse_memory
 from mmtwin.replay.run import ReplayError
 from mmtwin.replay.start_state import names_of
@@ -26,7 +27,7 @@ OPTIONS = {
 # settings that are switches of its configuration
 SWITCHES = {
     "vmap_stack": "VMAP_STACK", "freelist_random": "SLAB_FREELIST_RANDOM",
-    "freelist_hardened": "SLAB_FREELIST_HARDENED",
+    "freelist_hardened": "SLAB_FREELIST_HARDENED", "kasan": "KASAN",
 }
 # settings of one cache, NAME:CACHE=VALUE; the first two also of all
 OF_CACHES = ("cpu_partial", "min_partial", "order", "struct")
@@ -41,14 +42,13 @@ HELP = {
     "order:dentry=1": "the order of one cache's slabs",
     "cpu_partial=0": "also cpu_partial:CACHE=N, min_partial=N, min_partial:CACHE=N",
     "thread_size=32K": "larger kernel stacks",
-    "vmap_stack=n": "also freelist_random, freelist_hardened",
+    "vmap_stack=n": "also freelist_random, freelist_hardened, kasan",
     "CONFIG=VALUE": "a configuration switch in capitals: SLUB_CPU_PARTIAL=n",
 }
 REFUSED = {
     "cpus": "events name the CPU they ran on",
     "nodes": "events do not say for which node they would have asked",
     "arch": "name a profile: --profile arm64-6.1",
-    "kasan": "its red zones and quarantine are checked by hand-driven machines: mmtwin boot",
     "hz": "no clock runs between events",
 }
 
@@ -284,6 +284,7 @@ def set_order(mm: MM, number: int, value: str) -> None:
             f"{mm.nr_orders - 1} hold an object"
         )
     record["oo_order"] = order
+    record["allocflags"] = allocation_flags(mm.view("has")[0], int(record["flags"]), order)
     record["oo_objects"] = min((page << order) // int(record["size"]), 32767)
     if mm.view("has")[0].freelist_random:
         draw_random_seq(mm, number)

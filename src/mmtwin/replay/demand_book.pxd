@@ -3,6 +3,7 @@ cimport cython
 from mmtwin.kernel.casts cimport as_s64, as_u8, as_u32, as_u64
 from mmtwin.kernel.structs cimport s32, s64, u8, u16, u32, u64
 from mmtwin.recordings.event cimport as_events, event_at, event_t, wrap64
+from mmtwin.recordings.sites cimport as_s32
 from mmtwin.replay.objects cimport Objects
 
 ctypedef event_t *event_p
@@ -38,7 +39,8 @@ cdef enum:
     FOR_TABLE = 2                 # a page table
     FOR_VMALLOC = 3
     FOR_STACK = 4
-    FOR_USES = 5
+    FOR_OLD = 5                   # of the kernel, from before the start
+    FOR_USES = 6
 
 cdef enum:
     # places of DemandReader.counts()
@@ -99,6 +101,8 @@ cdef class DemandBook:
     cdef u64 *size_of                   # by number in names: bytes from object to object
     cdef u64 *bulk_site
     cdef u64 *hidden_site
+    cdef u64 *route_site                # sorted
+    cdef s32 *route_cache
     cdef task_areas_t *tasks
     cdef s64 nr_free_ids
     cdef s64 next_id
@@ -107,6 +111,7 @@ cdef class DemandBook:
     cdef s64 nr_names
     cdef s64 nr_bulk_sites
     cdef s64 nr_hidden_sites
+    cdef s64 nr_routes
     cdef u64 page_offset
     cdef u64 large
     cdef u64 grace_due
@@ -147,5 +152,7 @@ cdef class DemandBook:
     cdef void _leave(self, event_t *event, s64 pfn) noexcept nogil
     @cython.locals(place=s64)
     cdef bint _is_site(self, u64 *sites, s64 count, u64 site) noexcept nogil
+    @cython.locals(low=s64, high=s64, middle=s64)
+    cdef s32 _route(self, u64 site, s32 cache) noexcept nogil
     @cython.locals(task=task_areas_p)
     cdef task_areas_t *_task_of(self, s32 pid) noexcept nogil

@@ -18,6 +18,7 @@ CONSTANTS = parse_constants(TEXT)
 if not cython.compiled:
     from mmtwin.kernel.casts import as_s64, as_u8, as_u32, as_u64
     from mmtwin.recordings.event import as_events, event_at, wrap64
+    from mmtwin.recordings.sites import as_s32
 
     globals().update(CONSTANTS)
 
@@ -48,10 +49,11 @@ class DemandBook:
     those pages), `table_gfp` (recorded mask of a page table), `table_spare_gfp` (bits of it that
     may be missing), `task_cache`, `cred_cache` (numbers of names, -1), `stack_bytes`;
     `own_stacks`: stacks are demanded as such, and what the recorded machine did for them is left
-    out; `hidden_sites`: call sites whose kmallocs the twin does by itself.
+    out; `hidden_sites`: call sites whose kmallocs the twin does by itself; `routes`: {call site:
+    number of the name that it asks for, where the recorded machine has caches in common}.
     """
 
-    def __init__(self, facts, own_stacks=False, hidden_sites=()):
+    def __init__(self, facts, own_stacks=False, hidden_sites=(), routes=()):
         self.nr_pages = facts["nr_pages"]
         self.page_offset = facts["page_offset"]
         self.page_shift = facts["page_shift"]
@@ -72,6 +74,9 @@ class DemandBook:
         bits = np.array(facts["gfp_bits"], dtype=np.uint32)
         sizes = np.array([*facts["sizes"], 0], dtype=np.uint64)
         bulk = np.array([*facts["bulk_sites"], 0], dtype=np.uint64)
+        route = sorted(dict(routes).items())
+        route_site = np.array([*(site for site, _ in route), 0], dtype=np.uint64)
+        route_cache = np.array([*(cache for _, cache in route), -1], dtype=np.int32)
         hidden = np.array([*hidden_sites, 0], dtype=np.uint64)
         demands = np.zeros(DEMAND_ROOM, dtype=DEMAND)
         count = np.zeros(DEMANDS_PLACES, dtype=np.int64)
@@ -83,6 +88,7 @@ class DemandBook:
         self._buffers = {
             "bits": bits, "sizes": sizes, "bulk": bulk, "hidden": hidden, "demands": demands,
             "count": count, "tasks": tasks, "page_id": page_id, "live": live, "nothing": nothing,
+            "route_site": route_site, "route_cache": route_cache,
         }  # fmt: skip
         self.bits = as_u32(bits.ctypes.data, len(bits))
         self.size_of = as_u64(sizes.ctypes.data, len(sizes))
@@ -91,6 +97,9 @@ class DemandBook:
         self.nr_bulk_sites = len(bulk) - 1
         self.hidden_site = as_u64(hidden.ctypes.data, len(hidden))
         self.nr_hidden_sites = len(hidden) - 1
+        self.route_site = as_u64(route_site.ctypes.data, len(route_site))
+        self.route_cache = as_s32(route_cache.ctypes.data, len(route_cache))
+        self.nr_routes = len(route)
         self.demands = as_demands(demands.ctypes.data, len(demands))
         self.count = as_s64(count.ctypes.data, len(count))
         self.tasks = as_task_areas(tasks.ctypes.data, len(tasks))
@@ -280,6 +289,17 @@ class DemandBook:
         else:
             return False
         return True
+
+    def _route(self, site, cache):
+        """The name that a call site asks for, `cache` where it is not known."""
+        low, high = 0, self.nr_routes
+        while low < high:
+            middle = (low + high) // 2
+            if self.route_site[middle] < site:
+                low = middle + 1
+            else:
+                high = middle
+        return self.route_cache[low] if self.route_site[low] == site and site else cache
 
     def _task_of(self, pid):
         """What is known of a task: it takes the place of another one's."""

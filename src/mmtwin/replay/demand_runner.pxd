@@ -14,7 +14,7 @@ from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u8, u32, u64, virt_t
 from mmtwin.recordings.sites cimport as_s32
 from mmtwin.replay.demand_book cimport (
     ASK_AREA, ASK_FREE, ASK_GRACE_PERIOD, ASK_KMALLOC, ASK_OBJECT, ASK_PAGES, ASK_STACK,
-    FOR_STACK, FOR_USER, FOR_USES, FOR_VMALLOC, as_demands, demand_at,
+    FOR_OLD, FOR_STACK, FOR_TABLE, FOR_USER, FOR_USES, FOR_VMALLOC, as_demands, demand_at,
     demand_t,
 )
 
@@ -54,7 +54,8 @@ cdef enum:
     RUN_SPLIT = 4                 # large pages of users that became several
     RUN_ORDERS = 5                # blocks whose order changed with the page size
     RUN_PEAK_TIME = 6
-    RUN_PLACES = 7
+    RUN_TABLES = 7                # page tables that stayed one page each, of another size
+    RUN_PLACES = 8
 
 cdef enum:
     GROUPS = 0x1000

@@ -3,8 +3,9 @@
 Nothing is compared. Kmallocs go by their size and gfp, objects by the name of their cache, pages
 by their bytes. Where the twin's pages are larger than the recorded ones, the small pages of users
 come to lie together: as many as fit, of one task after another, share a page, as if each task used
-memory in a row. Where they are smaller, a user's page becomes as many as it has bytes. A single
-page that the kernel asked for itself stays a single page.
+memory in a row. So do pages of vmalloc, and pages that the kernel held at the start, whose use
+nobody knows. Where they are smaller, such a page becomes as many as it has bytes. A single page
+that the kernel asked for itself stays a single page.
 """
 
 from importlib.resources import files
@@ -215,7 +216,7 @@ class DemandRunner:
         """Pages by their bytes; see the module."""
         order = demand.order
         if self.mm.page_shift != self.page_shift:
-            if demand.use == FOR_USER or demand.use == FOR_VMALLOC:
+            if demand.use == FOR_USER or demand.use == FOR_VMALLOC or demand.use == FOR_OLD:
                 if demand.bytes >> self.mm.page_shift == 0:
                     self._share(demand)
                     return
@@ -226,6 +227,8 @@ class DemandRunner:
             if order:
                 order = self._order_of(demand.bytes)
                 self.count[RUN_ORDERS] += 1
+            elif demand.use == FOR_TABLE:
+                self.count[RUN_TABLES] += 1
         if order >= self.mm.nr_orders:
             self._failed(demand)
             return
@@ -247,7 +250,7 @@ class DemandRunner:
     def _share(self, demand):
         """A page that is smaller than the twin's: in the task's last one, as long as it has room.
         """
-        place = (demand.pid & (GROUPS - 1)) + (GROUPS if demand.use == FOR_VMALLOC else 0)
+        place = (demand.pid & (GROUPS - 1)) + (0 if demand.use == FOR_USER else GROUPS)
         group = group_at(self.groups, place)
         if group.pid != demand.pid or group.left < 1 << demand.order:
             pfn = alloc_pages(self.mm, demand.gfp, 0, -1)

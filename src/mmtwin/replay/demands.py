@@ -132,6 +132,8 @@ class DemandReader(DemandBook):
             return
         task = self._task_of(event.pid)
         cache = event.cache
+        if self.nr_routes:
+            cache = self._route(event.call_site, cache)
         if event.kind == KIND_KMALLOC and self._is_site(
             self.bulk_site, self.nr_bulk_sites, event.call_site
         ):

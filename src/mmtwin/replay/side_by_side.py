@@ -12,6 +12,8 @@ import numpy as np
 
 from mmtwin.kernel.mm import MM
 from mmtwin.machine.recorded import twin_gfp_of
+from mmtwin.recordings.annotate import roots_of_aliases
+from mmtwin.recordings.callers import caches_of
 from mmtwin.recordings.recording import Recording
 from mmtwin.replay.call_sites import vmalloc_sites
 from mmtwin.replay.changes import Changes, apply, changes_of
@@ -82,6 +84,7 @@ class WhatIf:
         """What turns the events into demands; the names of all caches get their numbers."""
         for name in names_of(self.state.known) if self.state.known else ():
             self.annotated.number_of(name)
+        routes = self._routes()
         state, recording, annotated = self.state, self.recording, self.annotated
         numbers = {name: number for number, name in enumerate(annotated.names)}
         has, version = state.profile.features, state.profile.version
@@ -102,7 +105,26 @@ class WhatIf:
             "cred_cache": numbers.get("cred_jar", -1),
             "stack_bytes": has["thread_size"],
         }  # fmt: skip
-        return DemandReader(facts, self.own_stacks, hidden)
+        return DemandReader(facts, self.own_stacks, hidden, routes)
+
+    def _routes(self) -> dict[int, int]:
+        """With slub_nomerge, the caches that call sites ask for by their functions, where several
+        share one on the recorded machine.
+        """
+        routes: dict[int, int] = {}
+        known = self.state.known
+        if known is None or not self.changes.splits:
+            return routes
+        roots = roots_of_aliases(self.recording, set(known.cache_names))
+        for site in self.annotated.sites.records():
+            found = self.recording.symbols.find(int(site["call_site"]))
+            if site["cache"] < 0 or not found:
+                continue
+            root = self.annotated.names[int(site["cache"])]
+            names = [name for name in caches_of(found[0]) if roots.get(name) == root]
+            if len(names) == 1:
+                routes[int(site["call_site"])] = self.annotated.number_of(names[0])
+        return routes
 
     def _is_sheaf_site(self, site: int) -> bool:
         found = self.recording.symbols.find(site)

@@ -123,7 +123,7 @@ def live_pages(mm: MM) -> Iterator[LivePages]:
         elif users[pfn] in (USE_USER, USE_PAGE_CACHE):
             gfp, use = GFP_USER_MOVABLE, DEMANDS["FOR_USER"]
         else:
-            gfp, use = GFP_KERNEL, DEMANDS["FOR_KERNEL"]
+            gfp, use = GFP_KERNEL, DEMANDS["FOR_OLD"]
         yield LivePages(pfn, order, gfp, use, bool(flags[pfn] & PG_large_kmalloc))
 
 

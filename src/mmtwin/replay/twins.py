@@ -111,6 +111,7 @@ class Twin:
             "page_tables": uses[2],
             "vmalloc": uses[3],
             "kernel_pages": uses[0],
+            "old_pages": uses[5],
             "stacks": (self.stacks.pages if self.stacks else 0) * page,
             "free": {"bytes": free[0][1], **{f"blocks_{s >> 10}k": b for s, b in free[1:]}},
             "failed": {
@@ -121,6 +122,7 @@ class Twin:
                 "shared_pages": int(counts[RUN["RUN_SHARED"]]),
                 "split_pages": int(counts[RUN["RUN_SPLIT"]]),
                 "other_orders": int(counts[RUN["RUN_ORDERS"]]),
+                "tables": int(counts[RUN["RUN_TABLES"]]),
             },
             "demands": int(counts[RUN["RUN_DEMANDS"]]),
             "paths": {"slub": slub_paths(mm), "pcp": pcp_paths(mm)},

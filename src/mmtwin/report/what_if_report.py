@@ -32,9 +32,11 @@ GUESSES = (
     ("unnamed", "objects whose cache nothing tells: asked of kmalloc"),
 )  # fmt: skip
 MAPPED = (
-    ("shared_pages", "small pages of users that found room in a larger page of their task, as if"
-                     " it used memory in a row"),
-    ("split_pages", "pages of users that became several, as if all of each were touched"),
+    ("shared_pages", "small pages that found room in a larger one: of users as if each task used"
+                     " memory in a row, of vmalloc and of what the kernel held at the start"),
+    ("split_pages", "pages that became several smaller ones, of users as if all of each were"
+                    " touched"),
+    ("tables", "page tables that stayed one page each: their memory is the most it can be"),
     ("other_orders", "blocks of pages whose order changed with the page size"),
 )  # fmt: skip
 
@@ -101,7 +103,7 @@ def _memory(recorded: Figures, changed: Figures) -> FigureTable:
     for key, name in (
         ("user", "user and file pages"), ("page_tables", "page tables"),
         ("stacks", "kernel stacks"), ("vmalloc", "vmalloc"),
-        ("kernel_pages", "other pages of the kernel"),
+        ("kernel_pages", "other pages of the kernel"), ("old_pages", "... held since the start"),
     ):  # fmt: skip
         _row(table, f"  {name}", recorded[key], changed[key])
     _row(table, "  slabs", recorded["slab"]["bytes"], changed["slab"]["bytes"])
