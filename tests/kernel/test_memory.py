@@ -158,7 +158,7 @@ def test_mprotect_and_the_write_bit(mm):
     gup.access_process_vm(space, BASE, b"x")
     assert memory.change_protection(vma, BASE, BASE + 4 * PAGE, vma.vm_flags) == 1
     # before 6.0 even what stays writable faults once more
-    writable = mm.view("has")[0].wp_reuse == 2
+    writable = mm.view("has")[0].wp_reuse >= 2
     assert ("write" in memory.walk(space, BASE)[-1].flags) == writable
     memory.change_protection(vma, BASE, BASE + 4 * PAGE, process.PRIVATE_R)
     assert "write" not in memory.walk(space, BASE)[-1].flags

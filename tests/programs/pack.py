@@ -86,6 +86,9 @@ def main() -> None:
         if path.name == "files.json":
             continue
         program = json.loads(path.read_text())
+        if not program["maps"]:
+            print(f"{program['name']} did not run", file=sys.stderr)
+            continue
         files.update(files_of(program, facts))
         whole["programs"].append(program)
     whole["files"] = dict(sorted(files.items()))

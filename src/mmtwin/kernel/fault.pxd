@@ -4,7 +4,7 @@ cimport cython
 from mmtwin.kernel.memory cimport handle_mm_fault
 from mmtwin.kernel.memory_defs cimport (
     FAULT_FLAG_INSTRUCTION, FAULT_FLAG_USER, FAULT_FLAG_WRITE, VM_FAULT_MAJOR, VM_FAULT_OOM,
-    VM_FAULT_SIGBUS,
+    VM_FAULT_SIGBUS, VM_FAULT_SIGSEGV,
 )
 from mmtwin.kernel.mm_types cimport mm_struct, vm_area_struct
 from mmtwin.kernel.mman cimport VM_EXEC, VM_GROWSDOWN, VM_READ, VM_WRITE

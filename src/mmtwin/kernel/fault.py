@@ -18,6 +18,7 @@ if not cython.compiled:
         VM_FAULT_MAJOR,
         VM_FAULT_OOM,
         VM_FAULT_SIGBUS,
+        VM_FAULT_SIGSEGV,
     )
     from mmtwin.kernel.mman import VM_EXEC, VM_GROWSDOWN, VM_READ, VM_WRITE
     from mmtwin.kernel.vma_tree import mm_find_vma
@@ -142,4 +143,6 @@ def do_user_addr_fault(task, address, error_code):
         return FaultResult(SIGKILL, 0)  # pagefault_out_of_memory()
     if result & VM_FAULT_SIGBUS:
         return FaultResult(SIGBUS, BUS_ADRERR)
+    if result & VM_FAULT_SIGSEGV:
+        return FaultResult(SIGSEGV, SEGV_MAPERR)
     return MAJOR if result & VM_FAULT_MAJOR else MINOR

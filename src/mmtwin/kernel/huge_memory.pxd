@@ -20,11 +20,14 @@ from mmtwin.kernel.paging cimport (
     pte_present, pte_write, pte_wrprotect, vm_get_page_prot,
 )
 from mmtwin.kernel.pgtable cimport entry_slot, table_alloc, table_free, table_populate
-from mmtwin.kernel.rmap cimport linear_page_index
+from mmtwin.kernel.ram cimport clear_pages
+from mmtwin.kernel.rmap cimport linear_page_index, page_remove_rmap
 from mmtwin.kernel.rss_stat cimport add_mm_counter
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u64, virt_t
 from mmtwin.kernel.swap cimport Lru, lru_add_drain, lru_of, put_page
-from mmtwin.kernel.vm_fault cimport lru_cache_add_vma, maybe_mkwrite, page_prot, vm_fault
+from mmtwin.kernel.vm_fault cimport (
+    copy_user_page, lru_cache_add_vma, maybe_mkwrite, page_prot, vm_fault,
+)
 
 cdef bint thp_allowed(Paging p, vm_area_struct vma)
 cdef bint suitable(Paging p, vm_area_struct vma, virt_t address, s32 order)
@@ -54,3 +57,6 @@ cdef void change_huge_pmd(vm_area_struct vma, s64 pmd, u64 newflags)
 @cython.locals(p=Paging, order=s32, pages=s64, address=virt_t, slot=s64, pfn=pfn_t, entry=u64,
                place=s64, machine=MM)
 cdef bint do_anonymous_folio(vm_fault vmf)
+@cython.locals(mm=mm_struct, p=Paging, machine=MM, table=pfn_t, slot=s64, place=s64, entry=u64,
+               old=pfn_t)
+cpdef void collapse_pmd(vm_area_struct vma, s64 pmd, virt_t address, pfn_t pfn)

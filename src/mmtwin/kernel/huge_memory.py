@@ -40,6 +40,7 @@ if not cython.compiled:
     from mmtwin.kernel.paging import (
         pfn_pte,
         pte_dirty,
+        pte_mkdirty,
         pte_mkwrite,
         pte_modify,
         pte_pfn,
@@ -47,10 +48,11 @@ if not cython.compiled:
         vm_get_page_prot,
     )
     from mmtwin.kernel.pgtable import table_alloc, table_free, table_populate
-    from mmtwin.kernel.rmap import linear_page_index
+    from mmtwin.kernel.ram import clear_pages
+    from mmtwin.kernel.rmap import linear_page_index, page_remove_rmap
     from mmtwin.kernel.rss_stat import add_mm_counter
     from mmtwin.kernel.swap import lru_add_drain, lru_of, put_page
-    from mmtwin.kernel.vm_fault import lru_cache_add_vma, maybe_mkwrite, page_prot
+    from mmtwin.kernel.vm_fault import copy_user_page, lru_cache_add_vma, maybe_mkwrite, page_prot
 
 ARM64_TABLE_BIT = 2
 
@@ -313,9 +315,40 @@ def change_huge_pmd(vma, pmd, newflags):
     old = machine.ram[pmd]
     entry = pte_modify(p, mk_small(p, old), vm_get_page_prot(p, newflags))
     entry = pte_wrprotect(p, entry)
-    if newflags & VM_WRITE and machine.has.wp_reuse == 2 and pte_dirty(p, old):
+    if newflags & VM_WRITE and machine.has.wp_reuse >= 2 and pte_dirty(p, old):
         # can_change_pmd_writable()
         pfn = pte_pfn(p, old)
         if pfn != p.huge_zero_pfn and machine.page[pfn].flags & PG_anon_exclusive:
             entry = pte_mkwrite(p, entry)
+    machine.ram[pmd] = mk_huge(p, entry)
+
+
+def collapse_pmd(vma, pmd, address, pfn):
+    """__collapse_huge_page_copy() and what follows it: the pages of one table of PTEs go into a
+    huge page, whose PMD takes the table's place; the table waits beside it.
+
+    `pmd`: the slot; `address`: of the block (virt_t); `pfn`: the huge page, filled here.
+    """
+    mm = vma.vm_mm
+    p = mm.paging
+    machine = p.machine
+    table = pte_pfn(p, machine.ram[pmd])
+    slot = table << p.bits
+    for place in range(1 << p.bits):
+        entry = machine.ram[slot + place]
+        machine.ram[slot + place] = 0
+        if entry == 0 or entry & p.special:
+            if machine.contents:
+                clear_pages(machine, pfn + place, 1)
+            add_mm_counter(mm, MM_ANONPAGES, 1)
+            continue
+        old = pte_pfn(p, entry)
+        copy_user_page(machine, pfn + place, old)
+        page_remove_rmap(machine, old)
+        put_page(machine, old)
+    add_new_anon(vma, pfn, address, True, 1 << p.bits)
+    deposit(p, pmd, table)
+    entry = pfn_pte(p, pfn, vm_get_page_prot(p, vma.vm_flags))
+    if vma.vm_flags & VM_WRITE:
+        entry = pte_mkwrite(p, pte_mkdirty(p, entry))
     machine.ram[pmd] = mk_huge(p, entry)

@@ -167,10 +167,12 @@ def madvise_vma_behavior(vma, prev, start, end, behavior):
     elif behavior == MADV_GUARD_INSTALL:
         error = madvise_guard_install(vma, start, end)
     elif behavior == MADV_GUARD_REMOVE:
-        error = 0 if is_valid_guard_vma(vma, True) else -EINVAL
+        error = madvise_guard_remove(vma, start, end)
     elif behavior in (MADV_COLD, MADV_PAGEOUT):
-        error = -EINVAL if vma.vm_flags & (VM_LOCKED | VM_PFNMAP | VM_HUGETLB) else 0
-    else:  # MADV_WILLNEED, MADV_COLLAPSE: nothing to read ahead, no khugepaged here
+        error = madvise_cold(vma, start, end)
+    elif behavior == MADV_COLLAPSE:
+        error = mmap_pages.collapse(vma, start, end)
+    else:  # MADV_WILLNEED: nothing to read ahead
         error = 0
     return vma, error
 
@@ -264,7 +266,24 @@ def madvise_guard_install(vma, start, end):
         error = mmap_pages.prepare_anon(vma)
         if error:
             return error
-    mmap_pages.zap_page_range(vma, start, end)
+    return mmap_pages.install_guards(vma, start, end)
+
+
+def madvise_guard_remove(vma, start, end):
+    """MADV_GUARD_REMOVE: guards of the range go, nothing else: 0 or -EINVAL."""
+    if not is_valid_guard_vma(vma, True):
+        return -EINVAL
+    mmap_pages.remove_guards(vma, start, end)
+    return 0
+
+
+def madvise_cold(vma, start, end):
+    """MADV_COLD, MADV_PAGEOUT: 0 or -EINVAL. Both make pages inactive and old; the twin reclaims
+    nothing, so what MADV_PAGEOUT would write out or drop stays.
+    """
+    if vma.vm_flags & (VM_LOCKED | VM_PFNMAP | VM_HUGETLB):
+        return -EINVAL
+    mmap_pages.cold(vma, start, end)
     return 0
 
 

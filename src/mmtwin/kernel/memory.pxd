@@ -7,6 +7,7 @@ from mmtwin.kernel.huge_memory cimport (
 )
 from mmtwin.kernel.memory_defs cimport (
     FAULT_FLAG_WRITE, VM_FAULT_FALLBACK, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS,
+    VM_FAULT_SIGSEGV,
 )
 from mmtwin.kernel.memory_file cimport do_fault
 from mmtwin.kernel.mm_types cimport mm_struct, vm_area_struct

@@ -20,7 +20,7 @@ from mmtwin.kernel.memory_copy import (
 )
 from mmtwin.kernel.memory_unmap import free_pgtables, tlb_finish, unmap_vmas, zap_page_range
 from mmtwin.kernel.pgtable import pgd_alloc, pgd_free
-from mmtwin.kernel.rmap import anon_vma_prepare
+from mmtwin.kernel.rmap import anon_vma_prepare, large_folio_exclusive
 from mmtwin.kernel.walk import page_of, walk
 
 if not cython.compiled:
@@ -37,6 +37,7 @@ if not cython.compiled:
         VM_FAULT_NOPAGE,
         VM_FAULT_OOM,
         VM_FAULT_SIGBUS,
+        VM_FAULT_SIGSEGV,
     )
     from mmtwin.kernel.memory_file import do_fault
     from mmtwin.kernel.mman import MM_ANONPAGES, VM_SHARED, VM_WRITE
@@ -126,11 +127,14 @@ def can_reuse(vmf):
     if vmf.machine.has.wp_reuse == 0:
         # 09854ba94c6a, 5.9
         return page.refcount == 1 and vmf.machine.page[vmf.page].mapcount == 1
-    if vmf.machine.has.wp_reuse == 2:
+    if vmf.machine.has.wp_reuse >= 2:
         if vmf.machine.page[vmf.page].flags & PG_anon_exclusive:
             return True
         if page.flags & PG_head:
-            return False
+            if vmf.machine.has.wp_reuse == 2 or not large_folio_exclusive(vmf.vma, head):
+                return False
+            vmf.machine.page[vmf.page].flags |= PG_anon_exclusive
+            return True
     if page.refcount > 3:
         return False
     if not page.flags & PG_lru:
@@ -202,6 +206,8 @@ def handle_pte_fault(vmf):
         vmf.pte = pte_slot(vmf, vmf.address)
         vmf.orig_pte = vmf.machine.ram[vmf.pte]
         if vmf.orig_pte != 0:
+            if not pte_present(vmf.paging, vmf.orig_pte):
+                return VM_FAULT_SIGSEGV  # handle_pte_marker(): a guard
             if vmf.flags & FAULT_FLAG_WRITE and not pte_write(vmf.paging, vmf.orig_pte):
                 return do_wp_page(vmf)
             entry = vmf.orig_pte | vmf.paging.young

@@ -5,7 +5,7 @@
 import cython
 
 if not cython.compiled:
-    from mmtwin.kernel.constants import PG_anon_exclusive
+    from mmtwin.kernel.constants import PG_anon_exclusive, PG_head, PG_lru, PG_tail
     from mmtwin.kernel.huge_memory import (
         change_huge_pmd,
         copy_huge_pmd,
@@ -13,7 +13,15 @@ if not cython.compiled:
         split_huge_pmd,
         withdraw,
     )
-    from mmtwin.kernel.mman import ENOMEM, VM_MAYWRITE, VM_MIXEDMAP, VM_PFNMAP, VM_SHARED, VM_WRITE
+    from mmtwin.kernel.mman import (
+        ENOMEM,
+        VM_DENYWRITE,
+        VM_MAYWRITE,
+        VM_MIXEDMAP,
+        VM_PFNMAP,
+        VM_SHARED,
+        VM_WRITE,
+    )
     from mmtwin.kernel.paging import (
         is_block,
         pte_dirty,
@@ -29,8 +37,11 @@ if not cython.compiled:
     from mmtwin.kernel.pgtable import entry_slot, next_boundary, slot_alloc
     from mmtwin.kernel.rmap import mm_counter, page_anon
     from mmtwin.kernel.rss_stat import add_mm_rss_vec
-    from mmtwin.kernel.swap import get_page, mark_page_lazyfree
+    from mmtwin.kernel.swap import deactivate_page, get_page, mark_page_lazyfree
 
+
+
+COMPOUND = PG_head | PG_tail
 
 
 def next_table(mm, address, end):
@@ -59,7 +70,10 @@ def copy_pte_range(dst_vma, src_vma, dst, src, count):
     private = src_vma.vm_flags & (VM_SHARED | VM_MAYWRITE) == VM_MAYWRITE
     for place in range(count):
         entry = machine.ram[src + place]
-        if entry == 0 or not pte_present(p, entry):
+        if entry == 0:
+            continue
+        if not pte_present(p, entry):
+            machine.ram[dst + place] = entry  # copy_pte_marker(): a guard
             continue
         pfn = -1 if entry & p.special else pte_pfn(p, entry)
         if pfn >= 0:
@@ -79,6 +93,8 @@ def copy_pte_range(dst_vma, src_vma, dst, src, count):
 
 def vma_needs_copy(src_vma):
     """vma_needs_copy(): areas without anonymous pages are filled by faults again."""
+    if src_vma.vm_flags & VM_DENYWRITE and src_vma.vm_mm.machine.has.vma_sticky:
+        return True  # VM_MAYBE_GUARD has that bit: ab04b530e7e8, 6.19
     return bool(src_vma.vm_flags & (VM_PFNMAP | VM_MIXEDMAP)) or src_vma.anon_vma is not None
 
 
@@ -257,4 +273,27 @@ def madvise_free_range(vma, start, end):
             if page_anon(mm.machine, pfn) and pages["mapcount"][pfn] == 1:
                 words[slot] = pte_mkclean(p, entry & ~p.young)
                 mark_page_lazyfree(mm.machine, pfn)
+        start += p.page_size
+
+
+def madvise_cold_range(vma, start, end):
+    """madvise_cold_or_pageout_pte_range(): pages that only this entry maps become old and go to
+    the inactive list; blocks of pages are left alone.
+    """
+    mm = vma.vm_mm
+    p = mm.paging
+    words = mm.machine.view("ram")
+    pages = mm.machine.view("page")
+    while start < end:
+        slot = entry_slot(mm, start, 0)
+        if slot < 0:
+            start = next_table(mm, start, end)
+            continue
+        entry = int(words[slot])
+        if entry and pte_present(p, entry) and not entry & p.special:
+            pfn = pte_pfn(p, entry)
+            alone = pages["mapcount"][pfn] == 1 and not pages["flags"][pfn] & COMPOUND
+            if alone and pages["flags"][pfn] & PG_lru:
+                words[slot] = entry & ~p.young
+                deactivate_page(mm.machine, pfn)
         start += p.page_size

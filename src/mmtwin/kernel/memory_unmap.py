@@ -44,6 +44,9 @@ def zap_pte_range(tlb, vma, slot, address, end):
         address += p.page_size
         if entry == 0:
             continue
+        if tlb.keep_markers and not pte_present(p, entry):
+            reclaim = False  # zap_nonpresent_ptes(): a guard stays
+            continue
         machine.ram[slot - 1] = 0
         if not pte_present(p, entry) or entry & p.special:
             continue
@@ -252,8 +255,10 @@ def unlink_area(vma):
 
 def zap_page_range(vma, start, end, reclaim_pt=True):
     """zap_page_range(): MADV_DONTNEED of part of an area: its pages go; its tables stay, but for
-    those that it emptied whole, since 6.14.
+    those that it emptied whole, since 6.14. So do guards (no ZAP_FLAG_DROP_MARKER).
     """
-    tlb_gather(vma.vm_mm).reclaim_pt = reclaim_pt
+    tlb = tlb_gather(vma.vm_mm)
+    tlb.reclaim_pt = reclaim_pt
+    tlb.keep_markers = True
     unmap_vmas(vma.vm_mm, [vma], start, end)
     tlb_finish(vma.vm_mm)

@@ -2,7 +2,7 @@
 its areas alone are of interest).
 """
 
-from mmtwin.kernel import gup, memory_copy, memory_unmap, truncate
+from mmtwin.kernel import guard, gup, khugepaged, memory_copy, memory_unmap, truncate
 from mmtwin.kernel.mman import EINVAL, VM_IO, VM_PFNMAP, VM_READ, VM_WRITE
 from mmtwin.kernel.rmap import anon_vma_prepare, unlink_anon_vmas
 from mmtwin.kernel.vma import unlink_file_vma
@@ -57,6 +57,28 @@ def madvise_free_range(vma, start, end):
     """Pages of a part of an area may go (madvise_free_single_vma())."""
     if vma.vm_mm.pgd >= 0:
         memory_copy.madvise_free_range(vma, start, end)
+
+
+def install_guards(vma, start, end):
+    """Accesses to a part of an area are SIGSEGV from now on: 0 or -ENOMEM."""
+    return guard.install_guards(vma, start, end) if vma.vm_mm.pgd >= 0 else 0
+
+
+def remove_guards(vma, start, end):
+    """They are no more."""
+    if vma.vm_mm.pgd >= 0:
+        guard.remove_guards(vma, start, end)
+
+
+def collapse(vma, start, end):
+    """Whole huge pages of a part of an area become such (madvise_collapse()): 0 or -errno."""
+    return khugepaged.madvise_collapse(vma, start, end) if vma.vm_mm.pgd >= 0 else 0
+
+
+def cold(vma, start, end):
+    """Pages of a part of an area are not wanted soon (madvise_cold())."""
+    if vma.vm_mm.pgd >= 0:
+        memory_copy.madvise_cold_range(vma, start, end)
 
 
 def prepare_anon(vma):

@@ -23,6 +23,7 @@ cdef class mmu_gather:
     cdef s64 place                      # in the active batch
     cdef s64 limit                      # of the active batch
     cdef public bint reclaim_pt         # tables of PTEs that it empties go too
+    cdef public bint keep_markers       # guards stay
 
 @cython.locals(pfn=pfn_t)
 cdef bint next_batch(mmu_gather tlb)

@@ -25,7 +25,7 @@ class mmu_gather:
         self.pages, self.batches, self.tables = [], [], []
         self.table_batch = -1
         self.place = self.used = 0
-        self.reclaim_pt = False
+        self.reclaim_pt = self.keep_markers = False
         self.limit = MMU_GATHER_BUNDLE
         self.room = ((1 << mm.machine.page_shift) - BATCH_HEADER) // 8
 

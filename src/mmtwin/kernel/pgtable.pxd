@@ -21,7 +21,7 @@ cpdef s64 entry_slot(mm_struct mm, virt_t address, s32 level)
 @cython.locals(p=Paging)
 cdef void table_populate(mm_struct mm, s64 slot, pfn_t pfn, s32 level)
 @cython.locals(p=Paging, slot=s64, above=s32, pfn=pfn_t, entry=u64)
-cdef s64 slot_alloc(mm_struct mm, virt_t address, s32 level)
+cpdef s64 slot_alloc(mm_struct mm, virt_t address, s32 level)
 cdef void table_dtor(Paging p, pfn_t pfn) noexcept
 cdef void table_free(Paging p, pfn_t pfn) noexcept
 @cython.locals(p=Paging, machine=MM, pfn=pfn_t, address=virt_t, index=u64)

@@ -287,6 +287,20 @@ def page_remove_rmap(machine, pfn):
             lru.file_mapped -= 1
 
 
+def large_folio_exclusive(vma, head):
+    """__wp_can_reuse_large_anon_folio(): whether all references to a block of pages, mapped more
+    than once, are entries of one address space.
+    """
+    machine = vma.vm_mm.machine
+    pages = machine.view("page")
+    count = 1 << int(pages["order"][head])
+    mapped = int(pages["mapcount"][head : head + count].sum()) + int(pages["slabs"][head + 1])
+    if mapped <= 1 or mapped != int(pages["refcount"][head]):
+        return False
+    places = [place for pfn in range(head, head + count) for place in rmap_walk(machine, pfn)]
+    return all(area.vm_mm is vma.vm_mm for area, _address, _slot in places)
+
+
 def areas_of(machine, pfn):
     """The areas that may map a page, with the address each has it at: [(vma, address)].
 

@@ -223,6 +223,17 @@ def mark_page_accessed(machine, pfn):
         lru_add(lru, pfn)
 
 
+def deactivate_page(machine, pfn):
+    """deactivate_page(): a page on a list is not referenced any more, and inactive."""
+    page = pfn_to_page(machine, pfn)
+    active = page.flags & PG_active and not page.flags & PG_unevictable
+    page.flags &= ~PG_referenced
+    if active:
+        lru = lru_of(machine)
+        del_page_from_lru(lru, pfn)
+        lru_add(lru, pfn)
+
+
 def mark_page_lazyfree(machine, pfn):
     """mark_page_lazyfree(): an anonymous page to the inactive file list."""
     page = pfn_to_page(machine, pfn)

@@ -22,7 +22,8 @@ from mmtwin.versions.profiles import Profile
 
 MEMORY = 4 << 30
 ADDRESSES = ("mmap", "brk", "mremap", "shmat")
-WRITE_FAULT = 6  # of a user, writing, no page there
+# Of a user, writing, no page there: x86's error code, arm64's ESR (a data abort, WnR).
+WRITE_FAULTS = {"x86_64": 6, "arm64": 0x92000046}
 ADDR_NO_RANDOMIZE = 0x40000
 SHM_RDONLY, SHM_EXEC = 0o10000, 0o100000
 MREMAP_MOVE = 3  # MREMAP_MAYMOVE | MREMAP_FIXED
@@ -127,7 +128,7 @@ class StraceReplay:
             and (address is None or vma.vm_start <= address < vma.vm_end)
         ]  # fmt: skip
         for address in writable:
-            self.processes.fault(pid, address, WRITE_FAULT)
+            self.processes.fault(pid, address, WRITE_FAULTS[self.profile.arch])
 
     def _exec(self, step: Step) -> None:
         path = step.file or ""

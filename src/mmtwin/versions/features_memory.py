@@ -28,8 +28,10 @@ MEMORY = (
             Change("6.10", 1, "1f2d8b44871b")),
     Feature("user_gfp_comp", "user pages are folios: __GFP_COMP", 0,
             Change("5.18", 1, "f584b68005ac")),
-    Feature("wp_reuse", "0: one reference; 1: once batches are drained; 2: AnonExclusive", 0,
-            Change("5.18", 1, "53a05ad9f21d"), Change("5.19", 2, "6c287605fd56")),
+    Feature("wp_reuse", "0: one reference; 1: once batches are drained; 2: AnonExclusive; "
+            "3: large folios whose references are all of one mm", 0,
+            Change("5.18", 1, "53a05ad9f21d"), Change("5.19", 2, "6c287605fd56"),
+            Change("6.15", 3, "1da190f4d0a6")),
     Feature("thp_enabled", "transparent_hugepage/enabled at boot: 1 madvise, 2 always",
             thp_enabled, config="CONFIG_TRANSPARENT_HUGEPAGE"),
     Feature("lru_batch", "pages of a pagevec or folio batch", 15,

@@ -17,7 +17,7 @@ TREES = (
     Feature("maple_frees_from_top", "replaced nodes go from the top down, not from the leaf up", 0,
             Change("6.6", 1, "")),
     Feature("maple_store_type", "stores ask for the nodes that their kind may need, beforehand", 0,
-            Change("6.12", 1, "")),
+            Change("6.12", 1, "5d659bbb52a2")),
     Feature("maple_dup", "fork copies the tree node by node, not entry by entry", 0,
             Change("6.8", 1, "d24062914837")),
     # 6.14 does not have these two, 6.18 does
@@ -26,10 +26,10 @@ TREES = (
     Feature("maple_counts_vacant", "full nodes decide how many nodes a store may need", 0,
             Change("6.16", 1, "")),
     Feature("maple_sheaves", "several nodes come in a prefilled sheaf", 0,
-            Change("6.18", 1, "")),
+            Change("6.18", 1, "9b05890a25d9")),
     # 6.19 does not have it, 7.3 does
     Feature("maple_copy", "stores into several nodes share entries out level by level", 0,
             Change("7.1", 1, "")),
     Feature("unmapped_min_addr", "no area is placed below vm.mmap_min_addr", 0,
-            Change("6.4", 1, "")),
+            Change("6.4", 1, "6b008640db73")),
 )
