@@ -13,11 +13,13 @@ from mmtwin.kernel.slub import (
 from mmtwin.machine import Machine
 from mmtwin.recordings import default_recording_path, open_recording
 from mmtwin.recordings.event import CONSTANTS, EVENT
-from mmtwin.replay import replay
+from mmtwin.replay import maple_guess, replay
 from mmtwin.replay.counts import COUNTS
 from mmtwin.replay.engine import Engine
 from mmtwin.replay.maple import Maple
 from mmtwin.replay.maple_ahead import CONSTANTS as MAPLE
+from mmtwin.replay.maple_guess import CONSTANTS as GUESS
+from mmtwin.replay.maple_guess import STRUCTS
 
 GFP = 0xCC0
 COMPILED = not lists.__file__.endswith(".py")
@@ -31,21 +33,23 @@ RANGES = [
 NAMES = ("maple_node", "vm_area_struct", "mm_struct")
 
 
-def machine():
+def machine(options=()):
     """A machine with a cache of maple nodes, some of whose slabs are there already."""
-    k = Machine.boot("x86_64-6.1", memory="64M", cpus=1, seed=3)
-    cache = k.kmem_cache_create("maple_node", 256)
-    nodes = [k.kmem_cache_alloc(cache) for _ in range(40)]
+    k = Machine.boot("x86_64-6.1", memory="64M", cpus=1, seed=3, cmdline=dict(options))
+    k.mm.slub_bytes = 0  # as in a replay: its own lists show no red zones
+    k.kmem_cache_create("maple_node", 256, align=256)
+    cache = k.mm.cache_names.index("maple_node")
+    nodes = [kmem_cache_alloc(k.mm, cache, GFP) for _ in range(40)]
     for node in nodes[::-1]:
-        k.kmem_cache_free(cache, node)
-    return k, k.mm.cache_names.index("maple_node")
+        kmem_cache_free(k.mm, cache, node)
+    return k, cache
 
 
 class Tasks:
     """What tasks with trees of one leaf make of a machine, and the events that tell of it."""
 
-    def __init__(self):
-        self.k, self.cache = machine()
+    def __init__(self, options=()):
+        self.k, self.cache = machine(options)
         self.rows = []
         self.root = {}
         self.replaced = []
@@ -94,10 +98,10 @@ class Tasks:
             self.free("tree", self.root.pop(pid), pid)
 
 
-def events_of(seed, steps=150):
+def events_of(seed, steps=150, options=()):
     """The events of some tasks' stores and exits, at random."""
     draw = np.random.default_rng(seed)
-    tasks = Tasks()
+    tasks = Tasks(options)
     for _ in range(steps):
         choice = draw.integers(0, 12)
         pid = int(draw.integers(1, 4))
@@ -110,9 +114,9 @@ def events_of(seed, steps=150):
     return np.array(tasks.rows, dtype=EVENT), tasks
 
 
-def replayed(events, guessing):
+def replayed(events, guessing, options=()):
     """(share of objects predicted exactly, the machine): a replay on a machine like the first."""
-    k, cache = machine()
+    k, cache = machine(options)
     maple = Maple(k.mm, cache, [0, 1, 2], RANGES) if guessing else None
     bits = [1 << bit for bit in range(32)]
     engine = Engine(k.mm, [cache, -1, -1], bits, 8192, True, (), True, maple)
@@ -137,6 +141,38 @@ def test_silent_nodes_empty_slabs():
     without, _ = replayed(events, False)
     share, k = replayed(events, True)
     assert share > 0.95 > 0.8 > without
+    assert k.validate() == []
+
+
+def slabs_of(guess):
+    """The slabs of a guess's node list, in order."""
+    slabs, slab = [], guess["node_first"]
+    while slab != GUESS["NO_NODE"]:
+        slabs.append(int(slab))
+        slab = guess["link"][slab]
+    return slabs
+
+
+@pytest.mark.skipif(COMPILED, reason="C functions")
+@pytest.mark.parametrize("behind, wanted", [(False, [2, 0, 1, 3]), (True, [2, 3, 0, 1])])
+def test_the_slab_that_comes_first(behind, wanted):
+    buffer = np.zeros(1, dtype=np.dtype(STRUCTS["guess_t"]))
+    guess = maple_guess.as_guesses(buffer.ctypes.data, 1)[0]
+    guess.node_first = GUESS["NO_NODE"]
+    for slab in range(4):
+        maple_guess.join_node(guess, slab, True)
+    maple_guess.bring_first(guess, 2, behind)
+    assert slabs_of(buffer[0]) == wanted
+    assert guess.nr_node == 4
+
+
+@needs_speed
+def test_silent_nodes_of_a_debug_cache():
+    options = (("slub_debug", "FZPU"),)
+    events, _ = events_of(5, 600, options)
+    without, _ = replayed(events, False, options)
+    share, k = replayed(events, True, options)
+    assert share > 0.9 > without
     assert k.validate() == []
 
 

@@ -13,9 +13,9 @@ from mmtwin.replay.maple_ahead cimport (
     moment_at, moment_p,
 )
 from mmtwin.replay.maple_guess cimport (
-    GUESS_CPUS, GUESS_LEAVES, GUESS_ROUNDS, GUESS_SLOTS, NO_NODE, SLAB_ABSENT, CPU_SLAB,
-    first_free, give_cpu_slab, guess_at, leave_list, pop_free, put_free, start_slab, take_node,
-    turn_slab, guess_p, guess_t,
+    GUESS_CPUS, GUESS_LEAVES, GUESS_ROUNDS, GUESS_SLOTS, NO_NODE, SLAB_ABSENT, SLAB_ON_NODE,
+    CPU_SLAB, bring_first, first_free, give_cpu_slab, guess_at, leave_list, pop_free, put_free,
+    start_slab, take_node, turn_slab, guess_p, guess_t,
 )
 from mmtwin.replay.maple_nodes cimport (
     MARGIN, SCAN, NEAR, COST_MISS, COST_SPLIT, COST_SHRINK, ROUND_PLAIN, ROUND_FORK,
@@ -41,6 +41,8 @@ cdef class Maple(Trees):
     cdef void compare(self) noexcept nogil
     @cython.locals(i=s32, g=guess_p, moment=moment_p)
     cdef void _moment(self, s64 m) noexcept nogil
+    @cython.locals(g=guess_p, slab=s32, other=s32)
+    cdef void _other_slab(self, s32 i, s64 m) noexcept nogil
     cdef void _advance(self, s32 i, s64 m) noexcept nogil
     @cython.locals(m=s64, spare=s64, k=s32, later=s64)
     cdef void _look_at_request(self, s64 m) noexcept nogil

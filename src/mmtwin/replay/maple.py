@@ -27,6 +27,7 @@ if not cython.compiled:
     from mmtwin.kernel.slub_resync import object_state
     from mmtwin.replay.maple_ahead import moment_at
     from mmtwin.replay.maple_guess import (
+        bring_first,
         first_free,
         give_cpu_slab,
         guess_at,
@@ -179,6 +180,8 @@ class Maple(Trees):
 
     def _advance(self, i, m):
         what = self.ahead.moments[m].what
+        if self.shape.single and what <= WHAT_NOWAIT:
+            self._other_slab(i, m)
         if what == WHAT_ALLOC:
             self._request(i, m)
         elif what == WHAT_NOWAIT:
@@ -193,6 +196,25 @@ class Maple(Trees):
             if what >= WHAT_PAGE:
                 self._page(i, m)
             self._emit(i)
+
+    def _other_slab(self, i, m):
+        """A request takes from another of the node's slabs than the guess has first: that one came
+        before it, or those before it had become full. Nothing tells which.
+        """
+        g = guess_at(self.guesses, i)
+        slab = self.node // self.shape.objects
+        if g.place[slab] != SLAB_ON_NODE or g.node_first == slab:
+            return
+        g.cost += COST_MISS
+        g.amended = 1
+        other = self._branch(i, 0)
+        bring_first(g, slab, False)
+        if other >= 0:
+            bring_first(guess_at(self.guesses, other), slab, True)
+            if self.ahead.moments[m].what == WHAT_ALLOC:
+                self._request(other, m)
+            else:
+                self._request_nowait(other, m)
 
     def _look_at_request(self, m):
         """What later frees tell of a request: if all its nodes were used; its first silent one."""

@@ -98,6 +98,8 @@ cdef void refill(shape_t *shape, guess_t *g, s32 cpu) noexcept nogil
 cdef void leave_node(guess_t *g, s32 slab) noexcept nogil
 @cython.locals(entry=s32)
 cdef void join_node(guess_t *g, s32 slab, bint tail) noexcept nogil
+@cython.locals(entry=s32)
+cdef void bring_first(guess_t *g, s32 slab, bint behind) noexcept nogil
 @cython.locals(cpu=s32, entry=s32, before=s32)
 cdef void leave_list(guess_t *g, s32 slab) noexcept nogil
 @cython.locals(slab=s32, was=s32, entry=s32, base=s64, k=s32)

@@ -184,6 +184,20 @@ def join_node(g, slab, tail):
     g.link[slab] = NO_NODE
 
 
+def bring_first(g, slab, behind):
+    """Makes a slab the first of its node's partial ones: those before it go `behind` the last, as
+    if each had become full and been freed to since (add_partial()); else it goes before them, as
+    if it had not become full.
+    """
+    if not behind:
+        leave_node(g, slab)
+        join_node(g, slab, False)
+    while g.node_first != slab:
+        entry = g.node_first
+        leave_node(g, entry)
+        join_node(g, entry, True)
+
+
 def leave_list(g, slab):
     """Takes a slab off whichever list of partial slabs it is on; it counts as full."""
     if g.place[slab] == SLAB_ON_NODE:

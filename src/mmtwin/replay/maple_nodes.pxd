@@ -28,6 +28,9 @@ cdef enum:
     GUESSES = 512                 # room for guesses and what they lead to
     BEAM = 24                     # guesses carried along
     ROOM = 36                     # more than that, for some are alike
+    # Of a debug cache every slab is on the node's list: which of them is the first tells more.
+    BEAM_SINGLE = 48
+    ROOM_SINGLE = 72
     MARGIN = 2500                 # a guess so much worse than the best is dropped
     SCAN = 24                     # moments of a task looked at
     NEAR = 400                    # events between a request and the page it takes
@@ -83,6 +86,8 @@ cdef class Nodes:
     cdef s64 limit                # a guess that costs more is hopeless
     cdef s64 *costs               # of the best of those that go on
     cdef s32 nr_costs
+    cdef s32 beam
+    cdef s32 room
     cdef s32 copies               # areas that a fork copies
     cdef s32 nr_cpus
     cdef s32 nr_loose

@@ -88,7 +88,7 @@ class Nodes:
         buffers["hashes"] = np.zeros(2 * CONSTANTS["GUESSES"], dtype=np.int64)
         buffers["used_up"] = np.zeros(PLACES["GUESS_SLOTS"] + 1, dtype=np.uint16)
         buffers["rest"] = np.zeros(PLACES["GUESS_SLOTS"] + 1, dtype=np.uint16)
-        buffers["costs"] = np.zeros(CONSTANTS["ROOM"], dtype=np.int64)
+        buffers["costs"] = np.zeros(CONSTANTS["ROOM_SINGLE"], dtype=np.int64)
         buffers["items"] = np.zeros(PLACES["GUESS_SLOTS"] + 1, dtype=np.uint64)
         at = {name: array.ctypes.data for name, array in buffers.items()}
         self.guesses = as_guesses(at["guesses"], len(buffers["guesses"]))
@@ -118,6 +118,8 @@ class Nodes:
         shape = self.shape
         shape.objects = s.oo_objects
         shape.single = mm.has.debug_alloc_single and kmem_cache_debug(s)
+        self.beam = BEAM_SINGLE if shape.single else BEAM
+        self.room = ROOM_SINGLE if shape.single else ROOM
         if mm.has.slub_cpu_partial and not shape.single:
             shape.partial_slabs = s.cpu_partial_slabs
         shape.min_partial = s.min_partial
@@ -295,17 +297,17 @@ class Nodes:
         if cost + MARGIN < self.limit:
             self.limit = cost + MARGIN
         # The costs of the best so far, ascending: what costs more than the last is hopeless.
-        k = self.nr_costs if self.nr_costs < ROOM else ROOM - 1
-        if self.nr_costs < ROOM:
+        k = self.nr_costs if self.nr_costs < self.room else self.room - 1
+        if self.nr_costs < self.room:
             self.nr_costs += 1
-        elif cost >= self.costs[ROOM - 1]:
+        elif cost >= self.costs[self.room - 1]:
             return
         while k and self.costs[k - 1] > cost:
             self.costs[k] = self.costs[k - 1]
             k -= 1
         self.costs[k] = cost
-        if self.nr_costs == ROOM and self.costs[ROOM - 1] < self.limit:
-            self.limit = self.costs[ROOM - 1]
+        if self.nr_costs == self.room and self.costs[self.room - 1] < self.limit:
+            self.limit = self.costs[self.room - 1]
 
     def _select(self):
         """Keeps the best guesses, each once, best first."""
@@ -349,7 +351,7 @@ class Nodes:
         for i in range(kept):
             g = guess_at(self.guesses, self.current[i])
             g.cost -= lowest
-            if i < BEAM and g.cost < MARGIN:
+            if i < self.beam and g.cost < MARGIN:
                 self.nr_current += 1
             else:
                 g.used = 0
