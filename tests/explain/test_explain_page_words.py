@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmtwin.explain.page_dump import read_dumps
@@ -98,6 +98,7 @@ def test_what_is_said_of_the_configuration_holds() -> None:
     assert found.text == "head|node=0|zone=2"
 
 
+@settings(deadline=None)
 @given(st.sampled_from(releases()), st.integers(0, (1 << 64) - 1))
 def test_any_word_has_a_reading(release: str, value: int) -> None:
     found = read_page_flags(value, kernel_name(release), "x86_64", {}, Evidence())
@@ -161,3 +162,31 @@ def test_a_log_whose_brackets_are_lost() -> None:
     lines = [re.sub(r"\(.*\)", "", line) for line in LOG.splitlines()]
     dumps, _ = read_dumps("\n".join(lines))
     assert dumps[0].flags == 0xFFF00000010200  # the first raw word
+
+
+@pytest.mark.parametrize("line", OTHERS.splitlines())
+def test_what_the_brackets_say_decides(line: str) -> None:
+    kernel, arch, raw, _, text = line.split()
+    printed = "" if text == "-" else text
+    found = read_dump(int(raw, 16), kernel_name(kernel), arch, None, {}, Evidence(None, printed))
+    assert (found.text, found.arch) == (printed, arch)
+
+
+def test_kernels_that_print_fields_before_5_13() -> None:
+    word = 0x17FFFFC0010200
+    fields = "slab|head|node=0|zone=2|lastcpupid=0x1fffff"
+    for kernel in ("5.12.0-syzkaller", "5.10.0-60.18.0.50.h602.kasan.eulerosv2r11.x86_64"):
+        assert read_page_flags(word, kernel_name(kernel), "x86_64", {}, Evidence()).text == fields
+    for kernel in ("5.12.0", "5.10.0-32-amd64"):
+        found = read_page_flags(word, kernel_name(kernel), "x86_64", {}, Evidence())
+        assert found.text == "slab|head"
+        found = read_dump(word, kernel_name(kernel), None, 64, {}, Evidence(None, fields))
+        assert found.text == fields  # as it was printed
+
+
+def test_a_line_that_a_mailer_broke() -> None:
+    dumps, _ = read_dumps("> page:00 refcount:1 mapcount:0\n> flags: 0x17ffffc0010200(slab|\n"
+                          "> head|node=0|zone=2|lastcpupid=0x1fffff)\n")  # fmt: skip
+    assert dumps[0].printed == "slab|head|node=0|zone=2|lastcpupid=0x1fffff"
+    dumps, _ = read_dumps("page:00 refcount:1 mapcount:0\nflags: 0x17ffffc0010200\n")
+    assert (dumps[0].flags, dumps[0].printed) == (0x17FFFFC0010200, None)

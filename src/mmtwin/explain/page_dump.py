@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 START = re.compile(r"\bpage: ?(\S+ )?(?:ref)?count:(-?\d+) mapcount:(-?\d+)")
 ITEM = re.compile(r"\b(mapping|index|pfn): ?(\(null\)|\S+)")
-FLAGS = re.compile(r"\b(?:(anon|ksm) )?flags: (0x[0-9a-f]+)\(([^)]*)\)( CMA)?")
+FLAGS = re.compile(r"\b(?:(anon|ksm) )?flags: (0x[0-9a-f]+)(?:\(([^)]*)\)( CMA)?|\s*$)")
+BROKEN = re.compile(r"(\bflags: 0x[0-9a-f]+\([^)\n]*)\n[>|\s]*")  # a mailer broke the line
 HEAD = re.compile(r"\bhead: ?(\S+ )?order:(\d+)")
 TYPE = re.compile(r"\bpage_type: (?:0x)?([0-9a-f]+)\(([^)]*)\)")
 RAW = re.compile(r"\b(raw|head): ((?:[0-9a-f]{8}(?:[0-9a-f]{8})? ?)+)\s*$")
@@ -57,7 +58,7 @@ def read_dumps(text: str) -> tuple[list[PageDump], str | None]:
     """
     dumps: list[PageDump] = []
     heads: list[list[str]] = []
-    for line in text.splitlines():
+    for line in BROKEN.sub(r"\1", text).splitlines():
         start, flags = START.search(line), FLAGS.search(line)
         if start or (flags and (not dumps or dumps[-1].printed is not None)):
             dumps.append(PageDump())

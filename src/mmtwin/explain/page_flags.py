@@ -48,7 +48,7 @@ OF_USER_PAGES = {"lru", "uptodate", "dirty", "swapbacked", "mlocked", "unevictab
 MARGIN = 0.6  # by how much another release's reading must be less odd to win
 ARCHITECTURES = ("x86_64", "arm64", "riscv64", "ppc64", "s390x", "arm", "i386")  # tried in turn
 # Logs of one are taken for the other's; tried where a word is odd for the architecture said.
-CONFUSED = {"arm64": ("riscv64",)}
+CONFUSED = {"arm64": ("riscv64",), "ppc64": ("ppc",)}
 DOUBTFUL, CONFUSED_COST = 3.0, 0.5
 # Cost of NODES_SHIFT by architecture; ANY_NODES for others.
 NODES = {
@@ -61,24 +61,32 @@ NODES = {
     "mips64": {0: 0.0, 6: 0.5},
 }
 ANY_NODES = 1.6
+REFERENCED = 0.5  # lru_refs that are not 0
 # Cost of NR_CPUS by its bits.
 CPUS = {
     "x86_64": {13: 0.0, 3: 0.1, 9: 0.3, 6: 0.2, 8: 0.3, 12: 0.3, 4: 0.5, 7: 0.6, 5: 0.7, 2: 0.9},
     "arm64": {12: 0.0, 8: 0.1, 3: 0.1, 9: 0.2, 10: 0.3, 6: 0.4, 4: 0.5, 7: 0.6, 5: 0.7, 2: 0.9},
 }  # fmt: skip
-MOST_CPUS = {"x86_64": 13}
+MOST_CPUS = {"x86_64": 13, "ppc64": 13}
 ANY_CPUS = 1.5
 # syzbot's arm64 guests in qemu: 8 CPUs, memory below 4 GiB, KASAN tags. Its others have more
 # memory and no tags. Chosen on about five printed words.
 GUEST_CPUPID, TAGGED_GUEST = (1 << 11) - 1, 1.3
 LONELY = 0.6  # nodes without a zone that machines with nodes have
 DISTRIBUTIONS_NODES = 10  # they have ZONE_DEVICE as well
-# Who builds kernels of one NODES_SHIFT on x86: (its name has, that, the cost of others).
+# Who builds kernels of one NODES_SHIFT on x86: (its name has, that, the cost of others, bits of
+# NR_CPUS where they are always the same).
 BUILDERS = {
-    "syzkaller": (re.compile("syzkaller"), 6, 1.0),
+    "syzkaller": (re.compile("syzkaller"), 6, 1.0, 3),
     "distribution": (re.compile(r"\.(el[789]|fc\d\d)|-(amd64|generic|aws|azure|gcp|oracle)$"),
-                     10, 1.0),
+                     10, 1.0, 0),
 }  # fmt: skip
+OTHER_CPUS = 1.5
+# arch/arm64/configs/gki_defconfig of Android's kernels has CONFIG_KASAN_HW_TAGS.
+TAGGED_KERNELS, UNTAGGED = re.compile("android"), 0.6
+# Kernels of before 5.13 that print fields, too: most of its merge window, openEuler's 5.10.
+SHOW_EARLY = re.compile(r"5\.12\.0(\+|-syzkaller)|5\.10\.0-.*(euleros|\.oe\d)")
+POWERMAC = re.compile(r"P(ower)?MacG[34]")  # 32-bit ppc
 # Switches that only say how many flags there are.
 FLAG_SWITCHES = {
     "CONFIG_MEMORY_FAILURE": "y", "CONFIG_PAGE_IDLE_FLAG": "y", "CONFIG_IDLE_PAGE_TRACKING": "y",
@@ -100,6 +108,7 @@ ZONES = {
     "loongarch64": (((DMA32,), 0.0), ((DMA, DMA32), 0.1)),
     "i386": (((DMA, HIGH), 0.0), ((HIGH,), 0.5), ((DMA,), 0.5), ((), 0.8)),
     "arm": (((DMA, HIGH), 0.2), ((HIGH,), 0.0), ((), 0.3), ((DMA,), 0.3)),
+    "ppc": (((DMA, HIGH), 0.0), ((DMA,), 0.2), ((HIGH,), 0.5), ((), 0.5)),
 }  # fmt: skip
 OTHER_ZONES = (((DMA,), 0.1), ((), 0.0), ((DMA32,), 0.2), ((HIGH,), 0.4))
 # Cost of a page's zone by its name where no pfn says more.
@@ -119,12 +128,12 @@ class PageFlags:
     layout: PageFlagLayout
     config: Mapping[str, str]
     names: tuple[str, ...]
+    shown: bool  # the kernel prints the fields, too: since 5.13
 
     @property
     def text(self) -> str:
-        """`head|node=0|zone=2`; fields since 5.13."""
-        shown = has_since(self.release, FIELDS_PRINTED_SINCE)
-        return "|".join([*self.names, *(self.layout.names(self.value) if shown else ())])
+        """`head|node=0|zone=2`."""
+        return "|".join([*self.names, *(self.layout.names(self.value) if self.shown else ())])
 
 
 @dataclass(frozen=True)
@@ -158,7 +167,7 @@ def readings(
     for release in every:
         layout = page_flag_layout(release, arch, config)
         names = flag_names(value, release, layout.flags)
-        each = PageFlags(release, arch, value, layout, config, names)
+        each = PageFlags(release, arch, value, layout, config, names, shows(release, evidence))
         if runs and runs[-1][2].text == each.text:
             runs[-1] = (runs[-1][0], release, each)
         else:
@@ -187,6 +196,8 @@ def read_page_flags(
     """
     if value >> word_bits(arch):
         raise ValueError(f"{value:#x} is wider than {arch}'s {word_bits(arch)}-bit page->flags")
+    if arch == "ppc64" and POWERMAC.search(kernel.text) and not value >> 32:
+        arch = "ppc"
     also = [each for each in CONFUSED.get(arch, ()) if evidence.printed is None]
     builder = next((name for name, (pattern, *_) in BUILDERS.items()
                     if pattern.search(kernel.text)), "")  # fmt: skip
@@ -252,7 +263,15 @@ def likeliest(
     if config is None:
         config = {**FLAG_SWITCHES, **given}
     layout = page_flag_layout(release, arch, config)
-    return best, PageFlags(release, arch, value, layout, config, names)
+    found = PageFlags(release, arch, value, layout, config, names, shows(release, evidence))
+    return best, found
+
+
+def shows(release: str, evidence: Evidence) -> bool:
+    """Whether a kernel prints the fields beside the flags: as it did, else as its release does."""
+    if evidence.printed:
+        return "=" in evidence.printed
+    return has_since(release, FIELDS_PRINTED_SINCE) or bool(SHOW_EARLY.match(evidence.kernel))
 
 
 Candidate = tuple[dict[str, str], float, tuple[tuple[str, int, int], ...], tuple[str, ...], int]
@@ -271,7 +290,7 @@ def candidates(
     )
     nodes, cpus = list(node_options(arch, given)), list(cpu_options(arch, given))
     options = product(zone_options(arch, given), memory_models(arch, given),
-                      tag_options(arch, given, evidence.tagged))  # fmt: skip
+                      tag_options(arch, given, evidence))  # fmt: skip
     for (zone, zone_prior), (memory, memory_prior), (tag, tag_prior) in options:
         config = {**switches, **zone, **memory, **tag, **given}
         zones = zones_of_layout(config)
@@ -281,7 +300,6 @@ def candidates(
         prior = zone_prior + memory_prior + tag_prior
         for node, node_prior in nodes:
             usual = usual_zones(zone, node, arch)
-            usual += unlike(evidence.builder, arch, node)
             if arch == "riscv64" and sections and not node:
                 usual += 0.5  # those with classic sparsemem have NUMA as well
             for cpu, cpu_prior in cpus if node else [(0, 0.0)]:
@@ -296,15 +314,17 @@ def candidates(
                 if cpu and width != nr_cpus_bits(release, cpu):
                     found["NR_CPUS_BITS"] = str(width)
                 cost = prior + node_prior + cpu_prior + usual
+                cost += unlike(evidence.builder, arch, node, cpu)
                 yield {**config, **found, **given}, cost, fields, zones, size
 
 
-def unlike(builder: str, arch: str, node: int) -> float:
-    """What a width of the node costs beside what a builder's kernels have."""
+def unlike(builder: str, arch: str, node: int, cpus: int) -> float:
+    """What a width of the node and NR_CPUS cost beside what a builder's kernels have."""
     if arch != "x86_64" or builder not in BUILDERS:
         return 0.0
-    _, usual, cost = BUILDERS[builder]
-    return 0.0 if node == usual else cost
+    _, usual, cost, bits = BUILDERS[builder]
+    strange = bits and cpus and cpus != 1 << bits
+    return (0.0 if node == usual else cost) + (OTHER_CPUS if strange else 0.0)
 
 
 def usual_zones(zone: Mapping[str, str], node: int, arch: str) -> float:
@@ -373,12 +393,13 @@ def memory_models(arch: str, given: Mapping[str, str]) -> Options:
         yield {"CONFIG_SPARSEMEM": "y", **pae}, 2.5
 
 
-def tag_options(arch: str, given: Mapping[str, str], tagged: bool) -> Options:
+def tag_options(arch: str, given: Mapping[str, str], evidence: Evidence) -> Options:
     """KASAN's tags: none, by software, by hardware."""
-    yield {}, 4.0 if tagged else 0.0
+    usual = arch == "arm64" and bool(TAGGED_KERNELS.search(evidence.kernel))
+    yield {}, 4.0 if evidence.tagged else UNTAGGED if usual else 0.0
     if arch == "arm64" and not given.keys() & {"CONFIG_KASAN_SW_TAGS", "CONFIG_KASAN_HW_TAGS"}:
-        yield {"CONFIG_KASAN_SW_TAGS": "y"}, 1.2
-        yield {"CONFIG_KASAN_HW_TAGS": "y"}, 1.2
+        yield {"CONFIG_KASAN_SW_TAGS": "y"}, 0.8 if usual else 1.2
+        yield {"CONFIG_KASAN_HW_TAGS": "y"}, 0.6 if usual else 1.2
 
 
 def oddness_of_flags(names: tuple[str, ...]) -> float:
@@ -402,6 +423,7 @@ def oddness_of_fields(
         return cost + IMPOSSIBLE
     if numbers.get("lru_gen") or numbers.get("lru_refs"):
         cost += 0.2 if value >> lru & 1 else 2.2 if numbers["lru_gen"] else 1.0
+        cost += REFERENCED * bool(numbers.get("lru_refs"))
     zone = numbers.get("zone", 0)
     if zone >= len(zones):
         return cost + IMPOSSIBLE

@@ -38,15 +38,14 @@ LRU_GEN_WIDTH, LRU_REFS_WIDTH = 3, 2  # order_base_2(MAX_NR_GENS + 1), MAX_NR_TI
 LAST_PID_SHIFT = 8
 # NR_CPUS_BITS was rounded down (ilog2) until f2d5dcb48f7b; that counted one bit too many for a
 # power of two (bits_per), until 5af385f5f4cd. Which stable releases those are by their line, and
-# of 6.9 the release candidates.
+# of 6.9 the release candidates up to rc6, whose next commits have the second.
 ONE_BIT_MORE = {
     (4, 19): range(312, 313), (5, 4): range(274, 275), (5, 10): range(215, 216),
     (5, 15): range(154, 158), (6, 1): range(84, 90), (6, 6): range(24, 30), (6, 7): range(12, 13),
     (6, 8): range(3, 9),
 }  # fmt: skip
-ONE_BIT_MORE_6_9 = range(1, 7)
-CANDIDATE = re.compile(r"v?6\.9(?:\.0)?-(?:0\.)?rc(\d)")
-HW_TAG_4_BITS_SINCE = "6.18"
+CANDIDATE = re.compile(r"v?6\.9(?:\.0)?-(?:0\.)?rc(?:[1-5]|6(?!.*-\d{5}-g))")
+HW_TAG_4_BITS_SINCE = "6.16"  # the patch is of April 2025; 6.14 has 8 bits, 6.18 has 4
 FIELDS_PRINTED_SINCE = "5.13"  # c244297acbe5
 # What %pGp prints of the fields: its name, and whether in hexadecimal.
 PRINTED = {"section": False, "node": False, "zone": False, "lastcpupid": True, "kasantag": True}
@@ -92,10 +91,7 @@ class PageFlagLayout:
 def nr_cpus_bits(version: str, cpus: int) -> int:
     """NR_CPUS_BITS of kernel/bounds.c for CONFIG_NR_CPUS, of a release as a log prints it."""
     line, sublevel = release_key(version)[:2], release_key(version)[2]
-    candidate = CANDIDATE.match(version)
-    if sublevel in ONE_BIT_MORE.get(line, ()) or (
-        candidate and int(candidate[1]) in ONE_BIT_MORE_6_9
-    ):
+    if sublevel in ONE_BIT_MORE.get(line, ()) or CANDIDATE.match(version):
         return cpus.bit_length()
     stable = ONE_BIT_MORE.get(line)
     if line >= (6, 9) or (stable and sublevel >= stable.stop):

@@ -16,6 +16,7 @@ COMMITS = re.compile(r"-(\d{3,6})-g[0-9a-f]{6,}")
 MERGED = 5000
 # A vendor's numbers after which its kernels have later memory management, and of which releases.
 VENDORS = (
+    (re.compile(r"4\.19\.91-.*\.a[ln][78]\."), ("4.20",)),  # Alibaba Cloud Linux, with PSI
     (re.compile(r"4\.4\.\d+.*-default"), ("4.10",)),  # SUSE Linux Enterprise 12
     (re.compile(r"4\.12\.14.*"), ("4.13", "4.18")),  # SUSE Linux Enterprise 15
     (re.compile(r"4\.18\.0-\d+.*\.el8"), ("4.20", "5.2", "5.10")),  # Red Hat Enterprise Linux 8
@@ -98,7 +99,11 @@ def _readings(
     if coming == own:
         return (own,)
     if "next" in rest or "-mm" in rest:
-        return (coming, own)
+        # what is tried there may come releases later (__GFP_ATOMIC's end: there in 6.0, 6.3)
+        second = following(*later)
+        further = [f"{each[0]}.{each[1]}" for each in (second, following(*second))
+                   if each <= NEWEST]
+        return (coming, own, *further)
     if sublevel == "0" and "-rc" not in rest:
         commits = COMMITS.search(rest)
         if commits:
