@@ -57,8 +57,8 @@ def bodies(tree: Path) -> dict[str, str]:
     return found
 
 
-def missing(name: str, tree: Path, known: set[str]) -> Iterator[str]:
-    """Edges of a profile's trees that its source does not have; those it has go into `known`."""
+def missing(name: str, tree: Path, known: set[str]) -> Iterator[tuple[str, str]]:
+    """(profile, edge) of its trees' edges that its source lacks; those it has go into `known`."""
     facts = profile(name)
     source = bodies(tree)
     for entry in ENTRIES:
@@ -69,23 +69,25 @@ def missing(name: str, tree: Path, known: set[str]) -> Iterator[str]:
             if re.search(rf"\b{below}{SUFFIX}\b", source.get(above, "")):
                 known.add(edge)
             elif edge not in known | EXCEPTIONS.get(name, set()):
-                yield f"{name}: {above}() does not call {below}()"
+                yield name, edge
 
 
 def main(arguments: list[str]) -> int:
     """Checks every NAME=DIR; the exit status."""
     path = HERE / "fixtures" / "walk_edges.json"
     all_known = json.loads(path.read_text()) if path.exists() else {}
-    problems = []
+    lacking: set[tuple[str, str]] = set()
     founds: dict[str, set[str]] = {}
     for argument in arguments:
         name, _, folder = argument.partition("=")
         known = founds.setdefault(name, set(EXCEPTIONS.get(name, ())))
-        problems += list(missing(name, Path(folder), known))
+        lacking |= set(missing(name, Path(folder), known))
         all_known[name] = sorted(known)
     path.write_text(json.dumps(all_known, indent=0) + "\n")
-    print("\n".join(problems))
-    return bool(problems)
+    lacking = {each for each in lacking if each[1] not in founds[each[0]]}
+    for name, edge in sorted(lacking):
+        print("{}: {}() does not call {}()".format(name, *edge.split()))
+    return bool(lacking)
 
 
 if __name__ == "__main__":
