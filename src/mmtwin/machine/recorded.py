@@ -35,6 +35,7 @@ from mmtwin.versions.releases import nearest_release, release_line
 CMA_AREA = re.compile(r"cma: Reserved (\d+) MiB at (0x[0-9a-f]+)")
 # MIDR_EL1 (arch/arm64/include/asm/cputype.h) of Cortex-A35, -A53, -A57, -A72 and -A73.
 CORES_8_0 = {("0x41", part) for part in ("0xd04", "0xd03", "0xd07", "0xd08", "0xd09")}
+MOST_STEPS = 1 << 15
 PAGE_SUFFIX = {4096: "", 16384: "-16k", 65536: "-64k"}
 
 
@@ -116,9 +117,21 @@ def layout_of_recording(
     if offset is None:
         offset = find_page_offset(profile, start, end, seen)
     nodes = 1 + max(zone.node for zone in zones)
+    settings.setdefault("ring_size", steps_at_once(zones))
     return layout_of(
         profile, ranges, cpus=recording.machine.cpus, nodes=nodes, page_offset=offset, **settings
     )
+
+
+def steps_at_once(zones: list[ZoneText]) -> int:
+    """A size for the ring of steps: one free can give back all that a CPU keeps of a zone
+    (nr_pcp_free(), f26b3fa04611, 5.18), each page a step.
+    """
+    highest = max((pages.get("high", 0) for zone in zones for pages in zone.pagesets), default=0)
+    size = 4096
+    while size < highest + 1024 and size < MOST_STEPS:
+        size *= 2
+    return size
 
 
 def own_attributes(recording: Any) -> dict[str, dict[str, str]]:

@@ -3,7 +3,7 @@ cimport cython
 from mmtwin.kernel.structs cimport s32, s64
 
 cdef enum:
-    QUEUE_PLACES = 8192               # a power of two
+    QUEUE_PLACES = 32768              # a power of two
     QUEUE_KERNEL_ZONE = 0             # blocks the kernel took from its free lists
     QUEUE_TWIN_DRAIN = 1              # pages the twin drained from per-CPU lists
     QUEUE_TWIN_SLAB = 2               # pages the twin took for slabs
@@ -15,7 +15,7 @@ cdef enum:
 cdef struct queue_t:
     s64 first
     s64 last
-    s64 items[8192]
+    s64 items[32768]
 
 cdef inline queue_t *as_queues(size_t address, size_t count) noexcept nogil:
     return <queue_t *> address
