@@ -3,7 +3,13 @@
 import pytest
 
 from mmtwin.machine import Machine
-from mmtwin.replay.truth import lists_of_cache, live_count, sheaves_of, slabs_by_cache
+from mmtwin.replay.truth import (
+    lists_of_cache,
+    lists_of_truth,
+    live_count,
+    sheaves_of,
+    slabs_by_cache,
+)
 
 
 @pytest.mark.parametrize("profile", ["x86_64-5.10", "x86_64-6.18", "x86_64-7.3"])
@@ -31,3 +37,10 @@ def test_lists_name_what_a_kernel_has():
         else:
             assert lists["sheaves"] == []
             assert lists["cpu"][0][1][0] == address
+
+
+def test_the_bootstrap_sheaf_is_none():
+    sheaves = [{"main": [], "spare": [], "rcu_free": []}]
+    truth = {"slabs": [], "sheaves": sheaves, "sheaf_capacity": 0}
+    assert lists_of_truth(truth)["sheaves"] == []
+    assert lists_of_truth({**truth, "sheaf_capacity": 28})["sheaves"] == [([], [])]

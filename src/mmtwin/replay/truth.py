@@ -96,14 +96,19 @@ def compare_cache(
 
 
 def lists_of_truth(truth: Mapping[str, Any]) -> dict[str, Any]:
-    """What a truth says of one cache, in the form of lists_of_cache()."""
+    """What a truth says of one cache, in the form of lists_of_cache().
+
+    A cache without capacity for a sheaf has the bootstrap one that nothing enters, which is none
+    (init_percpu_sheaves(), since 7.0).
+    """
     cpus = []
     for cpu in truth.get("cpu") or []:
         slab = cpu.get("slab")
         freelist = cpu.get("freelist", []) if slab is not None else []
         cpus.append((-1 if slab is None else slab, freelist, cpu.get("partial") or []))
     slabs = {s["pfn"]: (s["objects"], s["inuse"], s["free"]) for s in truth["slabs"]}
-    sheaves = [(cpu["main"], cpu["spare"]) for cpu in truth.get("sheaves") or []]
+    cpu_sheaves = truth.get("sheaves") if truth.get("sheaf_capacity", True) else None
+    sheaves = [(cpu["main"], cpu["spare"]) for cpu in cpu_sheaves or []]
     return {
         "cpu": cpus,
         "sheaves": sheaves,
