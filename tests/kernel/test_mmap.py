@@ -270,6 +270,8 @@ def test_the_heap(version: str) -> None:
     ), "since 6.1 the heap does not merge with what ends where it begins"
     assert sys_brk(mm, AT + 3 * PAGE) == AT + 3 * PAGE and mm.total_vm == 5
     assert sys_brk(mm, AT + PAGE - 1) == AT + PAGE - 1 and mm.total_vm == 3
+    for wraps in ((1 << 64) - 1, (1 << 64) - PAGE, 1 << 63):
+        assert sys_brk(mm, wraps) == AT + PAGE - 1, "more than there are addresses"
     assert sys_brk(mm, AT - 1) == AT + PAGE - 1, "below its start"
     anon(mm, 1, AT + 4 * PAGE)
     assert sys_brk(mm, AT + 4 * PAGE) == AT + PAGE - 1, "a page must stay free behind"

@@ -190,7 +190,11 @@ def test_frames(p):
         assert frame.size == start - first
         with pytest.raises(ValueError, match="alloca"):
             frame.alloca(-1)
+        child = p.fork()
+        assert child.alloca(16) == p.sp - 16 == p.alloca(16)
     assert p.sp == start
+    with pytest.raises(ValueError, match="belongs to a function"):
+        p.alloca(1)
 
 
 def test_alloca_in_a_loop_meets_the_limit_and_an_array_does_not():

@@ -62,15 +62,16 @@ def shrink_brk(mm, new, old):
 def grow_brk(mm, new, old):
     """Adds to the heap: 0, or -errno. A page, or a stack's gap, stays free behind it."""
     expands = has_of(mm).brk_expands
+    length = (new - old) & U64  # PAGE_ALIGN() of the last page wraps
     if expands:
-        error = check_brk_limits(mm, old, new - old)
+        error = check_brk_limits(mm, old, length)
         if error:
             return error
     following = mm.tree.find_vma(old)
     page = 1 << mm.machine.page_shift
     if following is not None and new + page > vm_start_gap(following):
         return -ENOMEM
-    return do_brk_flags(mm, old, new - old, 0)
+    return do_brk_flags(mm, old, length, 0)
 
 
 def check_brk_limits(mm, addr, length):

@@ -48,7 +48,7 @@ from mmtwin.machine.arguments import Checked
 from mmtwin.machine.host_files import open_exec
 from mmtwin.machine.libc_malloc import Libc
 from mmtwin.machine.task_calls import TaskView
-from mmtwin.machine.user_frames import UserFrame
+from mmtwin.machine.user_frames import ALIGNMENT, UserFrame
 
 MAPS = "mmtwin.procfs.maps"  # lies above this floor
 SIGNALS = {7: "SIGBUS", 9: "SIGKILL", 11: "SIGSEGV"}
@@ -121,6 +121,7 @@ class Process(Checked):
         self.libc = Libc(ProcessSystem(self), libc, machine.nr_cpus)
         self.randomize = randomize
         self.sp = int(task.mm.start_stack)
+        self.depth = 0  # frames that are open
         self.minor_faults = self.major_faults = 0
         self.killed_by = ""
 
@@ -279,10 +280,25 @@ class Process(Checked):
         """
         before = self.sp
         frame = UserFrame(self, function, variables)
+        self.depth += 1
         try:
             yield frame
         finally:
+            self.depth -= 1
             self.sp = before
+
+    def alloca(self, size: int) -> int:
+        """Takes `size` bytes off the stack for the function that runs: their address. They live
+        until it returns. Raises ValueError where no frame() is open.
+
+        Nothing says no: memory beyond the stack's limit is found out when it is touched.
+        """
+        if not self.depth:
+            raise ValueError("alloca() belongs to a function: with p.frame(): p.alloca(100)")
+        if size < 0:
+            raise ValueError(f"alloca of {size} bytes")
+        self.sp = (self.sp - size) & -ALIGNMENT
+        return self.sp
 
     # ---- system calls
 

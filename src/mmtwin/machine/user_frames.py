@@ -45,14 +45,8 @@ class UserFrame:
         return self.high - self.sp
 
     def alloca(self, size: int) -> int:
-        """Takes `size` bytes off the stack, which live until the function returns; their address.
-
-        Nothing says no: memory beyond the stack's limit is found out when it is touched.
-        """
-        if size < 0:
-            raise ValueError(f"alloca of {size} bytes")
-        self.process.sp = (self.process.sp - size) & -ALIGNMENT
-        return self.sp
+        """Process.alloca(): `size` bytes, which live until the function returns."""
+        return int(self.process.alloca(size))
 
     @contextmanager
     def vla(self, size: int) -> Iterator[int]:
