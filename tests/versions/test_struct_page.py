@@ -69,6 +69,16 @@ def test_every_release_has_64_bytes_as_debian_builds_it(release: str) -> None:
         assert structure("page", release, 8, debian_config(release, arch, 4096)).size == 64
 
 
+@pytest.mark.parametrize(
+    ("release", "name"), [("5.10", "page"), ("6.1", "page"), ("6.12", "ptdesc")]
+)
+def test_large_spinlocks_are_allocated_apart(release: str, name: str) -> None:
+    for config, bits in (({}, 32), ({"CONFIG_PREEMPT_RT": "y"}, 64)):
+        found = structure(name, release, 8, {**debian_config(release, "x86_64", 4096), **config})
+        assert found.flat()["ptl"] == (320, bits)
+        assert found.size == 64
+
+
 def test_bit_fields_and_alignment_as_a_compiler_places_them() -> None:
     text = "char a\nstruct {\nint b:3\nint c:30\n}\nunsigned long d[2]\nchar e | no"
     lines = select(text, lambda condition: condition != "no")

@@ -113,7 +113,8 @@ union {
       atomic_t pt_frag_refcount
       atomic_t pt_share_count | >=5.10.235 ARCH_WANT_HUGE_PMD_SHARE
     }
-    spinlock_t ptl
+    spinlock_t ptl | !LARGE_SPINLOCK
+    spinlock_t *ptl | LARGE_SPINLOCK
   }
   struct { # device: ZONE_DEVICE pages
     struct dev_pagemap *pgmap | <6.15
@@ -224,7 +225,8 @@ union {
 }
 union {
   unsigned long _pt_pad_2
-  spinlock_t ptl
+  spinlock_t ptl | !LARGE_SPINLOCK
+  spinlock_t *ptl | LARGE_SPINLOCK
 }
 unsigned int __page_type
 atomic_t __page_refcount
@@ -361,12 +363,17 @@ VIEWS = {
     "tail2": "the second tail page", "table": "page table pages", "device": "ZONE_DEVICE pages",
     "buddy": "a free block of the page allocator",
 }  # fmt: skip
+# Switches that make a spinlock larger than a pointer; a page then has one's address, not the lock
+# (ALLOC_SPLIT_PTLOCKS).
+LARGE_SPINLOCKS = ("CONFIG_PREEMPT_RT", "CONFIG_DEBUG_SPINLOCK", "CONFIG_DEBUG_LOCK_ALLOC")
 # Views that became a structure of their own, which lies over the page.
 OWN_STRUCTURE = {"slab": "slab", "table": "ptdesc"}
 
 
 def conditions(version: str, word: int, config: Mapping[str, str]):  # type: ignore[no-untyped-def]
     """A function that says whether a condition of a line holds for a kernel."""
+    large = any(config.get(symbol) == "y" for symbol in LARGE_SPINLOCKS)
+    config = {**config, "CONFIG_LARGE_SPINLOCK": "y" if large else "n"}
 
     def holds(condition: str) -> bool:
         negated = condition.startswith("!")
