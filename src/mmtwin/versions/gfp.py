@@ -5,6 +5,7 @@ format_flags() of lib/vsprintf.c.
 """
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 
 from mmtwin.versions.gfp_tables import (
     BIT_ORDER_SINCE,
@@ -105,7 +106,9 @@ def encode_gfp(text: str, version: str, config: Mapping[str, str] = DEBIAN) -> i
         try:
             value |= int(name, 0)
         except ValueError:
-            raise ValueError(f"{version} has no gfp flag {name!r}") from None
+            near = get_close_matches(name, known, 3, 0.5)
+            nearest = f"; nearest: {', '.join(near)}" if near else ""
+            raise ValueError(f"{version} has no gfp flag {name!r}{nearest}") from None
     return value
 
 
