@@ -51,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--profile", metavar="NAME", help="on another kernel: the same as mmtwin what-if --profile"
     )
     parser.add_argument(
+        "--policy", metavar="FILE.py", help="with another policy: as mmtwin what-if --policy"
+    )
+    parser.add_argument(
         "--from",
         dest="start",
         choices=("auto", "truth", "snapshots", "empty"),
@@ -80,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; its exit status."""
-    if arguments.profile:
+    if arguments.profile or arguments.policy:
         return what_if(arguments)
     expectations = [parse_expectation(text) for text in arguments.expect]
     if arguments.picture and arguments.no_statistics:
@@ -108,7 +111,7 @@ def what_if(arguments: argparse.Namespace) -> int:
     from mmtwin.cli import what_if as command
 
     if arguments.expect or arguments.free_running:
-        raise UserError("--profile is a what-if", "see `mmtwin what-if --help`")
+        raise UserError("--profile and --policy make a what-if", "see `mmtwin what-if --help`")
     arguments.settings = []
     arguments.start = {"empty": "empty"}.get(arguments.start, "auto")
     return command.run(arguments)

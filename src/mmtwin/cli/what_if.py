@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from mmtwin.cli.errors import OK, UserError
+from mmtwin.cli.errors import OK, UserError, input_errors
 from mmtwin.cli.options import (
     add_json,
     add_recording,
@@ -29,6 +29,7 @@ examples:
   mmtwin what-if --set cpu_partial=0                no CPU partial lists, in any cache
   mmtwin what-if --set kernel=6.12                  the same demands on a later release
   mmtwin what-if --profile arm64-16k-6.12           ... on arm64 with pages of 16 KiB
+  mmtwin what-if --policy FILE.py                   slab orders by a function of yours
   mmtwin what-if FOLDER --set page_size=16K --picture what-if.svg
 settings (--set), each may be given several times:
   kernel=6.12            another release, as Debian configures it
@@ -66,6 +67,9 @@ def add_change(parser: argparse.ArgumentParser) -> None:
         "--set", dest="settings", action="append", default=[], metavar="NAME=VALUE",
         help="change one thing; see below",
     )  # fmt: skip
+    parser.add_argument(
+        "--policy", metavar="FILE.py", help="slab orders and limits by functions of your own"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -86,13 +90,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 def what_if_figures(arguments: argparse.Namespace) -> Mapping[str, Any]:
     """The figures as `--json` prints them."""
+    from mmtwin.replay.policy_file import load_policy
     from mmtwin.replay.side_by_side import what_if
 
+    with input_errors():
+        policy = load_policy(arguments.policy) if arguments.policy else None
     settings: dict[str, Any] = dict(setting_of(text) for text in arguments.settings)
     warn_if_uncompiled()
     with opened(arguments.recording) as recording, progress_bar("asking") as progress:
         return what_if(
-            recording, arguments.profile, arguments.start, progress=progress, **settings
+            recording, arguments.profile, arguments.start, policy, progress, **settings
         )
 
 

@@ -21,6 +21,7 @@ from mmtwin.kernel.constants import (
     ZONE_NORMAL,
     ZONELIST_PLACES,
 )
+from mmtwin.kernel.policy import pageset_of
 
 LOCAL_DISTANCE, REMOTE_DISTANCE = 10, 20
 PENALTY_FOR_NODE_WITH_CPUS = 1
@@ -257,6 +258,8 @@ def zone_set_pageset_high_and_batch(mm, number, cpu_online=0):
         high_max = zone_highsize(mm, number, batch, cpu_online, MIN_PERCPU_PAGELIST_HIGH_FRACTION)
     else:
         high_min = high_max = 6 * zone_batchsize(mm, number)
+    pages = int(mm.view("zone")[number]["managed_pages"])
+    batch, high_min, high_max = pageset_of(mm, pages, batch, high_min, high_max)
     zone = mm.view("zone")[number]
     zone["pageset_batch"], zone["pageset_high_min"], zone["pageset_high_max"] = (
         batch,

@@ -15,6 +15,7 @@ from mmtwin.kernel.constants import (
     PG_partial,
 )
 from mmtwin.kernel.lists import list_entries
+from mmtwin.kernel.policy import limit_of, order_of
 from mmtwin.kernel.slub_defs import (
     SLAB_KMALLOC,
     SLAB_MERGE_SAME,
@@ -125,8 +126,7 @@ def lay_out(mm, cache, object_size, align, flags, ctor=0, freeptr_offset=None, s
     size = layout["size"]
     if mm.checkers & CHECK_KASAN and kasan_info:
         mm.kasan.set_layout(cache, **kasan_info)
-    choose = mm.policy.get("calculate_order", slub_layout.calculate_order)
-    order = choose(has, size, page_size, mm.nr_orders, mm.nr_cpus, mm.nr_cpus)
+    order = order_of(mm, size, slub_layout.calculate_order)
     if order < 0:
         raise SlabError(f"objects of {size} bytes fit into no block of pages")
     record["object_size"] = object_size
@@ -139,10 +139,14 @@ def lay_out(mm, cache, object_size, align, flags, ctor=0, freeptr_offset=None, s
     record["min_order"] = slub_layout.get_order(size, page_size)
     record["min_objects"] = (page_size << int(record["min_order"])) // size
     record["allocflags"] = slub_layout.allocation_flags(has, flags, order)
-    record["min_partial"] = slub_layout.minimum_partial(size)
+    record["min_partial"] = limit_of(mm, "min_partial", size, slub_layout.minimum_partial(size))
     objects, slabs = slub_layout.cpu_partial_limits(
         has, size, page_size, int(record["oo_objects"]), flags
     )
+    if has.slub_cpu_partial and "cpu_partial" in mm.policy:
+        objects = limit_of(mm, "cpu_partial", size, int(record["oo_objects"]), objects)
+        if has.cpu_partial_counts_slabs:
+            slabs = -(-objects * 2 // int(record["oo_objects"]))
     record["cpu_partial"] = objects
     record["cpu_partial_slabs"] = slabs
     record["sheaf_capacity"] = 0

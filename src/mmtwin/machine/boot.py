@@ -30,6 +30,7 @@ from mmtwin.kernel.mmzone_init import (
     set_recommended_min_free_kbytes,
     setup_per_cpu_pageset,
 )
+from mmtwin.kernel.policy import install
 from mmtwin.kernel.slab_kmalloc import kmem_cache_init
 from mmtwin.kernel.slub_cache import draw_random_seq, kmem_cache_create, lay_out
 from mmtwin.kernel.slub_defs import DEFS as SLUB_DEFS
@@ -79,7 +80,8 @@ def boot_mm(
         raise ValueError(f"{memory} of memory are too little for {nodes} nodes")
     layout = layout_of(profile, memory_map.ram, cpus, nodes, seed=mix(seed), **settings)
     mm = MM(layout, profile)
-    mm.policy.update(policy or {})
+    for slot, function in (policy or {}).items():
+        install(mm, slot, function)
     mm.view("cpu_node")[:] = [cpu * nodes // cpus for cpu in range(cpus)]
     mm.jiffies = -300 * hz_of(profile) & U32_MAX  # INITIAL_JIFFIES
     init_memory(mm, memory_map)

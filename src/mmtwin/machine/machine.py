@@ -9,13 +9,14 @@ What a kernel function does, the kernel floor does; a Machine names, checks and 
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from importlib import import_module
 from typing import Any
 
 from mmtwin.kernel.kasan_validate import validate as validate_kasan
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.page_alloc_check import validate as validate_pages
+from mmtwin.kernel.policy import install
 from mmtwin.kernel.slub_validate import Invariant
 from mmtwin.kernel.slub_validate import validate as validate_slabs
 from mmtwin.kernel.task_check import validate as validate_tasks
@@ -39,6 +40,31 @@ STATE = ("page", "zone", "pcp", "cache", "cache_cpu", "cache_node", "sheaf", "ra
 MOMENTS = "mmtwin.replay.moments"
 SLICE = 1 << 24
 UNPURGED = "unpurged vm_area"  # in vmallocinfo: freed, not free yet
+
+
+class Policies(MutableMapping[str, Any]):
+    """The policies of a machine, slot -> function: see kernel/policy.py for the slots.
+
+    Raises ValueError for a slot that there is not.
+    """
+
+    def __init__(self, mm: MM) -> None:
+        self.mm = mm
+
+    def __getitem__(self, slot: str) -> Any:
+        return self.mm.policy[slot]
+
+    def __setitem__(self, slot: str, function: Any) -> None:
+        install(self.mm, slot, function)
+
+    def __delitem__(self, slot: str) -> None:
+        install(self.mm, slot, None)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.mm.policy)
+
+    def __len__(self) -> int:
+        return len(self.mm.policy)
 
 
 class Machine(ProcessCalls, TaskCalls, SlabCalls, PageCalls, VmallocCalls, CheckerCalls):
@@ -67,21 +93,23 @@ class Machine(ProcessCalls, TaskCalls, SlabCalls, PageCalls, VmallocCalls, Check
         nodes: int = 1,
         seed: int = 1,
         cmdline: Mapping[str, str] | None = None,
+        policy: Mapping[str, Any] | None = None,
         **config: Any,
     ) -> "Machine":
         """Boots an empty machine.
 
         `profile`: a name (`profile_names()`) or a Profile; `memory` bytes or `"4G"`; `seed`: what
         the machine draws at random follows from it; `cmdline`: boot options
-        (`{"slub_debug": "FZPU"}`); `config`: switches of the kernel's configuration, without
-        CONFIG_ (`SLAB_FREELIST_RANDOM=False`). Raises ValueError for what no such machine has.
+        (`{"slub_debug": "FZPU"}`); `policy`: {slot: function} of kernel/policy.py; `config`:
+        switches of the kernel's configuration, without CONFIG_ (`SLAB_FREELIST_RANDOM=False`).
+        Raises ValueError for what no such machine has.
         """
         facts = profile if isinstance(profile, Profile) else _profile(profile)
         if config:
             facts = facts.with_config(**config)
         if cmdline:
             facts = facts.with_cmdline(**cmdline)
-        machine = cls(boot_mm(facts, memory, cpus, nodes, seed))
+        machine = cls(boot_mm(facts, memory, cpus, nodes, seed, policy))
         machine.memory_map = make_map(facts, parse_memory(memory), cpus, nodes)
         return machine
 
@@ -148,10 +176,9 @@ class Machine(ProcessCalls, TaskCalls, SlabCalls, PageCalls, VmallocCalls, Check
         return Proc(self)
 
     @property
-    def policy(self) -> dict[str, Any]:
-        """Policies that were swapped: slot -> callable (`policy["calculate_order"] = f`)."""
-        policies: dict[str, Any] = self.mm.policy
-        return policies
+    def policy(self) -> "Policies":
+        """Policies that were swapped: slot -> function (`policy["calculate_order"] = f`)."""
+        return Policies(self.mm)
 
     @property
     def complaints(self) -> list[Complaint]:

@@ -167,11 +167,13 @@ def boot_twin(made: Changes, memory: int, cpus: int, known: MM | None, same_line
     """
     try:
         mm = boot_mm(made.profile, made.memory or memory, cpus, policy=policy)
+        if known is not None:
+            fit_caches(mm, known, same_line)
+        apply(mm, made)
+    except ReplayError:
+        raise
     except ValueError as error:
         raise ReplayError(f"{made.profile.name}: {error}") from None
-    if known is not None:
-        fit_caches(mm, known, same_line)
-    apply(mm, made)
     return mm
 
 
