@@ -255,12 +255,35 @@ def madvise_free_range(vma, start, end):
     """madvise_free_pte_range(): anonymous pages of the range lose what makes them dirty and wait
     on the file list to be taken, until they are written again.
     """
+    machine, p = vma.vm_mm.machine, vma.vm_mm.paging
+    pages = machine.view("page")
+    for slot, entry, pfn in mapped_ptes(vma, start, end, True):
+        if page_anon(machine, pfn) and pages["mapcount"][pfn] == 1:
+            machine.view("ram")[slot] = pte_mkclean(p, entry & ~p.young)
+            mark_page_lazyfree(machine, pfn)
+
+
+def madvise_cold_range(vma, start, end):
+    """madvise_cold_or_pageout_pte_range(): pages that only this entry maps become old and go to
+    the inactive list; blocks of pages are left alone.
+    """
+    machine, p = vma.vm_mm.machine, vma.vm_mm.paging
+    pages = machine.view("page")
+    for slot, entry, pfn in mapped_ptes(vma, start, end, False):
+        alone = pages["mapcount"][pfn] == 1 and not pages["flags"][pfn] & COMPOUND
+        if alone and pages["flags"][pfn] & PG_lru:
+            machine.view("ram")[slot] = entry & ~p.young
+            deactivate_page(machine, pfn)
+
+
+def mapped_ptes(vma, start, end, split):
+    """The entries of a range that map pages: (slot, entry, pfn). `split`: huge PMDs become
+    tables first; they are left out otherwise.
+    """
     mm = vma.vm_mm
-    p = mm.paging
-    words = mm.machine.view("ram")
-    pages = mm.machine.view("page")
+    p, words = mm.paging, mm.machine.view("ram")
     while start < end:
-        slot = huge_slot(mm, start)
+        slot = huge_slot(mm, start) if split else -1
         if slot >= 0:
             split_huge_pmd(mm, slot)
         slot = entry_slot(mm, start, 0)
@@ -269,31 +292,5 @@ def madvise_free_range(vma, start, end):
             continue
         entry = int(words[slot])
         if entry and pte_present(p, entry) and not entry & p.special:
-            pfn = pte_pfn(p, entry)
-            if page_anon(mm.machine, pfn) and pages["mapcount"][pfn] == 1:
-                words[slot] = pte_mkclean(p, entry & ~p.young)
-                mark_page_lazyfree(mm.machine, pfn)
-        start += p.page_size
-
-
-def madvise_cold_range(vma, start, end):
-    """madvise_cold_or_pageout_pte_range(): pages that only this entry maps become old and go to
-    the inactive list; blocks of pages are left alone.
-    """
-    mm = vma.vm_mm
-    p = mm.paging
-    words = mm.machine.view("ram")
-    pages = mm.machine.view("page")
-    while start < end:
-        slot = entry_slot(mm, start, 0)
-        if slot < 0:
-            start = next_table(mm, start, end)
-            continue
-        entry = int(words[slot])
-        if entry and pte_present(p, entry) and not entry & p.special:
-            pfn = pte_pfn(p, entry)
-            alone = pages["mapcount"][pfn] == 1 and not pages["flags"][pfn] & COMPOUND
-            if alone and pages["flags"][pfn] & PG_lru:
-                words[slot] = entry & ~p.young
-                deactivate_page(mm.machine, pfn)
+            yield slot, entry, pte_pfn(p, entry)
         start += p.page_size

@@ -18,7 +18,7 @@ from mmtwin.kernel.mman import (
 )
 from mmtwin.kernel.mmap import can_do_mlock
 from mmtwin.kernel.mmap_pages import mm_populate
-from mmtwin.kernel.vma import reset_flags, vma_modify, vmg_of_area
+from mmtwin.kernel.vma import reset_flags, visit_range, vma_modify, vmg_of_area
 from mmtwin.kernel.vma_flags import U64, VM_LOCKED_MASK, page_align, vma_supports_mlock
 
 
@@ -102,19 +102,11 @@ def apply_vma_lock_flags(mm, start, length, flags):
     vma = mm.tree.find_vma(start)
     if vma is None or vma.vm_start > start:
         return -ENOMEM
-    prev = vma if start > vma.vm_start else mm.tree.prev(vma)
-    while True:
-        wanted = vma.vm_flags & ~VM_LOCKED_MASK | flags
-        last = min(vma.vm_end, end)
-        prev, error = mlock_fixup(vma, prev, start, last, wanted)
-        if error:
-            return error
-        start = max(last, prev.vm_end)
-        if start >= end:
-            return 0
-        vma = mm.tree.next(prev)
-        if vma is None or vma.vm_start != start:
-            return -ENOMEM
+
+    def visit(area, prev, first, last):
+        return mlock_fixup(area, prev, first, last, area.vm_flags & ~VM_LOCKED_MASK | flags)
+
+    return visit_range(mm, vma, start, end, visit)
 
 
 def mlockall(mm, flags):

@@ -25,7 +25,7 @@ from mmtwin.kernel.mman import (
 )
 from mmtwin.kernel.mmap import may_expand_vm
 from mmtwin.kernel.mmap_pages import change_protection, populate_vma_page_range
-from mmtwin.kernel.vma import reset_flags, vma_modify, vmg_of_area
+from mmtwin.kernel.vma import reset_flags, visit_range, vma_modify, vmg_of_area
 from mmtwin.kernel.vma_flags import (
     U64,
     VM_ACCESS_FLAGS,
@@ -76,25 +76,18 @@ def do_mprotect(mm, start, length, prot):
 
 def protect_range(mm, vma, start, end, prot):
     """Area by area, from `vma`, which has `start`."""
-    prev = mm.tree.prev(vma) if start == vma.vm_start else vma
-    while True:
-        wanted = (
-            (VM_READ if prot & PROT_READ else 0) | (VM_WRITE if prot & PROT_WRITE else 0)
-            | (VM_EXEC if prot & PROT_EXEC else 0)
-        )
-        flags = vma.vm_flags & ~VM_ACCESS_FLAGS | wanted
+    wanted = (
+        (VM_READ if prot & PROT_READ else 0) | (VM_WRITE if prot & PROT_WRITE else 0)
+        | (VM_EXEC if prot & PROT_EXEC else 0)
+    )
+
+    def visit(area, prev, first, last):
+        flags = area.vm_flags & ~VM_ACCESS_FLAGS | wanted
         if flags & ~(flags >> MAY_SHIFT) & VM_ACCESS_FLAGS:
-            return -EACCES
-        last = min(vma.vm_end, end)
-        prev, error = mprotect_fixup(vma, prev, start, last, flags)
-        if error:
-            return error
-        start = max(last, prev.vm_end)
-        if start >= end:
-            return 0
-        vma = mm.tree.next(prev)
-        if vma is None or vma.vm_start != start:
-            return -ENOMEM
+            return None, -EACCES
+        return mprotect_fixup(area, prev, first, last, flags)
+
+    return visit_range(mm, vma, start, end, visit)
 
 
 def mprotect_fixup(vma, prev, start, end, flags):

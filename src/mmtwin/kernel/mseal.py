@@ -2,7 +2,7 @@
 
 from mmtwin.kernel.commit import has_of
 from mmtwin.kernel.mman import EINVAL, ENOMEM, VM_SEALED
-from mmtwin.kernel.vma import reset_flags, vma_modify, vmg_of_area
+from mmtwin.kernel.vma import reset_flags, visit_range, vma_modify, vmg_of_area
 from mmtwin.kernel.vma_flags import U64, page_align
 
 ENOSYS = 38
@@ -28,17 +28,16 @@ def do_mseal(mm, start, length, flags):
             return -ENOMEM
         place, vma = vma.vm_end, mm.tree.next(vma)
     vma = mm.tree.find_vma(start)
-    prev = vma if start > vma.vm_start else mm.tree.prev(vma)
-    while True:
-        last = min(vma.vm_end, end)
-        if not vma.vm_flags & VM_SEALED:
-            vmg = vmg_of_area(vma, prev, start, last)
-            vmg.flags |= VM_SEALED
-            vma, error = vma_modify(vmg)
-            if error:
-                return error
-            reset_flags(vmg, vma, vmg.flags)
-        prev, start = vma, max(last, vma.vm_end)
-        if start >= end:
-            return 0
-        vma = mm.tree.next(prev)
+    return visit_range(mm, vma, start, end, seal_part)
+
+
+def seal_part(vma, prev, start, end):
+    """A part of one area (mseal_fixup()): (the area that has it then, 0 or -errno)."""
+    if vma.vm_flags & VM_SEALED:
+        return vma, 0
+    vmg = vmg_of_area(vma, prev, start, end)
+    vmg.flags |= VM_SEALED
+    vma, error = vma_modify(vmg)
+    if not error:
+        reset_flags(vmg, vma, vmg.flags)
+    return vma, error

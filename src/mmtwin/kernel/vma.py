@@ -433,3 +433,24 @@ def guard_flag(vma):
     """An area has guard pages from now on (VM_MAYBE_GUARD, where a release has it)."""
     if has_of(vma.vm_mm).vma_sticky:
         vma.vm_flags |= VM_MAYBE_GUARD
+
+
+def visit_range(mm, vma, start, end, visit):
+    """Calls `visit(vma, prev, first, last)` for each area's part of a range, from `vma` on, which
+    has `start`; it returns (the area that has the part then, error). The loop of
+    do_mprotect_pkey() and apply_vma_lock_flags().
+
+    Returns 0, -ENOMEM at the first hole, or the first error; what was done before stays.
+    """
+    prev = vma if start > vma.vm_start else mm.tree.prev(vma)
+    while True:
+        last = min(vma.vm_end, end)
+        prev, error = visit(vma, prev, start, last)
+        if error:
+            return error
+        start = max(last, prev.vm_end)
+        if start >= end:
+            return 0
+        vma = mm.tree.next(prev)
+        if vma is None or vma.vm_start != start:
+            return -ENOMEM
