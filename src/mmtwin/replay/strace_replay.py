@@ -26,6 +26,7 @@ ADDRESSES = ("mmap", "brk", "mremap", "shmat")
 WRITE_FAULTS = {"x86_64": 6, "arm64": 0x92000046}
 ADDR_NO_RANDOMIZE = 0x40000
 SHM_RDONLY, SHM_EXEC = 0o10000, 0o100000
+INT_MAX, LONG_MAX = (1 << 31) - 1, (1 << 63) - 1
 MREMAP_MOVE = 3  # MREMAP_MAYMOVE | MREMAP_FIXED
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
 FIRST_SHMEM_INODE = 2
@@ -141,9 +142,9 @@ class StraceReplay:
 
     def _segment(self, step: Step) -> None:
         key, size, _flags = step.args
-        shmid = step.result or 0
+        shmid = (step.result or 0) & INT_MAX  # an int
         if shmid not in self.segments:
-            file = self._shmem(f"/SYSV{key & 0xFFFFFFFF:08x}{DELETED}", size)
+            file = self._shmem(f"/SYSV{key & 0xFFFFFFFF:08x}{DELETED}", min(size, LONG_MAX))
             file.ino = shmid  # newseg()
             self.segments[shmid] = file
 
