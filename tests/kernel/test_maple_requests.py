@@ -6,7 +6,7 @@ import pytest
 
 from mmtwin.kernel.brk import do_brk_flags
 from mmtwin.kernel.expand_stack import expand_stack
-from mmtwin.kernel.maple_alloc import MapleAlloc
+from mmtwin.kernel.maple_alloc import GFP_NOWAIT, MapleAlloc
 from mmtwin.kernel.mm_types import vm_area_struct
 from mmtwin.kernel.mman import RLIMIT_STACK, VM_GROWSDOWN
 from mmtwin.kernel.munmap import sys_munmap
@@ -22,10 +22,12 @@ class Log(MapleAlloc):
     def __init__(self, machine: Any) -> None:
         MapleAlloc.__init__(self, machine)
         self.steps: list[str] = []
+        self.masks: list[int] = []
 
     def request(self, count: int, gfp: int) -> bool:
         """So many are to be in hand."""
         self.steps.append(f"{count} of {self.total}")
+        self.masks.append(gfp)
         return bool(MapleAlloc.request(self, count, gfp))
 
     def set_aside(self) -> Any:
@@ -80,6 +82,13 @@ def test_a_heap_asks_in_the_midst_of_its_store() -> None:
     assert do_brk_flags(mm, AT + 100 * PAGE, PAGE, 0) == 0
     assert (log.allocated - before, log.bulks) == (1, bulks)
     mm.tree.validate()
+
+
+def test_a_store_of_its_own_asks_without_waiting() -> None:
+    # 6.12: mas_store_gfp(), mas_wr_preallocate(): mas_node_count() is GFP_NOWAIT
+    mm, log = logged("6.12")
+    assert mm.tree.mt.store_gfp(AT + 100 * PAGE, AT + 101 * PAGE - 1, mm) == 0
+    assert log.masks and set(log.masks) == {GFP_NOWAIT}
 
 
 @pytest.mark.parametrize(("version", "nodes"), [("5.10", 0), ("6.1", 4)])

@@ -33,7 +33,7 @@ def checked(request):
 
 def test_answers_are_the_kernels(checked):
     _name, job, figures = checked
-    for kind in ("addresses", "errors", "results", "faults", "maps"):
+    for kind in ("addresses", "errors", "results", "faults", "maps", "searches"):
         compared, same = job.tally.pairs[kind]
         assert compared == same > 20, (kind, job.tally.examples)
     assert [shot["maps_exact"] for shot in figures["snapshots"]] == [1, 22]

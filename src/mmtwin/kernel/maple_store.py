@@ -27,9 +27,15 @@ class MapleStore(MapleCopy):
         self.mas_destroy()
 
     def store_gfp(self, index, last, entry):
-        """As store(), asking for the nodes first: mas_store_gfp(). Returns 0 or -ENOMEM."""
-        if self.has.maple_store_type and self.preallocate(index, last, entry):
-            return -ENOMEM
+        """As store(), asking for the nodes first: mas_store_gfp(). Returns 0 or -ENOMEM.
+
+        Without waiting (mas_wr_preallocate(), mas_node_count()); only where that fails does it
+        wait (mas_nomem()).
+        """
+        if self.has.maple_store_type:
+            count = self.nodes_for(self.store_type(index, last, entry))
+            if not self.alloc.request(count, GFP_NOWAIT) and self.preallocate(index, last, entry):
+                return -ENOMEM
         self.store(index, last, entry)
         return 0
 

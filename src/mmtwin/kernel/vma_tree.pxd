@@ -21,6 +21,7 @@ cdef class VmaTree:
     cdef u64 shadow_stack               # VM_SHADOW_STACK
     cdef public virt_t mmap_min_addr    # vm.mmap_min_addr
     cdef public u64 page_size
+    cdef public object searches         # list of (vm_unmapped_area_info, address), or None
     cdef s64 _visits
     cdef public s64 cache_hits          # of the vmacache
     cdef public s64 cache_misses

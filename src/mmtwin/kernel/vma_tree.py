@@ -39,6 +39,7 @@ class VmaTree:
         self.stack_guard_gap = STACK_GUARD_PAGES * self.page_size
         self.shadow_stack = VM_SHADOW_STACK
         self.mmap_min_addr = 0
+        self.searches = None
         self._visits = self.cache_hits = self.cache_misses = 0
 
     def _find(self, address):
@@ -127,9 +128,13 @@ class VmaTree:
     def vm_unmapped_area(self, info):
         """An address for an area that is not there yet (vm_unmapped_area()).
 
-        `info`: a vm_unmapped_area_info. Returns the address, or -ENOMEM.
+        `info`: a vm_unmapped_area_info. Returns the address, or -ENOMEM; `searches`, unless None,
+        gets both (the event mmap:vm_unmapped_area).
         """
-        return self.unmapped_area_topdown(info) if info.topdown else self.unmapped_area(info)
+        found = self.unmapped_area_topdown(info) if info.topdown else self.unmapped_area(info)
+        if self.searches is not None:
+            self.searches.append((info, found))
+        return found
 
 
 def mm_find_vma(mm, address):

@@ -107,6 +107,7 @@ class ProcessReplay:
         self.touches = None if seen else Touches(self.processes)
         self.tables = None if seen else Tables(recording, self.processes)
         self.twin.silent = not seen
+        self.searching = recording.counts.get("vm_unmapped_area", 0) > 0
 
     # ---- the loop
 
@@ -164,6 +165,7 @@ class ProcessReplay:
             self._counted(step)
         elif what == "enter":
             self.twin.flush(step.pid)
+            self.twin.searches.pop(step.pid, None)
             self.entered[step.pid] = step
             if self.touches is not None:
                 self.touches.entered(step.pid)
@@ -374,7 +376,12 @@ class ProcessReplay:
             example = f"#{step.index} {step.pid}: {step.name}({args[0]:#x}) = {result:#x}"
             self.tally.miss("calls refused by a limit whose value no event tells", example)
             return
+        mm, searches = process.mm, []
+        total_vm, mm.tree.searches = mm.total_vm, searches
         got = self.processes.syscall(step.pid, step.name, args, file)
+        mm.tree.searches = None
+        if self.searching:
+            self.twin.searched(step.pid, searches, total_vm)
         kind = "results"
         if -LAST_ERRNO <= result < 0:
             kind = "errors"

@@ -3,7 +3,7 @@ page faults, rss_stat in order, searches for unmapped areas.
 """
 
 from collections import defaultdict, deque
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import Any
 
 from mmtwin.kernel.mm import MM
@@ -17,6 +17,7 @@ RSS_STAT = STEPS["STEP_RSS_STAT"]
 MEMBERS = ("file", "anonymous", "swap", "shmem")
 PRESENT, WRITE, USER, FETCH = 1, 2, 4, 16
 FAULT_FLAG_WRITE = 0x1
+U64 = (1 << 64) - 1
 Change = tuple[int, int]  # member, size in bytes
 # zap_pte_range() adds up and begins again where the task is due to be rescheduled.
 RESCHEDULED = "rss_stat: in two steps, as the task was due to be rescheduled"
@@ -33,7 +34,7 @@ class TwinSteps:
         self.seen = machine.next_step
         self.kernel: dict[int, deque[tuple[Change, int]]] = defaultdict(deque)
         self.twin: dict[int, deque[Change]] = defaultdict(deque)
-        self.searches: dict[int, Step] = {}
+        self.searches: dict[int, list[Step]] = {}
         self.last: dict[int, tuple[int, ...]] = {}  # the fault that was a task's last step
         self.repeated = 0
         self.index = 0  # of the event that the replay has come to
@@ -48,7 +49,21 @@ class TwinSteps:
 
     def recorded_search(self, step: Step) -> None:
         """A vm_unmapped_area event of the recording: its call has not come back yet."""
-        self.searches[step.pid] = step
+        self.searches.setdefault(step.pid, []).append(step)
+
+    def searched(self, pid: int, searches: list[tuple[Any, int]], total_vm: int) -> None:
+        """The twin's searches for one call, against the kernel's. `total_vm`: pages of the address
+        space when the call began.
+        """
+        theirs = [step.args for step in self.searches.pop(pid, ())]
+        ours = [
+            (found & U64, total_vm, info.topdown, info.length, info.low_limit, info.high_limit,
+             info.align_mask, info.align_offset)
+            for info, found in searches
+        ]  # fmt: skip
+        for mine, their in zip_longest(ours, theirs):
+            example = f"#{self.index} {pid}: {shown(their)}, twin {shown(mine)}"
+            self.tally.compare("searches", mine == their, "vm_unmapped_area: differs", example)
 
     def took(self, pid: int) -> None:
         """What the task asked is done on both sides: what is left over differs."""
@@ -153,6 +168,11 @@ def rescheduled(ours: deque[Change], theirs: deque[tuple[Change, int]]) -> int:
     members = {member for member, _size in islice(ours, len(MEMBERS))}
     parts = first.index(ours[0]) if ours[0] in first else 0
     return parts if all(member in members for member, _size in first[:parts]) else 0
+
+
+def shown(fields: tuple[int, ...] | None) -> str:
+    """A search as a reader wants it."""
+    return " ".join(f"{field:#x}" for field in fields) if fields else "none"
 
 
 def told(change: Change) -> str:

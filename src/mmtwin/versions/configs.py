@@ -26,7 +26,8 @@ BY_ARCH = {
                "CONFIG_PAGE_TABLE_ISOLATION": "y", "CONFIG_MEM_SOFT_DIRTY": "y",
                "CONFIG_DEFAULT_MMAP_MIN_ADDR": "65536"},
     "arm64": {"CONFIG_CMA": "y", "CONFIG_CMA_SIZE_MBYTES": "64", "CONFIG_NODES_SHIFT": "4",
-              "CONFIG_DEFAULT_MMAP_MIN_ADDR": "4096", "CONFIG_ARM64_HW_AFDBM": "y"},
+              "CONFIG_DEFAULT_MMAP_MIN_ADDR": "4096", "CONFIG_LSM_MMAP_MIN_ADDR": "32768",
+              "CONFIG_ARM64_HW_AFDBM": "y"},
 }
 
 # Changes by release, in order: (release, architecture or "" for both, switches; None unsets).

@@ -77,6 +77,8 @@ VMA = (
     Feature("madv_thp", THP, 1, config=THP),
     Feature("soft_dirty", "CONFIG_MEM_SOFT_DIRTY: areas have VM_SOFTDIRTY", 1,
             config="CONFIG_MEM_SOFT_DIRTY"),
-    Feature("mmap_min_addr", "vm.mmap_min_addr at boot", lambda facts: facts.number(
-        "CONFIG_DEFAULT_MMAP_MIN_ADDR", 65536)),
+    # The larger one counts: security/min_addr.c: update_mmap_min_addr().
+    Feature("mmap_min_addr", "vm.mmap_min_addr at boot", lambda facts: max(
+        facts.number("CONFIG_DEFAULT_MMAP_MIN_ADDR", 65536),
+        facts.number("CONFIG_LSM_MMAP_MIN_ADDR", 0))),
 )
