@@ -376,7 +376,8 @@ class ProcessReplay:
             example = f"#{step.index} {step.pid}: {step.name}({args[0]:#x}) = {result:#x}"
             self.tally.miss("calls refused by a limit whose value no event tells", example)
             return
-        mm, searches = process.mm, []
+        mm = process.mm
+        searches: list[tuple[Any, int]] = []
         total_vm, mm.tree.searches = mm.total_vm, searches
         got = self.processes.syscall(step.pid, step.name, args, file)
         mm.tree.searches = None
