@@ -27,10 +27,12 @@ LONE = 1 << 40  # a tick that never comes
 def memory(
     levels: int = 2, exits: bool = False, by_rcu: int = 1, threshold: int = 0, overstep: int = 0,
     top: bool = False, owned: bool = False, tick: int = 1000, cpus: int = 1,
+    late_areas: bool = False,
 ) -> KernelMemory:  # fmt: skip
     what = {number: PLACES[name] for number, name in enumerate(NAMES)}
     has = {"vmap_stack": 1, "stack_freed_by_rcu": by_rcu, "thread_size": 16384}
-    lag = {"threshold": threshold, "tick": tick, "overstep": overstep, "stack_parts": 4}
+    lag = {"threshold": threshold, "tick": tick, "overstep": overstep, "stack_parts": 4,
+           "vmalloc": late_areas}
     tables = {
         "gfp": TABLE_GFP, "comp": COMP, "zero": ZERO, "levels": levels, "top": top,
         "owned": owned, "pid_sites": [PID_SITE, PID_SITE + 16],
@@ -277,3 +279,19 @@ def test_the_shipped_recordings_lines_are_the_kernels() -> None:
     end = figures["snapshots"][-1]
     assert set(end["meminfo"]) == {"KernelStack", "PageTables", "VmallocUsed"}
     assert end["page_tables"]["twin"] == end["page_tables"]["kernel"] > 100
+
+
+def test_pages_of_vmalloc_are_added_up_late_where_they_are_a_nodes_counter() -> None:
+    k = memory(threshold=4, late_areas=True, tick=LONE)
+    feed(k, array(0x1000, 4))  # one block of four: held back
+    assert (k.vmalloc_pages, k.shown_counters()[2]) == (4, 0)
+    feed(k, array(0x2000, 7))  # 4, 2, 1: the first oversteps
+    assert (k.vmalloc_pages, k.shown_counters()[2]) == (11, 8)
+    k.know_vmalloc(20, 16)  # four are gone that meminfo still shows
+    feed(k, {"kind": "KFREE", "address": 0x1000, "pid": 7})  # one by one: the first oversteps
+    assert (k.vmalloc_pages, k.shown_counters()[2]) == (12, 15)
+    feed(k, {"kind": "KFREE", "address": 0x2000, "pid": 7}, {"kind": "KFREE", "pid": 0})
+    assert (k.vmalloc_pages, k.shown_counters()[2]) == (5, 5)
+    plain = memory(threshold=4)
+    feed(plain, array(0x1000, 4))
+    assert plain.shown_counters()[2] == 4

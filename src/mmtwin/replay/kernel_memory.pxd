@@ -40,6 +40,7 @@ cdef enum:
     # counters that CPUs add up late: places of self.shown
     COUNTER_STACKS = 0            # NR_KERNEL_STACK_KB
     COUNTER_TABLES = 1            # NR_PAGETABLE
+    COUNTER_VMALLOC = 2           # NR_VMALLOC
 
 # A task's last page tables: what it allocated in one fault or for one area.
 cdef struct run_t:
@@ -96,6 +97,7 @@ cdef class KernelMemory:
     cdef LateCounters late
     cdef bint overstep
     cdef s64 stack_kb
+    cdef bint vmalloc_late        # CPUs add up vmalloc's pages late
     cdef s64 stack_parts          # account_kernel_stack() adds a stack up in so many parts
     cdef bint exits
     cdef s64 left                 # tasks in do_exit() whose signal handlers are not released yet
@@ -120,6 +122,7 @@ cdef class KernelMemory:
     @cython.locals(what=s32, run=run_p)
     cdef void _event(self, event_t *event) noexcept nogil
     cdef void _object_alloc(self, event_t *event, s32 what, run_t *run) noexcept nogil
+    cdef void _count_vmalloc(self, s32 cpu, s64 pages) noexcept nogil
     @cython.locals(pages=s64)
     cdef void _kmalloc(self, event_t *event, run_t *run) noexcept nogil
     cdef void _leaves(self, s32 cpu) noexcept nogil

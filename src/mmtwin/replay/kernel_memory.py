@@ -15,6 +15,7 @@ import numpy as np
 
 from mmtwin.kernel.constants import parse_constants
 from mmtwin.kernel.structs import parse_structs
+from mmtwin.replay.table_owners import mark_counted
 
 TEXT = files(__package__).joinpath("kernel_memory.pxd").read_text()
 RUN = parse_structs(TEXT)["run_t"]
@@ -93,7 +94,7 @@ class KernelMemory:
     pgds too, `owned`, whether they stop counting when their process ends, `pid_sites` and
     `exit_sites`, address ranges of functions (first, behind the last, ...); `has`: features of
     the recorded kernel by name; `exits`: whether sched_process_exit was recorded; `lag`: how CPUs
-    add up late: threshold, tick, overstep, stack_parts.
+    add up late: threshold, tick, overstep, stack_parts, `vmalloc`: whether its pages too.
     """
 
     def __init__(
@@ -118,25 +119,20 @@ class KernelMemory:
             "site_mark": site_mark,
         }  # fmt: skip
         self.what = as_u8(names.ctypes.data, len(names))
-        self.nr_names = nr_names
         self.site = as_u64(site.ctypes.data, len(site))
-        self.nr_sites = len(sites)
         self.table = as_u8(table.ctypes.data, len(table))
-        self.nr_pages = nr_pages
         self.area = as_u64(area.ctypes.data, AREAS)
         self.mark = as_u8(mark.ctypes.data, MARKS)
         self.site_mark = as_u8(site_mark.ctypes.data, SITE_MARKS)
         self.area_pages = as_s64(area_pages.ctypes.data, AREAS)
-        self.nr_areas = 0
         self.runs = as_runs(runs.ctypes.data, RUNS)
         self.cached = as_s64(cached.ctypes.data, len(cached))
         self.waiting = as_s64(waiting.ctypes.data, len(waiting))
-        self.nr_cpus = nr_cpus
+        self.nr_names, self.nr_sites = nr_names, len(sites)
+        self.nr_pages, self.nr_cpus = nr_pages, nr_cpus
         self.pgtable_gfp = tables["gfp"]
-        self.comp_gfp = tables["comp"]
-        self.zero_gfp = tables["zero"]
-        self.counted_levels = tables["levels"]
-        self.counts_top = tables["top"]
+        self.comp_gfp, self.zero_gfp = tables["comp"], tables["zero"]
+        self.counted_levels, self.counts_top = tables["levels"], tables["top"]
         self.owners = TableOwners(nr_pages)
         ranges = np.array(tables["pid_sites"] + tables["exit_sites"] or [0], dtype=np.uint64)
         self._buffers["ranges"] = ranges
@@ -145,22 +141,27 @@ class KernelMemory:
         self.nr_ranges = self.nr_pid_ranges + len(tables["exit_sites"]) // 2
         self.owned = tables["owned"]
         self.plain = nr_cpus == 1 and not self.owned
-        self.left = self.last = self.gap = 0
+        self.nr_areas = self.left = self.last = self.gap = 0
         self.interrupted = False
         self.chains = self.chain_time = self.chains_uneven = 0
         self.late = LateCounters(nr_cpus, lag["threshold"], lag["tick"])
         self.tick = lag["tick"]
         self.overstep, self.stack_parts = lag["overstep"], lag["stack_parts"]
+        self.vmalloc_late, self.exits = lag["vmalloc"], exits
         self.stack_kb = has["thread_size"] >> 10
-        self.exits = exits
-        self.caches_stacks = has["vmap_stack"] != 0
-        self.freed_by_rcu = has["stack_freed_by_rcu"] != 0
+        self.caches_stacks, self.freed_by_rcu = has["vmap_stack"], has["stack_freed_by_rcu"]
         self.tasks = self.dead = self.vmalloc_pages = self.page_tables = 0
         self.stacks_predicted = self.stacks_exact = self.new_stacks = 0
 
     def shown_counters(self):
-        """What meminfo shows: kB of stacks, page tables."""
-        return self.late.value(COUNTER_STACKS), self.late.value(COUNTER_TABLES)
+        """What meminfo shows: kB of stacks, page tables, pages of vmalloc."""
+        late = self.late.value(COUNTER_VMALLOC) if self.vmalloc_late else self.vmalloc_pages
+        return self.late.value(COUNTER_STACKS), self.late.value(COUNTER_TABLES), late
+
+    def know_vmalloc(self, told, pages):
+        """vmalloc has so many pages, and meminfo shows `told`."""
+        self.vmalloc_pages = pages
+        self.late.know(COUNTER_VMALLOC, pages, told)
 
     def know_tasks(self, tasks):
         """So many tasks have stacks that count; what CPUs hold back stays."""
@@ -204,6 +205,11 @@ class KernelMemory:
         for part in range(self.stack_parts):
             self.late.change(COUNTER_STACKS, cpu, sign * self.stack_kb // self.stack_parts, False)
 
+    def _count_vmalloc(self, cpu, pages):
+        self.vmalloc_pages += pages
+        if self.vmalloc_late:
+            self.late.change_pages(COUNTER_VMALLOC, cpu if cpu < self.nr_cpus else 0, pages)
+
     def _event(self, event):
         if event.cpu < self.nr_cpus:
             self.late.rested(event.cpu, event.pid, event.time)
@@ -213,7 +219,7 @@ class KernelMemory:
             return
         if event.kind == KIND_KFREE:
             if event.address != 0 and self.mark[mark_place(event.address)]:
-                self.vmalloc_pages -= self._remove_area(event.address)
+                self._count_vmalloc(event.cpu, -self._remove_area(event.address))
         if event.flags & INTERRUPT:
             self._interlude(event)
             if event.kind == KIND_KMEM_CACHE_FREE:
@@ -277,7 +283,7 @@ class KernelMemory:
     def _kmalloc(self, event, run):
         """The array of a vmalloc's pages."""
         pages = event.bytes_req // 8
-        self.vmalloc_pages += pages
+        self._count_vmalloc(event.cpu, pages)
         self._add_area(event.address, pages)
         if run.forking:
             self._stack_came(event, run, True)
@@ -442,12 +448,7 @@ class KernelMemory:
         """Which pages are page tables that count, as kpageflags tells: a numpy array of bool.
         `told`: as many pages as meminfo would say now, None if that is not known.
         """
-        table = self._buffers["table"]
-        count = min(len(counted), len(table))
-        table[:count][counted[:count]] = TABLE_COUNTED
-        wrong = ~counted[:count] & (table[:count] == TABLE_COUNTED)
-        table[:count][wrong] = TABLE_UNCOUNTED
-        count = int(np.count_nonzero(table == TABLE_COUNTED))
+        count = mark_counted(self._buffers["table"], counted, TABLE_COUNTED, TABLE_UNCOUNTED)
         self.late.correct(COUNTER_TABLES, count - self.page_tables)
         self.page_tables = count
         if told is not None:

@@ -4,7 +4,8 @@ from mmtwin.kernel.casts cimport as_s64, as_u64
 from mmtwin.kernel.structs cimport s32, s64, u64
 
 cdef enum:
-    NR_COUNTERS = 2
+    NR_COUNTERS = 3
+    MOST_PARTS = 4096             # pages of an area that are counted one by one
     # When a silent CPU is idle is no rule of the kernel, which has the scheduler's events for it:
     # chosen on the recordings at hand.
     SILENT = 64                   # a CPU without an event while others have so many is idle
@@ -26,6 +27,8 @@ cdef class LateCounters:
 
     @cython.locals(place=s64, sum=s64, most=s64)
     cdef void change(self, s32 counter, s32 cpu, s64 delta, bint overstep) noexcept nogil
+    @cython.locals(part=s64)
+    cdef void change_pages(self, s32 counter, s32 cpu, s64 pages) noexcept nogil
     cdef void add_up(self, s32 cpu, u64 time) noexcept nogil
     @cython.locals(other=s32, silent=u64)
     cdef void rested(self, s32 cpu, s32 pid, u64 time) noexcept nogil

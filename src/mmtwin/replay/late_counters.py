@@ -80,6 +80,19 @@ class LateCounters:
             self.diff[place] = -(most >> 1) if delta > 0 else most >> 1
         self.shown[counter] += sum - self.diff[place]
 
+    def change_pages(self, counter, cpu, pages):
+        """A CPU's pages come, as the largest blocks that they have, or go one by one:
+        vm_area_alloc_pages(), vm_area_free_pages().
+        """
+        part = MOST_PARTS if pages > 0 else -1
+        if pages > MOST_PARTS or pages < -MOST_PARTS:
+            part = pages
+        while pages:
+            while part > pages > 0:
+                part >>= 1
+            self.change(counter, cpu, part, False)
+            pages -= part
+
     def add_up(self, cpu, time):
         """A CPU adds up what it held back, once in a tick of its own events: vmstat_update()."""
         if self.tick != 0 and time >= self.due[cpu]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mmtwin.procfs import meminfo
+from mmtwin.procfs import meminfo, vmallocinfo
 from mmtwin.recordings.annotate import Annotated
 from mmtwin.recordings.recording import Recording
 from mmtwin.replay.kernel_memory import CONSTANTS, KernelMemory
@@ -30,6 +30,8 @@ PUD_COUNTED_SINCE = "6.8"
 TABLES_BY_NODE_SINCE = "5.11"
 # account_kernel_stack() counts page by page since 27faca83a7e9.
 STACK_BY_PAGE_SINCE = "5.13"
+# vmalloc's pages became a node's counter too, NR_VMALLOC: mod_lruvec_page_state() in mm/vmalloc.c.
+VMALLOC_BY_NODE_SINCE = "7.1"
 THRESHOLD = re.compile(r"vm stats threshold: (\d+)")
 CLOCKS_WITHOUT_TIME = ("counter", "x86-tsc", "uptime")
 NS_IN_SECOND = 1_000_000_000
@@ -58,6 +60,7 @@ class MemoryLines:
     ) -> None:
         self.recording = recording
         self.page_kb = recording.machine.page_size >> 10
+        self.vmalloc_late = has_since(profile.version, VMALLOC_BY_NODE_SINCE)
         self.stack_kb = profile.features["thread_size"] >> 10
         numbers = {name: number for number, name in enumerate(annotated.names)}
         what = {numbers[n]: CONSTANTS[w] for n, w in WHAT.items() if n in numbers}
@@ -109,6 +112,7 @@ class MemoryLines:
             "tick": NS_IN_SECOND if counts_time else 0,
             "overstep": 0 if has_since(profile.version, TABLES_BY_NODE_SINCE) else 1,
             "stack_parts": pages if by_page else 1,
+            "vmalloc": self.vmalloc_late,
         }
 
     def add(self, address: int, start: int, stop: int) -> None:
@@ -131,6 +135,8 @@ class MemoryLines:
         """
         if file == "kpageflags" and word == "SNAPB":
             return lambda: self._pages(name, figures)
+        if file == "vmallocinfo" and word == "SNAPB":
+            return lambda: self._areas(name)
         if file == "meminfo" and word in ("SNAPB", "SNAPE"):
             return lambda: self._compare(name, figures)
         return None
@@ -147,13 +153,22 @@ class MemoryLines:
         since = self.memory.page_tables - before
         self.memory.know_tables(counted, told + since if told is not None else None)
 
+    def _areas(self, name: str) -> None:
+        """vmallocinfo says how many pages there are, and so what meminfo does not show yet."""
+        if not self.vmalloc_late or "VmallocUsed" not in self.begun or "areas" in self.begun:
+            return
+        self.begun.add("areas")
+        areas = vmallocinfo.parse(self.recording.snapshots[name].text("vmallocinfo"))
+        pages = sum(area.pages or 0 for area in areas)
+        self.memory.know_vmalloc(self.memory.shown_counters()[2], pages)
+
     def values(self) -> dict[str, int]:
         """The lines as the twin has them, in kB."""
-        stacks, tables = self.memory.shown_counters()
+        stacks, tables, areas = self.memory.shown_counters()
         return {
             "KernelStack": stacks,
             "PageTables": tables * self.page_kb,
-            "VmallocUsed": int(self.memory.vmalloc_pages) * self.page_kb,
+            "VmallocUsed": areas * self.page_kb,
         }
 
     def _compare(self, name: str, figures: Callable[[str], dict[str, Any]]) -> None:
@@ -169,7 +184,9 @@ class MemoryLines:
             elif line == "KernelStack":
                 self.memory.know_tasks(theirs // self.stack_kb)
             elif line == "VmallocUsed":
-                self.memory.vmalloc_pages = theirs // self.page_kb
+                told = theirs // self.page_kb
+                behind = self.memory.vmalloc_pages - self.memory.shown_counters()[2]
+                self.memory.know_vmalloc(told, told + behind)
         if "PageTables" in kernel:
             self.told = kernel["PageTables"].value // self.page_kb, self.memory.page_tables
         if not lines:

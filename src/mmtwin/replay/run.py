@@ -279,11 +279,10 @@ class Replay:
         """What to do at which event, in order."""
         stops: list[Stop] = []
         for index, _time, text in self.recording.markers:
-            act = self._vmalloc_at(text, index)
-            if act is None and index >= self.first:
-                act = self._act_at(text)
-            if act:
-                stops.append((index, act))
+            acts = [self._vmalloc_at(text, index)]
+            if index >= self.first:
+                acts.append(self._act_at(text))
+            stops += [(index, act) for act in acts if act]
         for name, index in self.annotated.truth_index.items():
             if index >= self.first:
                 stops.append((index, partial(self._compare_truth, name)))

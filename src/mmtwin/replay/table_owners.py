@@ -19,6 +19,16 @@ if not cython.compiled:
     globals().update(CONSTANTS)
 
 
+def mark_counted(table, counted, yes, no):
+    """Marks of pages, `yes` where they are `counted` page tables; others that said so get `no`.
+    How many say `yes` then.
+    """
+    count = min(len(counted), len(table))
+    table[:count][counted[:count]] = yes
+    table[:count][~counted[:count] & (table[:count] == yes)] = no
+    return int(np.count_nonzero(table == yes))
+
+
 class TableOwners:
     """Lists of page tables by address space; `nr_pages`: pfns of the machine."""
 
