@@ -145,10 +145,9 @@ class KernelMemory:
         self.interrupted = False
         self.chains = self.chain_time = self.chains_uneven = 0
         self.late = LateCounters(nr_cpus, lag["threshold"], lag["tick"])
-        self.tick = lag["tick"]
-        self.overstep, self.stack_parts = lag["overstep"], lag["stack_parts"]
-        self.vmalloc_late, self.exits = lag["vmalloc"], exits
-        self.stack_kb = has["thread_size"] >> 10
+        self.tick, self.overstep = lag["tick"], lag["overstep"]
+        self.stack_parts, self.vmalloc_late = lag["stack_parts"], lag["vmalloc"]
+        self.exits, self.stack_kb = exits, has["thread_size"] >> 10
         self.caches_stacks, self.freed_by_rcu = has["vmap_stack"], has["stack_freed_by_rcu"]
         self.tasks = self.dead = self.vmalloc_pages = self.page_tables = 0
         self.stacks_predicted = self.stacks_exact = self.new_stacks = 0
