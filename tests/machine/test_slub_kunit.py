@@ -129,6 +129,15 @@ def test_kfree_rcu(suite: Suite) -> None:
     suite.end(s)
 
 
+def test_kfree_rcu_wq_destroy(suite: Suite) -> None:
+    for _ in range(50):  # the cache goes from a work item, after a pause or at once
+        s = suite.create("TestSlub_kfree_rcu_wq_destroy", 16, "SLAB_NO_MERGE")
+        p = suite.k.kmem_cache_alloc(s)
+        if not s.sheaf_capacity or not kfree_rcu_sheaf(suite.k.mm, s.number, p):
+            suite.k.kmem_cache_free(s, p)
+        suite.end(s)
+
+
 @pytest.mark.parametrize(("name", "errors"), [
     ("x86_64-6.1", 1),  # one report; the objects are listed, not counted
     ("x86_64-6.12", 2), ("x86_64-6.18", 2), ("x86_64-7.3", 2),
