@@ -4,6 +4,7 @@ import ctypes
 
 import pytest
 
+from mmtwin.kernel.policy import FAILED, FALLBACK
 from mmtwin.kernel.slub_cache import kmem_cache_create
 from mmtwin.machine import Machine
 
@@ -68,6 +69,45 @@ def test_slots_are_filled_and_emptied_on_a_running_machine():
     assert k.mm.view("cache")[number]["min_partial"] == 5
 
 
+def test_kmalloc_has_the_policys_sizes():
+    k = boot(kmalloc_classes=lambda sizes, page: [*range(32, 257, 32), 1024, 4096, 8192])
+    names = [name for name in k.mm.cache_names if name.startswith("kmalloc-")]
+    assert "kmalloc-160" in names and not {"kmalloc-16", "kmalloc-2k"} & set(names)
+    sizes = {100: 128, 129: 160, 300: 1024, 1: 32, 5000: 8192}
+    for size, given in sizes.items():
+        address = k.kmalloc(size)
+        assert k.ksize(address) == given
+        k.kfree(address)
+    assert k.validate() == []
+    with pytest.raises(ValueError, match="when the machine boots"):
+        k.policy["kmalloc_classes"] = lambda sizes, page: sizes
+
+
+@pytest.mark.parametrize("profile", ["x86_64-6.1", "x86_64-6.18"])
+@pytest.mark.parametrize("c_function", [False, True])
+def test_fallback_tries_what_the_policy_says(profile, c_function):
+    seen = set()
+
+    def none(start_type, place):
+        seen.add((start_type, place))
+        return -1
+
+    function = FALLBACK(none) if c_function else none
+    k = Machine.boot(profile, memory="64M", policy={"fallback": function})
+    # all memory is movable, and nothing else may take it
+    assert k.alloc_pages(0, "GFP_KERNEL") is None
+    assert seen == {(0, 0)}
+    k.policy["fallback"] = lambda start_type, place: [1, -1][place]
+    assert k.alloc_pages(0, "GFP_KERNEL") is not None
+    assert k.validate() == []
+
+
+def test_a_fallback_that_fails_is_told():
+    k = boot(fallback=lambda start_type, place: 1 // 0)
+    k.alloc_pages(0, "GFP_KERNEL")
+    assert "ZeroDivisionError" in k.mm.policy[FAILED] or "division" in k.mm.policy[FAILED]
+
+
 @pytest.mark.parametrize(
     ("policy", "said"),
     [
@@ -76,6 +116,8 @@ def test_slots_are_filled_and_emptied_on_a_running_machine():
         ({"cpu_partial": lambda size, objects, limit: 1.5}, "no number from 0"),
         ({"calculate_order": lambda *_: 0}, "holds no object"),
         ({"calculate_order": lambda: 0}, "TypeError"),
+        ({"kmalloc_classes": lambda *_: [64, 128]}, "must be among them"),
+        ({"kmalloc_classes": lambda *_: [12, 8192]}, "multiples of 8"),
         ({"pcp_high_and_batch": lambda *_: (1, 2)}, "is not"),
     ],
 )  # fmt: skip

@@ -32,6 +32,7 @@ cdef class MM:
     cdef features_t *has
     cdef s64 *bulk_page           # what the last alloc_pages_bulk() took: pfns
     cdef u8 *cpu_node             # node of each CPU
+    cdef u8 *kmalloc_class        # kmalloc index by (bytes - 1) / 8, if kmalloc_classed
 
     cdef readonly pfn_t min_pfn
     cdef readonly pfn_t max_pfn
@@ -95,7 +96,11 @@ cdef class MM:
     cdef public list cache_names        # by cache number
     cdef public dict cache_aliases      # names of merged caches by cache number
     cdef public list complaints         # what the kernel would have printed: dicts, see complain()
-    cdef public dict policy             # swapped policies: slot -> Python callable
+    cdef public dict policy             # swapped policies: slot -> callable, see policy.py
+    cdef public size_t fallback_policy  # the slot fallback as a C function, 0: none
+    cdef public s32 kmalloc_classed     # kmalloc_class holds, not kmalloc_index()'s rule
+    # bytes and end of the name of each kmalloc index, where they are not the kernel's
+    cdef public list kmalloc_info
     # functions that the running task is in, outermost first: symbols as a report prints them
     cdef public list frames
     cdef public object tasks            # sched.Tasks, None until a task is made

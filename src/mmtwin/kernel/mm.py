@@ -38,6 +38,7 @@ VM_EVENTS = 256
 ZONELIST_PLACES = 64
 BULK_PAGES = 512
 KMALLOC_CACHES = 32 * 32  # types * indexes
+KMALLOC_CLASSES = (2 << 16) // 8  # eighths of KMALLOC_MAX_CACHE_SIZE with pages of 64 KiB
 
 
 class MM:
@@ -104,6 +105,7 @@ class MM:
         self.cache_aliases = {}
         self.complaints = []
         self.policy = {}
+        self.fallback_policy = self.kmalloc_classed = 0
         self.frames = []
         self.tasks = None
         self.checkers = 0
@@ -111,7 +113,7 @@ class MM:
         self.vmalloc = None
         self.commit = self.paging = None
         self.slub_bytes = self.orig_size = self.jiffies = 0
-        self.slub_debug = None
+        self.slub_debug = self.kmalloc_info = None
         self._buffers = {}
         self._counts = {}
         self._views = {}
@@ -154,6 +156,8 @@ class MM:
         self.step = as_steps(self._map("step", structs["step_t"], self.ring_size), self.ring_size)
         self.bulk_page = as_s64(self._map("bulk_page", ctypes.c_int64, BULK_PAGES), BULK_PAGES)
         self.cpu_node = as_u8(self._map("cpu_node", ctypes.c_uint8, self.nr_cpus), self.nr_cpus)
+        count = KMALLOC_CLASSES
+        self.kmalloc_class = as_u8(self._map("kmalloc_class", ctypes.c_uint8, count), count)
         self.has = as_features(self._map("has", FEATURES, 1), 1)
         assert size_t(structs["page_t"]) == 64
 
@@ -171,7 +175,7 @@ class MM:
         """An array of the state as numpy records that share its memory; `has` as a ctypes array.
 
         `name`: page, zone, pcp, cache, cache_cpu, cache_node, sheaf, random_seq, pageblock, ram,
-        zonelist, vm_event, kmalloc_cache, step, has. Raises KeyError for another name.
+        zonelist, vm_event, kmalloc_cache, kmalloc_class, step, has. Raises KeyError for another.
         """
         if name not in self._views:
             array = self._buffers[name]

@@ -2,6 +2,7 @@ cimport cython
 
 from mmtwin.kernel.constants cimport (
     ALLOC_CMA, ALLOC_KSWAPD, ALLOC_NOFRAGMENT, MIGRATE_HIGHATOMIC, MIGRATE_MOVABLE,
+    MIGRATE_PCPTYPES,
     MIGRATE_RECLAIMABLE,
     MIGRATE_UNMOVABLE, PG_buddy, USE_PAGE_CACHE, USE_USER, WMARK_HIGH, ZONE_BOOSTED_WATERMARK,
     ZSTAT_CLAIM,
@@ -26,6 +27,13 @@ cdef enum:
     RMQUEUE_CLAIM = 2
     RMQUEUE_STEAL = 3
 
+ctypedef s32 (*fallback_f)(s32 start_type, s32 place) noexcept nogil
+
+cdef inline s32 ask_fallback(size_t function, s32 start_type, s32 place) noexcept nogil:
+    return (<fallback_f> function)(start_type, place)
+
+@cython.locals(place=s32, migratetype=s32)
+cdef s32 fallback_by_policy(MM mm, zone_p zone, s32 order, s32 start_type) noexcept nogil
 cdef s32 fallback_type(s32 start_type, s32 place) noexcept nogil
 @cython.locals(place=s32, migratetype=s32)
 cdef s32 find_suitable_fallback(MM mm, zone_p zone, s32 order, s32 start_type) noexcept nogil

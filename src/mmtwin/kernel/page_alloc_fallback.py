@@ -16,6 +16,7 @@ if not cython.compiled:
         ALLOC_NOFRAGMENT,
         MIGRATE_HIGHATOMIC,
         MIGRATE_MOVABLE,
+        MIGRATE_PCPTYPES,
         MIGRATE_RECLAIMABLE,
         MIGRATE_UNMOVABLE,
         USE_PAGE_CACHE,
@@ -43,12 +44,17 @@ if not cython.compiled:
         move_to_free_list,
         page_del_and_expand,
     )
+    from mmtwin.kernel.policy import FALLBACK
     from mmtwin.kernel.ram import pfn_to_page, zone_at
     from mmtwin.kernel.trace import (
         STEP_MM_PAGE_ALLOC_EXTFRAG,
         STEP_MM_PAGE_ALLOC_ZONE_LOCKED,
         step,
     )
+
+    def ask_fallback(function, start_type, place):
+        """Calls the C function at an address."""
+        return FALLBACK(function)(start_type, place)
 
     RMQUEUE_NORMAL, RMQUEUE_CMA, RMQUEUE_CLAIM, RMQUEUE_STEAL = range(4)
 
@@ -60,10 +66,23 @@ def fallback_type(start_type, place):
     return MIGRATE_UNMOVABLE if start_type == MIGRATE_MOVABLE else MIGRATE_MOVABLE
 
 
+def fallback_by_policy(mm, zone, order, start_type):
+    """find_suitable_fallback() where the slot `fallback` says what to try: see policy.py."""
+    for place in range(MIGRATE_PCPTYPES):
+        migratetype = ask_fallback(mm.fallback_policy, start_type, place)
+        if migratetype < 0 or migratetype >= MIGRATE_PCPTYPES or migratetype == start_type:
+            break
+        if not free_area_empty(mm, zone, order, migratetype):
+            return migratetype
+    return -1
+
+
 def find_suitable_fallback(mm, zone, order, start_type):
     """The type to fall back to at this order, -1 if no list has a block."""
     if zone.nr_free[order] == 0:
         return -1
+    if mm.fallback_policy:
+        return fallback_by_policy(mm, zone, order, start_type)
     for place in range(2):
         migratetype = fallback_type(start_type, place)
         if not free_area_empty(mm, zone, order, migratetype):

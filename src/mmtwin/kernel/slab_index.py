@@ -27,12 +27,14 @@ if not cython.compiled:
 
 def kmalloc_index(mm, size):
     """kmalloc_index(): 1 for 65 .. 96 bytes, 2 for 129 .. 192, else n for 2^(n-1)+1 .. 2^n; 0
-    for 0.
+    for 0. With a policy of size classes, their number.
 
     `size`: u64 bytes. What is no larger than ARCH_KMALLOC_MINALIGN takes the index of that.
     """
     if size == 0:
         return 0
+    if mm.kmalloc_classed:
+        return mm.kmalloc_class[(size - 1) >> 3]
     if mm.has.kmalloc_minalign <= 32 and 64 < size <= 96:
         return 1
     if mm.has.kmalloc_minalign <= 64 and 128 < size <= 192:

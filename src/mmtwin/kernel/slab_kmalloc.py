@@ -5,6 +5,7 @@ mm/slab_common.c, mm/slub.c. `mm.view("kmalloc_cache")` is kmalloc_caches[type][
 
 from mmtwin.kernel import slub_layout
 from mmtwin.kernel.align import align_up
+from mmtwin.kernel.policy import classes_of
 from mmtwin.kernel.slub_cache import (
     SlabError,
     draw_random_seq,
@@ -55,11 +56,16 @@ KMEM_CACHE_NODE_BYTES = 64
 KMEM_CACHE_BYTES = 256
 
 
-def kmalloc_name(type, index):
+def kmalloc_info(mm):
+    """[(bytes, end of the name)] by index: the kernel's own, or those of the policy."""
+    return mm.kmalloc_info or KMALLOC_INFO
+
+
+def kmalloc_name(type, index, info=KMALLOC_INFO):
     """The name of a kmalloc cache: `kmalloc-rcl-96`, `kmalloc-rnd-03-1k`."""
     if KMALLOC_RANDOM_1 <= type < KMALLOC_RECLAIM:
-        return f"kmalloc-rnd-{type:02}-{KMALLOC_INFO[index][1]}"
-    return PREFIXES[type] + KMALLOC_INFO[index][1]
+        return f"kmalloc-rnd-{type:02}-{info[index][1]}"
+    return PREFIXES[type] + info[index][1]
 
 
 def kmalloc_types(has):
@@ -130,17 +136,18 @@ def new_kmalloc_cache(mm, type, index):
     """
     has = mm.view("has")[0]
     table = mm.view("kmalloc_cache")
-    size, aligned = KMALLOC_INFO[index][0], index
+    infos = kmalloc_info(mm)
+    size, aligned = infos[index][0], index
     minalign = max(has.kmalloc_dma_align, has.slab_minalign)
     if minalign > has.kmalloc_minalign:
         size = align_up(size, minalign)
-        aligned = next(
-            place for place, info in enumerate(KMALLOC_INFO) if place > 0 and info[0] == size
-        )
+        least = min(info[0] for info in infos if info[0] >= size)
+        aligned = next(place for place, info in enumerate(infos) if place and info[0] == least)
+        size = least
     place = type * KMALLOC_INDEXES + aligned
     if table[place] < 0:
         table[place] = create_boot_cache(
-            mm, kmalloc_name(type, aligned), size, kmalloc_flags(has, type)
+            mm, kmalloc_name(type, aligned, infos), size, kmalloc_flags(has, type)
         )
         alone = type == KMALLOC_NORMAL and has.kmalloc_cgroup
         mm.view("cache")[int(table[place])]["refcount"] = UNMERGEABLE if alone else 1
@@ -160,6 +167,9 @@ def create_kmalloc_caches(mm):
     else:
         for index in odd:
             order.insert(order.index(index + 5) + 1, index)
+    classes = classes_of(mm, kernel_classes(mm))
+    if classes:
+        order = list(range(1, set_classes(mm, classes)))
     types = kmalloc_types(has)
     late_dma = KMALLOC_DMA in types and not has.kmalloc_cgroup
     for type in types:
@@ -167,6 +177,29 @@ def create_kmalloc_caches(mm):
             order = sorted(order)  # create_kmalloc_caches() before 5.14
         for index in order:
             new_kmalloc_cache(mm, type, index)
+
+
+def kernel_classes(mm):
+    """The sizes of the kernel's own kmalloc caches, in bytes, ascending."""
+    least = max(mm.view("has")[0].kmalloc_minalign, mm.view("has")[0].kmalloc_dma_align)
+    sizes = {size for size, _ in KMALLOC_INFO if least <= size <= 2 << mm.page_shift}
+    return sorted(size for size in sizes if size % least == 0 or least <= 32)
+
+
+def set_classes(mm, classes):
+    """kmalloc's caches have these sizes from now on: by number from 1 on; one behind the last."""
+    mm.kmalloc_info = [(0, "0"), *((size, short_size(size)) for size in classes)]
+    table, start = mm.view("kmalloc_class"), 0
+    for index, size in enumerate(classes, 1):
+        table[start : size // 8] = index
+        start = size // 8
+    mm.kmalloc_classed = 1
+    return len(classes) + 1
+
+
+def short_size(size):
+    """How a kmalloc cache is named for its size: 96, 1k, 8k."""
+    return f"{size >> 10}k" if size % 1024 == 0 else str(size)
 
 
 def adopt_kmalloc_caches(mm):
@@ -257,7 +290,8 @@ def kmem_buckets_create(mm, name, flags=0, useroffset=0, usersize=0):
     ]
     if not free:
         raise SlabError(f"no room for the caches of {name!r}")
-    for index in range(1, mm.page_shift + 2):
+    infos = kmalloc_info(mm)
+    for index in range(1, len(infos) if mm.kmalloc_classed else mm.page_shift + 2):
         normal = int(table[KMALLOC_NORMAL * KMALLOC_INDEXES + index])
         if normal < 0:
             continue
@@ -266,7 +300,7 @@ def kmem_buckets_create(mm, name, flags=0, useroffset=0, usersize=0):
             (useroffset, min(size - useroffset, usersize)) if useroffset < size else (0, 0)
         )
         short = mm.cache_names[normal].partition("-")[2]
-        own = next(place for place, info in enumerate(KMALLOC_INFO) if place and info[0] == size)
+        own = next(place for place, info in enumerate(infos) if place and info[0] == size)
         place = free[0] * KMALLOC_INDEXES + own
         if table[place] < 0:
             table[place] = kmem_cache_create(

@@ -81,7 +81,7 @@ def boot_mm(
     layout = layout_of(profile, memory_map.ram, cpus, nodes, seed=mix(seed), **settings)
     mm = MM(layout, profile)
     for slot, function in (policy or {}).items():
-        install(mm, slot, function)
+        install(mm, slot, function, booting=True)
     mm.view("cpu_node")[:] = [cpu * nodes // cpus for cpu in range(cpus)]
     mm.jiffies = -300 * hz_of(profile) & U32_MAX  # INITIAL_JIFFIES
     init_memory(mm, memory_map)
@@ -273,6 +273,8 @@ def create_boot_caches(mm: MM, profile: Profile) -> None:
     there = {name: number for number, name in enumerate(mm.cache_names)}
     try:
         for cache in boot_caches(profile):
+            if mm.kmalloc_classed and cache.name.startswith(("kmalloc-", "dma-kmalloc-")):
+                continue  # the policy's are there
             if cache.name in there:
                 resize(mm, there[cache.name], cache)
                 continue

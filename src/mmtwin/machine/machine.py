@@ -16,7 +16,7 @@ from typing import Any
 from mmtwin.kernel.kasan_validate import validate as validate_kasan
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.page_alloc_check import validate as validate_pages
-from mmtwin.kernel.policy import install
+from mmtwin.kernel.policy import SLOTS, install
 from mmtwin.kernel.slub_validate import Invariant
 from mmtwin.kernel.slub_validate import validate as validate_slabs
 from mmtwin.kernel.task_check import validate as validate_tasks
@@ -61,10 +61,10 @@ class Policies(MutableMapping[str, Any]):
         install(self.mm, slot, None)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.mm.policy)
+        return iter([slot for slot in self.mm.policy if slot in SLOTS])
 
     def __len__(self) -> int:
-        return len(self.mm.policy)
+        return sum(slot in SLOTS for slot in self.mm.policy)
 
 
 class Machine(ProcessCalls, TaskCalls, SlabCalls, PageCalls, VmallocCalls, CheckerCalls):

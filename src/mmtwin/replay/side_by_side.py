@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mmtwin.kernel.mm import MM
+from mmtwin.kernel.policy import FAILED
 from mmtwin.machine.recorded import twin_gfp_of
 from mmtwin.recordings.annotate import roots_of_aliases
 from mmtwin.recordings.callers import caches_of
@@ -273,6 +274,8 @@ class WhatIf:
                     following += step
             if self.progress:
                 self.progress(block.first + block.ready, total)
+        if FAILED in self.twins[1].mm.policy:
+            raise ReplayError(self.twins[1].mm.policy[FAILED])
         return self._figures()
 
     def _sample(self, time: int) -> None:
