@@ -13,6 +13,7 @@ import cython
 import numpy as np
 
 from mmtwin.kernel.features import FEATURES
+from mmtwin.kernel.garbage import made
 from mmtwin.kernel.structs import STRUCTS
 
 if not cython.compiled:
@@ -129,6 +130,7 @@ class MM:
         caches = self.max_caches
         page_size = 1 << self.page_shift
         words = (self.max_pfn * page_size) >> 3
+        made(8 * words)
         blocks = (self.max_pfn >> self.pageblock_order) + 1
         self.page = as_pages(self._map("page", structs["page_t"], entries), entries)
         self.zone = as_zones(self._map("zone", structs["zone_t"], zones), zones)

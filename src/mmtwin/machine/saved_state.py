@@ -34,11 +34,11 @@ NUMBERS = (
     "sheaves_unbacked", "random_kmalloc_seed", "last_alloc_from", "rmqueue_mode", "pcp_locked",
     "claim_override", "page_group_by_mobility_disabled", "min_free_kbytes",
     "watermark_scale_factor", "watermark_boost_factor", "checkers", "jiffies", "slub_bytes",
-    "orig_size",
+    "orig_size", "kmalloc_classed", "fallback_policy",
 )  # fmt: skip
 # What a state that is kept has none of.
 OBJECTS = ("tasks", "kasan", "kmemleak", "commit", "vmalloc", "paging", "slub_debug", "policy",
-           "frames", "complaints")  # fmt: skip
+           "kmalloc_info", "frames", "complaints")  # fmt: skip
 
 
 class BadState(ValueError):
