@@ -94,7 +94,10 @@ def load_state(path: Path) -> Machine:
         header = json.loads(data[len(MAGIC) : end])
         mm = MM(Layout(**header["layout"]), Profile(**header["profile"]))
         for name in NUMBERS:
-            setattr(mm, name, header["numbers"][name])
+            number = header["numbers"][name]
+            if not isinstance(number, int) or abs(number) >> 64:
+                raise ValueError(f"{name} is {number}")
+            setattr(mm, name, number)
         mm.cache_names = header["cache_names"]
         mm.cache_aliases = dict(header["cache_aliases"])
         fill_arrays(mm, header["arrays"], memoryview(data)[end + 1 :])
