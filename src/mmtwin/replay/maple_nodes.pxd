@@ -26,8 +26,8 @@ ctypedef u16 *nodes_p
 
 cdef enum:
     GUESSES = 512                 # room for guesses and what they lead to
-    BEAM = 24                     # guesses carried along
-    ROOM = 36                     # more than that, for some are alike
+    BEAM = 20                     # guesses carried along
+    ROOM = 30                     # more than that, for some are alike
     # Of a debug cache every slab is on the node's list: which of them is the first tells more.
     BEAM_SINGLE = 48
     ROOM_SINGLE = 72
