@@ -6,10 +6,9 @@ Prints the machine, how exactly the twin answered, and where the memory went.
 import argparse
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from mmtwin.cli.errors import DIFFERENCE, OK, UserError, input_errors
+from mmtwin.cli.errors import DIFFERENCE, OK, UserError
 from mmtwin.cli.options import (
     add_json,
     add_recording,
@@ -17,6 +16,7 @@ from mmtwin.cli.options import (
     opened,
     positive,
     print_json,
+    write_picture,
 )
 from mmtwin.cli.progress import progress_bar, warn_if_uncompiled
 
@@ -98,8 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.picture:
         from mmtwin.draw.replay_picture import replay_svg
 
-        with input_errors():
-            Path(arguments.picture).write_text(replay_svg(figures), encoding="utf-8")
+        write_picture(arguments.picture, replay_svg(figures))
     failed = list(failures(figures, expectations))
     for text in failed:
         print(f"mmtwin: {text}", file=sys.stderr)

@@ -132,8 +132,6 @@ cdef class DemandBook:
     @cython.locals(demand=demand_p, id=u32, place=s64)
     cpdef void adopt_pages(self, s64 pfn, s32 order, u32 gfp, s32 use)
     cpdef void forget(self)
-    @cython.locals(gfp=u32, bit=s32)
-    cdef u32 _gfp(self, u32 recorded) noexcept nogil
     @cython.locals(id=u32)
     cdef u32 _new_id(self) noexcept nogil
     @cython.locals(demand=demand_p)

@@ -190,14 +190,6 @@ class DemandBook:
             self.page_id[place] = id
         self.left[id] = 1 << order
 
-    def _gfp(self, recorded):
-        """The twin's bits of a recorded gfp mask."""
-        gfp = 0
-        for bit in range(32):
-            if recorded >> bit & 1:
-                gfp |= self.bits[bit]
-        return gfp
-
     def _new_id(self):
         if self.nr_free_ids > 0:
             self.nr_free_ids -= 1

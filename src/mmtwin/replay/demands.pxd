@@ -14,6 +14,7 @@ from mmtwin.replay.demand_book cimport (
     MOST_SLAB_OBJECTS, NS_GRACE_PERIOD, SUPPRESSED, demand_p, event_p, task_areas_p,
     task_areas_t,
 )
+from mmtwin.replay.gfp_bits cimport moved_gfp
 
 @cython.final
 cdef class DemandReader(DemandBook):

@@ -16,6 +16,7 @@ from mmtwin.replay.demand_book import CONSTANTS, DemandBook
 if not cython.compiled:
     from mmtwin.recordings.event import CONSTANTS as EVENT_CONSTANTS
     from mmtwin.recordings.event import as_events, event_at, wrap64
+    from mmtwin.replay.gfp_bits import moved_gfp
 
     globals().update(EVENT_CONSTANTS)
     globals().update(CONSTANTS)
@@ -147,7 +148,7 @@ class DemandReader(DemandBook):
         id = self._new_id()
         demand = self._emit(event, ASK_KMALLOC, id)
         demand.bytes = event.bytes_req
-        demand.gfp = self._gfp(event.gfp)
+        demand.gfp = moved_gfp(self.bits, event.gfp)
         if 0 <= cache < self.nr_names:
             demand.cache = cache
         if event.kind == KIND_KMEM_CACHE_ALLOC:
@@ -208,7 +209,7 @@ class DemandReader(DemandBook):
                 self._give_back(event, id)
             id = self._new_id()
             demand = self._emit(event, ASK_OBJECT, id)
-            demand.gfp = self._gfp(event.gfp)
+            demand.gfp = moved_gfp(self.bits, event.gfp)
             demand.cache = event.cache
             demand.bytes = size
             self._know(first + place * size, id, 0, size)
@@ -247,7 +248,7 @@ class DemandReader(DemandBook):
         demand = self._emit(event, ASK_PAGES, id)
         demand.bytes = wrap64(1) << (self.page_shift + event.order)
         demand.order = event.order
-        demand.gfp = self._gfp(event.gfp)
+        demand.gfp = moved_gfp(self.bits, event.gfp)
         if event.gfp | self.table_spare_gfp == self.table_gfp | self.table_spare_gfp:
             demand.use = FOR_TABLE
         elif demand.gfp & 8:

@@ -22,6 +22,7 @@ from mmtwin.recordings.event cimport (
 )
 from mmtwin.recordings.sites cimport as_s32
 from mmtwin.replay.counts cimport *
+from mmtwin.replay.gfp_bits cimport moved_gfp
 from mmtwin.replay.resync cimport (
     adopt_slab, drain_page, is_block, is_inside, page_is_free, take_page, vacate,
 )
@@ -46,10 +47,8 @@ cdef class Follower:
     @cython.locals(kind=s32)
     cdef void _event(self, event_t *event) noexcept nogil
     cdef void _page_event(self, event_t *event, s32 kind) noexcept nogil
-    @cython.locals(gfp=gfp_t, bit=s32)
-    cdef gfp_t _gfp(self, gfp_t recorded) noexcept nogil
     cdef void _take(self, event_t *event) noexcept nogil
-    @cython.locals(cache=s32, pfn=pfn_t)
+    @cython.locals(cache=s32, pfn=pfn_t, gfp=gfp_t)
     cdef void _page_alloc(self, event_t *event) noexcept nogil
     @cython.locals(pfn=pfn_t, locked=s32)
     cdef void _page_free(self, event_t *event, s32 order) noexcept nogil

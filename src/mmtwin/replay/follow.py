@@ -34,6 +34,7 @@ if not cython.compiled:
     from mmtwin.recordings.event import CONSTANTS as EVENT_CONSTANTS
     from mmtwin.recordings.event import as_events, event_at
     from mmtwin.recordings.sites import as_s32
+    from mmtwin.replay.gfp_bits import moved_gfp
     from mmtwin.replay.resync import (
         adopt_slab,
         drain_page,
@@ -111,14 +112,6 @@ class Follower:
         elif kind == KIND_MM_PAGE_PCPU_DRAIN and not drain_page(self.mm, event.address):
             self.count[UNEXPLAINED_EXTERNAL_DRAIN] += 1
 
-    def _gfp(self, recorded):
-        """The twin's bits of a recorded gfp mask."""
-        gfp = 0
-        for bit in range(32):
-            if recorded >> bit & 1:
-                gfp |= self.bits[bit]
-        return gfp
-
     def _take(self, event):
         """A block leaves the free lists, for a per-CPU list where its order has one."""
         if not take_page(self.mm, event.address, event.order):
@@ -138,14 +131,15 @@ class Follower:
         pfn = event.address
         if event.role & 0x7F == ROLE_SLAB or event.role & 0x7F == ROLE_SILENT:
             cache = self.cache_of[event.cache] if 0 <= event.cache < self.nr_names else -1
-            if cache >= 0 and adopt_slab(self.mm, cache, pfn, event.order, self._gfp(event.gfp)):
+            gfp = moved_gfp(self.bits, event.gfp)
+            if cache >= 0 and adopt_slab(self.mm, cache, pfn, event.order, gfp):
                 return
         if pfn_to_page(self.mm, pfn).flags & PG_slab:
             self.count[UNEXPLAINED_SLAB_KEPT] += 1
         if page_is_free(self.mm, pfn) and not take_page(self.mm, pfn, event.order):
             self.count[UNEXPLAINED_SILENT_PAGE_FREE] += 1
         vacate(self.mm, pfn, event.order)
-        prep_new_page(self.mm, pfn, event.order, self._gfp(event.gfp), 0)
+        prep_new_page(self.mm, pfn, event.order, moved_gfp(self.bits, event.gfp), 0)
 
     def _page_free(self, event, order):
         pfn = event.address

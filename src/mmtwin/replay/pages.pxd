@@ -22,6 +22,7 @@ from mmtwin.recordings.event cimport (
     KIND_MM_PAGE_FREE, as_events, event_at, event_t,
 )
 from mmtwin.replay.counts cimport *
+from mmtwin.replay.gfp_bits cimport moved_gfp
 from mmtwin.replay.mend cimport MOST_WRONG, Mend, queue_of
 from mmtwin.replay.queues cimport (
     QUEUE_KERNEL_ZONE, QUEUE_TWIN_DRAIN, QUEUE_TWIN_SLAB, QUEUE_TWIN_SLAB_FREE, QUEUE_TWIN_ZONE,
@@ -57,8 +58,6 @@ cdef class Pages(Mend):
     cdef pfn_t refill_pfn
     cdef bint silent              # the pages being taken are of no event
 
-    @cython.locals(gfp=gfp_t, bit=s32)
-    cdef gfp_t _moved_gfp(self, gfp_t recorded) noexcept nogil
     cdef void _compare_page(self, pfn_t pfn, pfn_t predicted) noexcept nogil
     @cython.locals(predicted=pfn_t)
     cdef void _page_alloc(self, event_t *event) noexcept nogil
@@ -93,7 +92,7 @@ cdef inline void set_cpu(MM mm, event_t *event) noexcept nogil:
 
 cdef inline gfp_t gfp_of(Pages pages, gfp_t recorded) noexcept nogil:
     if recorded & pages.moved_bits:
-        return pages._moved_gfp(recorded)
+        return moved_gfp(pages.bits, recorded)
     return recorded & pages.same_bits
 
 cdef inline void collect(Pages pages, s32 cpu) noexcept nogil:

@@ -30,6 +30,7 @@ if not cython.compiled:
     from mmtwin.kernel.ram import pcp_of, pfn_to_page
     from mmtwin.recordings.event import CONSTANTS as EVENT_CONSTANTS
     from mmtwin.recordings.event import as_events, event_at
+    from mmtwin.replay.gfp_bits import moved_gfp
     from mmtwin.replay.mend import MENDING, queue_of
     from mmtwin.replay.queues import QUEUES, empty, first_is, get, put, skip_to
     from mmtwin.replay.resync import (
@@ -63,7 +64,7 @@ if not cython.compiled:
     def gfp_of(pages, recorded):
         """The twin's bits of a recorded gfp mask."""
         if recorded & pages.moved_bits:
-            return pages._moved_gfp(recorded)
+            return moved_gfp(pages.bits, recorded)
         return recorded & pages.same_bits
 
     def collect(pages, cpu):
@@ -168,14 +169,6 @@ class Pages(Mend):
                 recall_alloc(self.mm, event.address, event.order)
             elif event.kind == KIND_MM_PAGE_FREE:
                 recall_free(self.mm, event.address, event.order)
-
-    def _moved_gfp(self, recorded):
-        """The twin's bits of a recorded gfp mask, bit by bit."""
-        gfp = 0
-        for bit in range(32):
-            if recorded >> bit & 1:
-                gfp |= self.bits[bit]
-        return gfp
 
     def _compare_page(self, pfn, predicted):
         """Counts a page given out; whoever gave it out, the per-CPU lists or the zone."""
