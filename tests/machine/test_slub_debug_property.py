@@ -82,7 +82,7 @@ def test_a_run_without_a_fault_is_silent(seed: int) -> None:
     users.nothing_was_found()
 
 
-@any_steps(CALLS, runs=40)
+@any_steps(CALLS)
 def test_short_runs_without_a_fault_are_silent(number: int, steps: list[Step]) -> None:
     users = Users(number)
     for step in steps:
