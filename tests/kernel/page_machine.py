@@ -30,6 +30,8 @@ GFP_RECLAIMABLE = GFP_KERNEL | 0x10
 GFP_ATOMIC = 0xA20
 GFP_NOWARN = 0x2000
 VERSIONS = ("5.10", "5.13", "6.1.176", "6.12.107", "6.18", "7.3")
+# ... and two between them whose page allocator is like neither neighbour's.
+PAGE_VERSIONS = (*VERSIONS[:2], "5.17", VERSIONS[2], "6.13", *VERSIONS[3:])
 NORMAL = ZONE_NORMAL
 UNMOVABLE, MOVABLE, RECLAIMABLE, HIGHATOMIC = range(4)
 

@@ -8,7 +8,7 @@ from page_machine import (
     GFP_NOWARN,
     HIGHATOMIC,
     NORMAL,
-    VERSIONS,
+    PAGE_VERSIONS,
     fill,
     free_lists,
     machine,
@@ -58,7 +58,7 @@ def test_flags_choose_zone_and_migratetype() -> None:
     assert gfp_zone(without, __GFP_DMA) == gfp_zone(without, __GFP_DMA32) == NORMAL
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", PAGE_VERSIONS)
 def test_lower_zones_help_out_and_are_asked_for(version: str) -> None:
     mm = machine(version, 16, dma32=16)
     fill(mm, 0, 32, 4)
@@ -90,7 +90,7 @@ def test_pageblocks_are_not_mixed_while_a_lower_zone_has_pages() -> None:
     assert validate(mm) == []
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", PAGE_VERSIONS)
 def test_nodes_fall_back_in_their_order(version: str) -> None:
     mm = machine(version, 16, nodes=3, cpus=2)
     fill(mm, 0, 48, 4)

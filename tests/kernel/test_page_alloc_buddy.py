@@ -6,7 +6,7 @@ from page_machine import (
     GFP_KERNEL,
     MOVABLE,
     NORMAL,
-    VERSIONS,
+    PAGE_VERSIONS,
     fill,
     free_list,
     free_lists,
@@ -35,7 +35,7 @@ from mmtwin.kernel.page_alloc_check import validate
 from mmtwin.kernel.trace import read_steps
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", PAGE_VERSIONS)
 def test_a_block_is_split_from_its_upper_half_down(version: str) -> None:
     mm = machine(version, 16)
     fill(mm, 0, 16, 4)
@@ -44,7 +44,7 @@ def test_a_block_is_split_from_its_upper_half_down(version: str) -> None:
     assert validate(mm) == []
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", PAGE_VERSIONS)
 def test_frees_merge_up_to_the_highest_order(version: str) -> None:
     mm = machine(version, 32)
     fill(mm, 0, 32, 4)

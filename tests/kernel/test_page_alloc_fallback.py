@@ -10,9 +10,9 @@ from page_machine import (
     HIGHATOMIC,
     MOVABLE,
     NORMAL,
+    PAGE_VERSIONS,
     RECLAIMABLE,
     UNMOVABLE,
-    VERSIONS,
     fill,
     free_list,
     free_lists,
@@ -46,7 +46,7 @@ def stolen(mm: MM, gfp: int, order: int = 0) -> tuple[int, tuple[int, ...]]:
     return pfn, fields
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", PAGE_VERSIONS)
 def test_a_free_pageblock_changes_its_type(version: str) -> None:
     mm = machine(version, 32, orders=4)
     fill(mm, 0, 32, 3, MOVABLE)
@@ -57,7 +57,7 @@ def test_a_free_pageblock_changes_its_type(version: str) -> None:
     assert list(mm.view("zone")[NORMAL]["stat"][[ZSTAT_FALLBACK, ZSTAT_CLAIM]]) == [1, 1]
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", PAGE_VERSIONS)
 def test_reclaimable_comes_before_movable(version: str) -> None:
     mm = machine(version, 32, orders=4)
     fill(mm, 0, 16, 3, MOVABLE)
@@ -76,7 +76,7 @@ def half_used(version: str, used: int, use: int, gfp: int) -> MM:
     return mm
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", PAGE_VERSIONS)
 @pytest.mark.parametrize(
     ("used", "use", "claimed"), [(5, USE_USER, 0), (5, 10, 1), (4, USE_USER, 1)]
 )
@@ -93,6 +93,13 @@ def test_before_6_15_the_rest_of_an_unclaimed_pageblock_moves_too() -> None:
     mm = half_used("6.1.176", 5, USE_USER, GFP_MOVABLE)
     pfn, _ = stolen(mm, GFP_KERNEL)
     assert pfn == 5 and free_lists(mm) == {(1, UNMOVABLE): [6]}
+
+
+def test_from_6_10_to_6_14_the_rest_stays_and_the_largest_block_is_taken() -> None:
+    mm = half_used("6.13", 5, USE_USER, GFP_MOVABLE)
+    pfn, fields = stolen(mm, GFP_KERNEL)
+    assert pfn == 6 and fields[2] == 1 and fields[5] == 0
+    assert free_lists(mm) == {(0, MOVABLE): [7, 5]}
 
 
 def test_since_6_15_the_rest_of_an_unclaimed_pageblock_stays() -> None:
@@ -183,6 +190,13 @@ def test_high_order_atomic_requests_keep_pageblocks(version: str) -> None:
     assert not unreserve_highatomic_pageblock(mm, NORMAL, UNMOVABLE, False)
 
 
+def test_the_reserve_of_the_highest_zone_goes_first() -> None:
+    mm = machine("6.12.107", 8, dma32=8)
+    fill(mm, 0, 16, 3, HIGHATOMIC)
+    assert alloc_pages(mm, GFP_KERNEL, 0, -1) == 8
+    assert [get_pfnblock_migratetype(mm, p) for p in (0, 8)] == [HIGHATOMIC, UNMOVABLE]
+
+
 def test_small_zones_have_no_reserve_since_6_8() -> None:
     assert reserve("6.1.176", 256).view("zone")[NORMAL]["nr_reserved_highatomic"] > 0
     assert reserve("6.12.107", 256).view("zone")[NORMAL]["nr_reserved_highatomic"] == 0
@@ -205,7 +219,7 @@ def test_a_single_atomic_page_may_come_from_the_reserve_at_last(version: str, pa
     assert alloc_pages(mm, (GFP_KERNEL & ~0x400) | GFP_NOWARN | 0x80000, 0, -1) == -1
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", PAGE_VERSIONS)
 def test_without_grouping_all_is_unmovable(version: str) -> None:
     mm = machine(version, 16)
     mm.page_group_by_mobility_disabled = 1

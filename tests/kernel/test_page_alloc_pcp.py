@@ -7,8 +7,8 @@ from page_machine import (
     GFP_RECLAIMABLE,
     MOVABLE,
     NORMAL,
+    PAGE_VERSIONS,
     UNMOVABLE,
-    VERSIONS,
     fill,
     free_list,
     machine,
@@ -76,7 +76,7 @@ def test_a_list_is_filled_with_a_batch_of_pages(version: str, blocks: list[int])
     assert [taken(mm, order) for order in range(5)] == blocks
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", PAGE_VERSIONS)
 def test_refills_give_out_pages_in_physical_order(version: str) -> None:
     mm = full(version)
     pages = [alloc_pages(mm, GFP_KERNEL, 0, -1) for _ in range(30)]
@@ -138,6 +138,20 @@ def test_before_5_18_empty_lists_give_their_turn_to_the_next() -> None:
     drains = [drained(mm, pfn) for pfn in movable + unmovable]
     turns = [unmovable[n // 3 * 2 + n % 3 - 1] if n % 3 else movable[n // 3] for n in range(15)]
     assert drains[-1] == turns
+
+
+def test_from_5_14_to_5_17_the_turn_goes_over_the_lists_of_all_orders() -> None:
+    mm = full("5.17")
+    pairs = [alloc_pages(mm, GFP_KERNEL, 1, -1) for _ in range(40)]
+    for place, pfn in enumerate(pairs):
+        free_pages(mm, pfn, 1)
+        pcp_of(mm)["free_count"] = 0
+        assert pcp_of(mm)["count"] <= 90, place
+    drain_pcp(mm, NORMAL, 0, 5, 0)  # blocks of two pages, as many as make five pages at least
+    before = int(pcp_of(mm)["count"])
+    drain_pcp(mm, NORMAL, 0, 5, 0)
+    assert before - pcp_of(mm)["count"] == 6
+    assert validate(mm) == []
 
 
 def test_since_5_18_a_drain_empties_the_freed_pages_list_first() -> None:
@@ -204,7 +218,7 @@ def test_huge_blocks_lie_on_lists_of_their_own() -> None:
     assert validate(mm) == []
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", PAGE_VERSIONS)
 def test_drains_on_request(version: str) -> None:
     mm = full(version)
     alloc_pages(mm, GFP_KERNEL, 0, -1)

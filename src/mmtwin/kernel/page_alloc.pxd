@@ -37,7 +37,7 @@ cdef u32 alloc_flags_nofragment(MM mm, s32 number, gfp_t gfp) noexcept nogil
 cdef u32 alloc_flags_nonblocking(MM mm, gfp_t gfp, s32 order) noexcept nogil
 @cython.locals(alloc_flags=u32)
 cdef u32 gfp_to_alloc_flags(MM mm, gfp_t gfp, s32 order) noexcept nogil
-@cython.locals(number=s32, highest=s32)
+@cython.locals(number=s32, highest=s32, place=s32)
 cdef bint unreserve_any(MM mm, gfp_t gfp, s32 node, s32 migratetype, bint force) noexcept nogil
 @cython.locals(pfn=pfn_t)
 cdef pfn_t direct_reclaim(

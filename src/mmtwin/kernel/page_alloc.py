@@ -132,9 +132,12 @@ def gfp_to_alloc_flags(mm, gfp, order):
 
 
 def unreserve_any(mm, gfp, node, migratetype, force):
-    """unreserve_highatomic_pageblock() over the zones of the request."""
+    """unreserve_highatomic_pageblock() over the zones of the request, in the zonelist's order."""
     highest = gfp_zone(mm, gfp)
-    for number in range(mm.nr_zones):
+    place = node * ZONELIST_PLACES
+    while mm.zonelist[place] >= 0:
+        number = mm.zonelist[place]
+        place += 1
         if gfp & __GFP_THISNODE and mm.zone[number].node != node:
             continue
         if mm.zone[number].type <= highest and unreserve_highatomic_pageblock(

@@ -58,8 +58,12 @@ cdef void trace_extfrag(
     MM mm, s32 number, pfn_t pfn, s32 order, s32 fallback_order, s32 start_type,
     s32 fallback_mt) noexcept nogil
 @cython.locals(zone=zone_p, least=s32, current=s32, migratetype=s32, whole=bint, pfn=pfn_t)
-cdef bint __rmqueue_fallback(
+cdef pfn_t __rmqueue_fallback(
     MM mm, s32 number, s32 order, s32 start_type, u32 alloc_flags) noexcept nogil
+@cython.locals(zone=zone_p, claimed=pfn_t)
+cdef pfn_t take_suitable_fallback(
+    MM mm, s32 number, pfn_t pfn, s32 current, s32 order, s32 start_type, s32 block_type,
+    u32 alloc_flags, bint whole_block) noexcept nogil
 @cython.locals(zone=zone_p)
 cdef pfn_t try_to_claim_block(
     MM mm, s32 number, pfn_t pfn, s32 current, s32 order, s32 start_type, s32 block_type,

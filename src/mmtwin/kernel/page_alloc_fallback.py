@@ -1,10 +1,11 @@
 """Fallback between migratetypes: stealing and claiming pageblocks, and the high-atomic reserve
 (mm/page_alloc.c).
 
-Two generations of rules: before `fallback_claims` the largest block of another type is moved, with
-its whole pageblock where that pays, and taken from there; since then a pageblock is claimed if
-half of it is free or alike, else one smallest block is stolen and the rest stays. "Movable" pages
-(PageLRU) are those of USE_USER and USE_PAGE_CACHE.
+Three generations of rules. At first the largest block of another type is moved, with its whole
+pageblock where that pays, and taken from there. With `freelist_hygiene` it is taken from its own
+list, unless half of its pageblock is free or alike: then that is claimed. With `fallback_claims`
+claiming comes first, down to smaller blocks, and what is stolen else is the smallest block.
+"Movable" pages (PageLRU) are those of USE_USER and USE_PAGE_CACHE.
 """
 
 import cython
@@ -198,7 +199,9 @@ def should_claim(mm, pfn, free, start_type, block_type):
 
 
 def steal_suitable_fallback(mm, number, pfn, alloc_flags, start_type, whole_block):
-    """The older rule: what is stolen moves to the tails of `start_type`'s lists."""
+    """steal_suitable_fallback() before e0932b6c1f94 (6.10): what is stolen moves to the tails of
+    `start_type`'s lists.
+    """
     zone = zone_at(mm, number)
     order = mm.page[pfn].order
     old_type = get_pfnblock_migratetype(mm, pfn)
@@ -235,7 +238,8 @@ def trace_extfrag(mm, number, pfn, order, fallback_order, start_type, fallback_m
 
 
 def __rmqueue_fallback(mm, number, order, start_type, alloc_flags):
-    # the older rule: puts a block of another type on `start_type`'s list; whether there was one
+    # the older rules: a block of another type, -1 if there is none; without freelist_hygiene it
+    # then lies on `start_type`'s list, still whole
     zone = zone_at(mm, number)
     least = order
     if alloc_flags & ALLOC_NOFRAGMENT and (
@@ -250,7 +254,7 @@ def __rmqueue_fallback(mm, number, order, start_type, alloc_flags):
             break
         current -= 1
     if migratetype < 0:
-        return False
+        return -1
     whole = can_steal_fallback(mm, current, start_type)
     if not whole and start_type == MIGRATE_MOVABLE and current > order:
         # no whole block to win: rather split the smallest
@@ -260,9 +264,35 @@ def __rmqueue_fallback(mm, number, order, start_type, alloc_flags):
                 break
         whole = can_steal_fallback(mm, current, start_type)
     pfn = get_page_from_free_area(mm, zone, current, migratetype)
-    steal_suitable_fallback(mm, number, pfn, alloc_flags, start_type, whole)
+    if mm.has.freelist_hygiene:
+        pfn = take_suitable_fallback(
+            mm, number, pfn, current, order, start_type, migratetype, alloc_flags, whole
+        )
+    else:
+        steal_suitable_fallback(mm, number, pfn, alloc_flags, start_type, whole)
     trace_extfrag(mm, number, pfn, order, current, start_type, migratetype)
-    return True
+    return pfn
+
+
+def take_suitable_fallback(
+    mm, number, pfn, current, order, start_type, block_type, alloc_flags, whole_block
+):
+    """steal_suitable_fallback() since e0932b6c1f94 (6.10): the page to give out.
+
+    It comes from a pageblock that is claimed, else from the block itself, whose rest stays.
+    """
+    zone = zone_at(mm, number)
+    if whole_block:
+        claimed = try_to_claim_block(
+            mm, number, pfn, current, order, start_type, block_type, alloc_flags
+        )
+        if claimed >= 0:
+            return claimed
+    elif boost_watermark(mm, zone) and alloc_flags & ALLOC_KSWAPD:
+        zone.flags |= ZONE_BOOSTED_WATERMARK
+    page_del_and_expand(mm, zone, pfn, order, current, block_type)
+    mm.page[pfn].migratetype = block_type
+    return pfn
 
 
 def try_to_claim_block(mm, number, pfn, current, order, start_type, block_type, alloc_flags):
@@ -350,15 +380,18 @@ def rmqueue_by_mode(mm, number, order, migratetype, alloc_flags):
 
 
 def rmqueue_retrying(mm, number, order, migratetype, alloc_flags):
-    """The older __rmqueue(): a fallback fills the own list, which is then tried again."""
+    """__rmqueue() before 6.15: at first a fallback fills the own list, which is then tried again;
+    since e0932b6c1f94 (6.10) it gives the page.
+    """
     while True:
         pfn = __rmqueue_smallest(mm, number, order, migratetype)
         if pfn < 0 and alloc_flags & ALLOC_CMA:
             pfn = __rmqueue_smallest(mm, number, order, mm.migrate_cma)
         if pfn >= 0:
             return pfn
-        if not __rmqueue_fallback(mm, number, order, migratetype, alloc_flags):
-            return -1
+        pfn = __rmqueue_fallback(mm, number, order, migratetype, alloc_flags)
+        if pfn < 0 or mm.has.freelist_hygiene:
+            return pfn
 
 
 def __rmqueue(mm, number, order, migratetype, alloc_flags):

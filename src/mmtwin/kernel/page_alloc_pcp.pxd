@@ -31,7 +31,7 @@ cdef void put_on_pcp_list(
 cdef void take_off_pcp_list(MM mm, pcp_p pcp, pfn_t pfn, s32 order) noexcept nogil
 @cython.locals(page=page_p, order=s32, migratetype=s32)
 cdef void free_pcp_page(MM mm, s32 number, pcp_p pcp, pfn_t pfn) noexcept nogil
-@cython.locals(pindex=s32, pages=s32, last=pfn_t)
+@cython.locals(pindex=s32, turns=s32, last=pfn_t)
 cdef void drain_round_robin(MM mm, s32 number, pcp_p pcp, s32 count) noexcept nogil
 @cython.locals(pages=s32, last=pfn_t)
 cdef void drain_whole_lists(MM mm, s32 number, pcp_p pcp, s32 count, s32 pindex) noexcept nogil

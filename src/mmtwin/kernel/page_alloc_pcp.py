@@ -110,25 +110,29 @@ def free_pcp_page(mm, number, pcp, pfn):
 
 
 def drain_round_robin(mm, number, pcp, count):
-    """A page from each list in turn, oldest first; an empty list leaves its turn to the next."""
+    """A block from each list in turn, oldest first; an empty list leaves its turn to the next.
+
+    free_pcppages_bulk() before fd56eef258a1 (5.18); `count` in pages.
+    """
     pindex = 0
-    pages = 0
-    while count:
+    turns = 0
+    while count > 0:
         while True:
-            pages += 1
+            turns += 1
             pindex += 1
-            if pindex == MIGRATE_PCPTYPES:
+            if pindex == pcp.nr_lists:
                 pindex = 0
             last = mm.page[pcp.lists + pindex].prev
             if last != pcp.lists + pindex:
                 break
-        if pages == MIGRATE_PCPTYPES:
-            pages = count  # the only list with pages
+        if turns == pcp.nr_lists:
+            turns = count  # the only list with blocks
         while True:
-            free_pcp_page(mm, number, pcp, mm.page[pcp.lists + pindex].prev)
-            count -= 1
-            pages -= 1
-            if count == 0 or pages == 0:
+            last = mm.page[pcp.lists + pindex].prev
+            count -= 1 << mm.page[last].order
+            free_pcp_page(mm, number, pcp, last)
+            turns -= 1
+            if count <= 0 or turns == 0:
                 break
             if mm.page[pcp.lists + pindex].prev == pcp.lists + pindex:
                 break
