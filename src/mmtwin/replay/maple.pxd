@@ -50,7 +50,7 @@ cdef class Maple(Trees):
     cdef void _take_first(self, guess_t *g) noexcept nogil
     @cython.locals(g=guess_p, moment=moment_p, t=s32, height=s32, other=s32, count=s64)
     cdef void _request(self, s32 i, s64 m) noexcept nogil
-    @cython.locals(g=guess_p, moment=moment_p, t=s32, other=s32)
+    @cython.locals(g=guess_p, moment=moment_p, t=s32, other=s32, round=s32, cost=s64, k=s32)
     cdef void _request_nowait(self, s32 i, s64 m) noexcept nogil
     @cython.locals(copies=s64, m=s64, count=s64)
     cdef s64 _nodes_of_fork(self, s64 m) noexcept nogil

@@ -319,18 +319,21 @@ class Maple(Trees):
         if t >= 0 and not g.tree_leaves[t]:
             other = self._branch(i, COST_SHRINK)
         self.used[0] = self.node
-        self._use(i, m, -1, 1, 1)
+        self._use(i, m, -1, 1, 1, t, self._cost_of_use(g, self.node))
         if other >= 0:
-            t = self._take_silently(other, m, 2)
+            round = self._take_silently(other, m, 2)
             g = guess_at(self.guesses, other)
-            if t < 0 or g.round_slots[t] < 2:
-                g.used = 0
+            if round < 0 or g.round_slots[round] < 2:
+                self.busy[other] = 0
                 return
-            self.used[0] = g.slot[t * GUESS_SLOTS + 1]
+            self.used[0] = g.slot[round * GUESS_SLOTS + 1]
             self.used[1] = self.node
-            self.used[2] = g.slot[t * GUESS_SLOTS]
-            g.round_first[t] = NO_NODE
-            self._use(other, m, -1, 3, 3)
+            self.used[2] = g.slot[round * GUESS_SLOTS]
+            g.round_first[round] = NO_NODE
+            cost = 0
+            for k in range(3):
+                cost += self._cost_of_use(g, self.used[k])
+            self._use(other, m, -1, 3, 3, t, cost)
 
     def _nodes_of_fork(self, m):
         """mas_expected_entries(): leaves, nodes above them, and three to work with."""

@@ -116,13 +116,16 @@ class Ahead:
 
     def _name_children(self, moments):
         """Which task each fork made: numbers rise, so the next new one that shows itself later."""
-        own = moments[(moments["what"] <= WHAT_ROOT) & (moments["what"] != WHAT_LATER)]
-        pids, first = np.unique(own["pid"], return_index=True)
-        began = dict(zip(pids.tolist(), own["number"][first].tolist(), strict=True))
+        what = np.ascontiguousarray(moments["what"])
+        own = np.flatnonzero((what <= WHAT_ROOT) & (what != WHAT_LATER))
+        pids, first = np.unique(moments["pid"][own], return_index=True)
+        numbers = moments["number"][own[first]]
+        began = dict(zip(pids.tolist(), numbers.tolist(), strict=True))
         new = [pid for pid in pids.tolist() if pid not in self.seen]
+        forks = np.flatnonzero(moments["child"] == 0)
         place = 0
-        for m in np.flatnonzero(moments["child"] == 0).tolist():
-            while place < len(new) and began[new[place]] < moments["number"][m]:
+        for m, number in zip(forks.tolist(), moments["number"][forks].tolist(), strict=True):
+            while place < len(new) and began[new[place]] < number:
                 place += 1
             if place < len(new):
                 moments["child"][m] = new[place]
@@ -132,10 +135,10 @@ class Ahead:
         """Keeps what the next block has to know: the tasks that showed themselves."""
         moments = self.buffers.get("moments")
         if moments is not None:
-            done = moments[: self.nr_moments]
-            done = done[(done["number"] <= self.done) & (done["what"] <= WHAT_ROOT)]
-            done = done[done["what"] != WHAT_LATER]
-            self.seen.update(np.unique(done["pid"]).tolist())
+            moments = moments[: self.nr_moments]
+            what = np.ascontiguousarray(moments["what"])
+            own = (what <= WHAT_ROOT) & (what != WHAT_LATER) & (moments["number"] <= self.done)
+            self.seen.update(np.unique(moments["pid"][own]).tolist())
         self.done = -1
 
     def _find(self, address, start, available):

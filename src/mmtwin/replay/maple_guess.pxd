@@ -1,7 +1,9 @@
 # A guess at the free lists of the cache of maple nodes and at the trees.
 cimport cython
+from libc.string cimport memcpy
 
 from mmtwin.kernel.structs cimport s32, s64, u16, u64
+from mmtwin.recordings.event cimport wrap64
 
 ctypedef guess_t *guess_p
 
@@ -22,10 +24,10 @@ cdef enum:
     CPU_SLAB = 32
 
 # Nodes are numbered: slab * objects + place in the slab. Slabs have numbers, NO_NODE is none.
+# What comes before `bits` is small, or nearly all in use: it is copied at once.
 cdef struct guess_t:
     s64 cost                      # thousandths
     s64 later[8]                  # by CPU: replaced nodes that RCU has freed or will free next
-    s32 used                      # the record is in use
     s32 was_best                  # before this moment
     s32 amended                   # this moment set something right
     s32 nr_trees                  # made so far
@@ -35,15 +37,12 @@ cdef struct guess_t:
     s32 nr_given                  # nodes given back silently at this moment
     s32 tree_end                  # behind the last tree record that was ever in use
     s32 round_end                 # and behind the last request
+    s32 round_pid[8]
+    s32 round_fork[8]
+    u16 round_first[8]
+    u16 round_slots[8]
     u16 given[48]
     u16 taken[48]
-    u16 next[2048]                # free lists
-    u16 head[128]                 # of a slab
-    u16 free[128]                 # how many on that
-    u16 place[128]
-    u16 link[128]                 # next slab of a list
-    u64 bits[128]                 # which of its nodes are free
-    u16 open[128]                 # where its free list began is not known yet
     u16 cpu_slab[8]
     u16 cpu_free[8]
     u16 cpu_partial[8]
@@ -53,11 +52,14 @@ cdef struct guess_t:
     s32 tree_order[64]            # 0: the record is free
     u16 tree_root[64]
     u16 tree_leaves[64]           # 0: the root is a leaf
+    u16 head[128]                 # of a slab
+    u16 free[128]                 # how many on that
+    u16 place[128]
+    u16 link[128]                 # next slab of a list
+    u16 open[128]                 # where its free list began is not known yet
+    u64 bits[128]                 # which of its nodes are free
+    u16 next[2048]                # free lists
     u16 leaf[896]
-    s32 round_pid[8]
-    s32 round_fork[8]
-    u16 round_first[8]
-    u16 round_slots[8]
     u16 slot[384]
 
 # The cache.
@@ -81,8 +83,12 @@ cdef inline shape_t *as_shape(size_t address) noexcept nogil:
 cdef inline guess_t *guess_at(guess_t *guesses, s64 place) noexcept nogil:
     return &guesses[place]
 
-cdef inline u64 mix(u64 hash, u64 value) noexcept nogil:
-    return hash * <u64> 0x9E3779B97F4A7C15 + value
+cdef inline void copy_front(guess_t *g, guess_t *source) noexcept nogil:
+    memcpy(g, source, <char *> source.bits - <char *> source)
+
+cdef inline u64 mixed(u64 value, u64 place) noexcept nogil:
+    cdef u64 mix = (value ^ place * <u64> 0xD6E8FEB86659FD93) * <u64> 0x9E3779B97F4A7C15
+    return mix ^ mix >> 32
 
 cdef inline u64 bit_of(s64 place) noexcept nogil:
     return <u64> 1 << place
@@ -128,5 +134,5 @@ cdef s32 turned(shape_t *shape, s32 slab, s32 node, s64 shift) noexcept nogil
 cdef s32 turn_chain(shape_t *shape, guess_t *g, s32 slab, s32 head, s64 shift) noexcept nogil
 @cython.locals(slab=s32, base=s64, shift=s64, i=s32, cpu=s32, bits=u64)
 cdef bint turn_slab(shape_t *shape, guess_t *g, s32 mine, s32 wanted) noexcept nogil
-@cython.locals(hash=u64, i=s32, k=s32, entry=s32)
+@cython.locals(hash=u64, i=s32, k=s32, at=s32, entry=s32)
 cdef u64 hash_of(shape_t *shape, guess_t *g, s32 cpu) noexcept nogil

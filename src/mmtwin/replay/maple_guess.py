@@ -18,6 +18,10 @@ STRUCTS = parse_structs(TEXT)
 CONSTANTS = parse_constants(TEXT)
 
 if not cython.compiled:
+    import ctypes
+
+    from mmtwin.recordings.event import wrap64
+
     globals().update(CONSTANTS)
 
     def as_guesses(address, count):
@@ -32,9 +36,14 @@ if not cython.compiled:
         """One record of an array."""
         return guesses[place]
 
-    def mix(hash, value):
-        """One step of a hash."""
-        return hash * 0x9E3779B97F4A7C15 + value & 0xFFFFFFFFFFFFFFFF
+    def copy_front(g, source):
+        """What comes before `bits`."""
+        ctypes.memmove(ctypes.addressof(g), ctypes.addressof(source), type(g).bits.offset)
+
+    def mixed(value, place):
+        """A summand of a hash: one value at its place."""
+        mix = (value ^ place * 0xD6E8FEB86659FD93) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
+        return mix ^ mix >> 32
 
     def bit_of(place):
         """A bit of 64."""
@@ -43,49 +52,14 @@ if not cython.compiled:
 
 def copy_guess(shape, g, source):
     """Copies a guess: as much of it as is in use."""
-    g.cost = source.cost
-    g.used = 1
-    g.was_best = source.was_best
-    g.amended = source.amended
-    g.nr_trees = source.nr_trees
-    g.nr_node = source.nr_node
-    g.fresh = source.fresh
-    g.nr_taken = source.nr_taken
-    g.nr_given = source.nr_given
-    g.node_first = source.node_first
-    g.tree_end = source.tree_end
-    g.round_end = source.round_end
+    copy_front(g, source)
     nodes = shape.nr_slabs * shape.objects
     for k in range(nodes):
         g.next[k] = source.next[k]
     for k in range(shape.nr_slabs):
-        g.head[k] = source.head[k]
-        g.free[k] = source.free[k]
-        g.place[k] = source.place[k]
-        g.link[k] = source.link[k]
-        g.open[k] = source.open[k]
         g.bits[k] = source.bits[k]
-    for k in range(GUESS_CPUS):
-        g.later[k] = source.later[k]
-        g.cpu_slab[k] = source.cpu_slab[k]
-        g.cpu_free[k] = source.cpu_free[k]
-        g.cpu_partial[k] = source.cpu_partial[k]
-        g.round_first[k] = source.round_first[k]
-    for k in range(source.nr_taken):
-        g.taken[k] = source.taken[k]
-    for k in range(source.nr_given):
-        g.given[k] = source.given[k]
-    for k in range(source.tree_end):
-        g.tree_pid[k] = source.tree_pid[k]
-        g.tree_order[k] = source.tree_order[k]
-        g.tree_root[k] = source.tree_root[k]
-        g.tree_leaves[k] = source.tree_leaves[k]
     for k in range(source.tree_end * GUESS_LEAVES):
         g.leaf[k] = source.leaf[k]
-    for k in range(source.round_end):
-        g.round_pid[k] = source.round_pid[k]
-        g.round_fork[k] = source.round_fork[k]
-        g.round_slots[k] = source.round_slots[k]
     for k in range(source.round_end * GUESS_SLOTS):
         g.slot[k] = source.slot[k]
 
@@ -461,18 +435,21 @@ def turn_slab(shape, g, mine, wanted):
 
 def hash_of(shape, g, cpu):
     """A hash of what two guesses must have in common to go on alike."""
-    hash = g.later[cpu]
-    hash = mix(hash, g.cpu_slab[cpu] | g.cpu_partial[cpu] << 16)
+    hash = mixed(g.later[cpu], 1) + mixed(g.cpu_slab[cpu] | g.cpu_partial[cpu] << 16, 2)
+    at = 3
     entry = g.cpu_free[cpu]
     while entry != NO_NODE:
-        hash = mix(hash, entry)
+        hash += mixed(entry, at)
+        at += 1
         entry = g.next[entry]
+    at = GUESS_OBJECTS
     for i in range(shape.nr_slabs):
-        hash = mix(hash, g.bits[i])
-        hash = mix(hash, g.head[i] | g.link[i] << 16)
+        hash += mixed(g.bits[i] ^ mixed(g.head[i] | g.link[i] << 16, 1), at + i)
+    at += GUESS_SLABS
     for i in range(g.tree_end):
         if g.tree_order[i]:
-            hash = mix(hash, g.tree_root[i] | g.tree_leaves[i] << 16)
+            hash += mixed(g.tree_root[i] | g.tree_leaves[i] << 16, at)
             for k in range(g.tree_leaves[i]):
-                hash = mix(hash, g.leaf[i * GUESS_LEAVES + k])
-    return hash ^ hash >> 29
+                hash += mixed(g.leaf[i * GUESS_LEAVES + k], at + 1 + k)
+            at += GUESS_LEAVES + 1
+    return wrap64(hash)

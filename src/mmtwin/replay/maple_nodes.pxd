@@ -1,6 +1,6 @@
 cimport cython
 
-from mmtwin.kernel.casts cimport as_s64, as_u64
+from mmtwin.kernel.casts cimport as_s64, as_u8, as_u64
 from mmtwin.kernel.constants cimport PG_partial, PG_slab
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.page_alloc cimport free_pages
@@ -11,7 +11,7 @@ from mmtwin.kernel.ram cimport (
 from mmtwin.kernel.slub_defs cimport TO_TAIL
 from mmtwin.kernel.slub_freelist cimport get_freepointer, kmem_cache_debug, set_freepointer
 from mmtwin.kernel.slub_partial cimport add_partial, remove_partial
-from mmtwin.kernel.structs cimport pfn_t, s32, s64, u16, u64, virt_t
+from mmtwin.kernel.structs cimport pfn_t, s32, s64, u8, u16, u64, virt_t
 from mmtwin.recordings.sites cimport as_s32
 from mmtwin.replay.maple_ahead cimport WHAT_LATER, Ahead
 from mmtwin.replay.maple_guess cimport (
@@ -26,6 +26,7 @@ ctypedef u16 *nodes_p
 
 cdef enum:
     GUESSES = 512                 # room for guesses and what they lead to
+    ALIKE = 2048                  # places in a table of those kept, a power of two
     BEAM = 20                     # guesses carried along
     ROOM = 30                     # more than that, for some are alike
     # Of a debug cache every slab is on the node's list: which of them is the first tells more.
@@ -76,7 +77,10 @@ cdef class Nodes:
     cdef s32 *coming              # those of the next moment
     cdef s32 *made                # slabs that the twin had
     cdef s32 *used                # nodes in the order in which a request is used up
-    cdef s64 *hashes
+    cdef u8 *busy                 # guesses in use, by number
+    cdef s64 *hashes              # of those kept, by place
+    cdef s64 *alike               # their places, by hash
+    cdef s64 selections
     cdef u16 *used_up             # scratch
     cdef u16 *rest                # scratch
     cdef u64 *items
@@ -129,9 +133,11 @@ cdef class Nodes:
     @cython.locals(cost=s64, k=s32)
     cdef void _emit(self, s32 i) noexcept nogil
     @cython.locals(
-        i=s32, k=s32, place=s32, best=s64, mine=s64, kept=s32, same=bint, lowest=s64, g=guess_p
+        i=s32, k=s32, place=s32, best=s64, mine=s64, kept=s32, lowest=s64, g=guess_p
     )
     cdef void _select(self) noexcept nogil
+    @cython.locals(g=guess_p, hash=s64, place=s64, k=s32)
+    cdef s32 _alike(self, s32 i, s32 kept) noexcept nogil
     @cython.locals(g=guess_p, k=s32)
     cdef void _start_over(self) noexcept nogil
     cdef s64 _when(self, s32 node) noexcept nogil

@@ -18,7 +18,7 @@ PLACES = GUESS_CONSTANTS
 if not cython.compiled:
     import ctypes
 
-    from mmtwin.kernel.casts import as_s64, as_u64
+    from mmtwin.kernel.casts import as_s64, as_u8, as_u64
     from mmtwin.kernel.constants import PG_partial, PG_slab
     from mmtwin.kernel.page_alloc import free_pages
     from mmtwin.kernel.ram import cache_at, cache_cpu_of, page_address, pfn_to_page, virt_to_pfn
@@ -67,7 +67,7 @@ class Nodes:
         self.nr_cpus = mm.nr_cpus
         self.stale = self.scripted = self.deferred = False
         self.taken = self.given = self.amended = 0
-        self.nr_current = self.nr_coming = 0
+        self.nr_current = self.nr_coming = self.selections = 0
         if self.cache >= 0:
             self._reserve()
             self.begin()
@@ -85,7 +85,9 @@ class Nodes:
             buffers[name] = np.zeros(CONSTANTS["GUESSES"], dtype=np.int32)
         buffers["made"] = np.zeros(PLACES["GUESS_SLABS"], dtype=np.int32)
         buffers["used"] = np.zeros(PLACES["GUESS_SLOTS"] + 1, dtype=np.int32)
-        buffers["hashes"] = np.zeros(2 * CONSTANTS["GUESSES"], dtype=np.int64)
+        buffers["hashes"] = np.zeros(CONSTANTS["GUESSES"], dtype=np.int64)
+        buffers["alike"] = np.zeros(CONSTANTS["ALIKE"], dtype=np.int64)
+        buffers["busy"] = np.zeros(CONSTANTS["GUESSES"], dtype=np.uint8)
         buffers["used_up"] = np.zeros(PLACES["GUESS_SLOTS"] + 1, dtype=np.uint16)
         buffers["rest"] = np.zeros(PLACES["GUESS_SLOTS"] + 1, dtype=np.uint16)
         buffers["costs"] = np.zeros(CONSTANTS["ROOM_SINGLE"], dtype=np.int64)
@@ -102,6 +104,8 @@ class Nodes:
         self.made = as_s32(at["made"], len(buffers["made"]))
         self.used = as_s32(at["used"], len(buffers["used"]))
         self.hashes = as_s64(at["hashes"], len(buffers["hashes"]))
+        self.alike = as_s64(at["alike"], len(buffers["alike"]))
+        self.busy = as_u8(at["busy"], len(buffers["busy"]))
         self.costs = as_s64(at["costs"], len(buffers["costs"]))
         self.used_up = as_nodes(at["used_up"], len(buffers["used_up"]))
         self.rest = as_nodes(at["rest"], len(buffers["rest"]))
@@ -151,7 +155,7 @@ class Nodes:
         for node in range(shape.nr_slabs * shape.objects):
             if not node_is_free(shape, g, node):
                 self.loose[node] = 1
-        g.used = 1
+        self.busy[0] = 1
         self.current[0] = 0
         self.nr_current = 1
 
@@ -282,7 +286,8 @@ class Nodes:
         if guess_at(self.guesses, i).cost + cost > self.limit:
             return -1
         for k in range(GUESSES):
-            if not guess_at(self.guesses, k).used:
+            if not self.busy[k]:
+                self.busy[k] = 1
                 copy_guess(self.shape, guess_at(self.guesses, k), guess_at(self.guesses, i))
                 guess_at(self.guesses, k).cost += cost
                 self.branched = 1
@@ -316,27 +321,19 @@ class Nodes:
             return
         kept = 0
         if self.branched:
-            for i in range(self.nr_coming):
-                g = guess_at(self.guesses, self.coming[i])
-                self.hashes[i] = hash_of(self.shape, g, self.cpu) >> 1
+            self.selections += 1
         for i in range(self.nr_coming):
             mine = self.coming[i]
-            same = False
-            best = guess_at(self.guesses, mine).cost
-            place = kept
-            for k in range(kept):
-                if self.branched and self.hashes[GUESSES + k] == self.hashes[i]:
-                    same = True
-                    break
-            if same:
-                # Of two alike the cheaper goes on, under the name of the better lineage.
-                if best < guess_at(self.guesses, self.current[k]).cost:
-                    guess_at(self.guesses, self.current[k]).cost = best
-                guess_at(self.guesses, mine).used = 0
-                continue
-            self.current[kept] = mine
             if self.branched:
-                self.hashes[GUESSES + kept] = self.hashes[i]
+                k = self._alike(i, kept)
+                if k >= 0:
+                    # Of two alike the cheaper goes on, under the name of the better lineage.
+                    best = guess_at(self.guesses, mine).cost
+                    if best < guess_at(self.guesses, self.current[k]).cost:
+                        guess_at(self.guesses, self.current[k]).cost = best
+                    self.busy[mine] = 0
+                    continue
+            self.current[kept] = mine
             kept += 1
         for i in range(1, kept):
             mine = self.current[i]
@@ -354,14 +351,31 @@ class Nodes:
             if i < self.beam and g.cost < MARGIN:
                 self.nr_current += 1
             else:
-                g.used = 0
+                self.busy[self.current[i]] = 0
+
+    def _alike(self, i, kept):
+        """The place among those kept of a guess like the one that came i-th, -1 if there is none:
+        it will be kept at `kept`.
+        """
+        g = guess_at(self.guesses, self.coming[i])
+        hash = hash_of(self.shape, g, self.cpu) >> 1
+        place = hash & (ALIKE - 1)
+        # An entry: the number of the selection it was made in, and a place among those kept.
+        while self.alike[place] // GUESSES == self.selections:
+            k = self.alike[place] % GUESSES
+            if self.hashes[k] == hash:
+                return k
+            place = (place + 1) & (ALIKE - 1)
+        self.alike[place] = self.selections * GUESSES + kept
+        self.hashes[kept] = hash
+        return -1
 
     def _start_over(self):
         """Every guess proved impossible: the one that was best goes on alone, as it is."""
         g = guess_at(self.guesses, self.current[0])
         for k in range(GUESSES):
-            guess_at(self.guesses, k).used = 0
-        g.used = 1
+            self.busy[k] = 0
+        self.busy[self.current[0]] = 1
         g.cost = 0
         g.was_best = 1
         g.amended = 1

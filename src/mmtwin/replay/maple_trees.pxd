@@ -23,10 +23,14 @@ cdef class Trees(Nodes):
     cdef s64 _skipped(self, s32 cpu, s64 first, s64 last) noexcept nogil
     @cython.locals(f=s64)
     cdef s64 _cost_of_use(self, guess_t *g, s32 node) noexcept nogil
-    @cython.locals(g=guess_p, n=s32, k=s32, u=s32, low=s32, high=s32, slots=nodes_p)
+    @cython.locals(
+        g=guess_p, n=s32, k=s32, u=s32, low=s32, high=s32, slots=nodes_p, t=s32, cost=s64
+    )
     cdef void _settle(self, s32 i, s64 m, s32 round) noexcept nogil
-    @cython.locals(g=guess_p, c=s32, t=s32, k=s32, cost=s64, f=s64)
-    cdef void _use(self, s32 i, s64 m, s32 round, s32 u, s32 count) noexcept nogil
+    @cython.locals(g=guess_p, c=s32, k=s32)
+    cdef void _use(
+        self, s32 i, s64 m, s32 round, s32 u, s32 count, s32 t, s64 cost
+    ) noexcept nogil
     @cython.locals(g=guess_p, f=s64)
     cdef void _use_none(self, s32 i, s32 round, bint known) noexcept nogil
     @cython.locals(g=guess_p, c=s32, leaves=nodes_p, n=s32, q=s32, best=s32, k=s32)

@@ -112,23 +112,23 @@ class Trees(Nodes):
             low = high = n
         if high < low:
             high = low
-        for u in range(low if low else 1, high + 1):
-            self._use(i, m, round, u, 1 if low == high else 0)
+        t = self._tree_of(g, self.ahead.moments[m].pid)
+        cost = 0
+        for u in range(1, high + 1):
+            cost += self._cost_of_use(g, self.used[u - 1])
+            if u >= low:
+                self._use(i, m, round, u, 1 if low == high else 0, t, cost)
         if low:
-            g.used = 0
+            self.busy[i] = 0
         else:
             self._use_none(i, round, high == 0)
 
-    def _use(self, i, m, round, u, count):
+    def _use(self, i, m, round, u, count, t, cost):
         """The guesses in which a request used `u` nodes, one or more: used[0] and on.
 
-        `count`: that is known.
+        `count`: that is known; `t`: the task's tree, -1; `cost`: what it costs that just these
+        were used.
         """
-        g = guess_at(self.guesses, i)
-        t = self._tree_of(g, self.ahead.moments[m].pid)
-        cost = 0
-        for k in range(u):
-            cost += self._cost_of_use(g, self.used[k])
         if t < 0:
             c = self._branch(i, cost + COST_REBALANCE * (u - 1))
             if c >= 0:
@@ -139,12 +139,12 @@ class Trees(Nodes):
                         g.leaf[t * GUESS_LEAVES + k] = self.used[k]
                     g.tree_leaves[t] = u - 1
                 self._finish(c, round, u, count)
-        elif g.tree_leaves[t]:
+        elif guess_at(self.guesses, i).tree_leaves[t]:
             self._use_in_tree(i, m, round, u, count, t, cost)
         else:
             self._use_in_leaf(i, m, round, u, count, t, cost)
         if round < 0:
-            guess_at(self.guesses, i).used = 0
+            self.busy[i] = 0
 
     def _use_none(self, i, round, known):
         """A request's nodes were not used; the guess itself goes on."""
@@ -153,7 +153,7 @@ class Trees(Nodes):
         if not known and (f < 0 or self.ahead.moments[f].what != WHAT_SPARE):
             g.cost += COST_UNUSED
         if g.cost > self.limit:
-            g.used = 0
+            self.busy[i] = 0
         else:
             self._finish(i, round, 0, 0)
 
@@ -331,7 +331,7 @@ class Trees(Nodes):
             self._free(g)
             g.round_first[round] = NO_NODE
             self._emit(c)
-        guess_at(self.guesses, i).used = 0
+        self.busy[i] = 0
 
     def _free(self, g):
         """The node of an event goes back."""
