@@ -324,6 +324,9 @@ class Nodes:
             self.selections += 1
         for i in range(self.nr_coming):
             mine = self.coming[i]
+            if guess_at(self.guesses, mine).cost > self.limit:  # better ones came after it
+                self.busy[mine] = 0
+                continue
             if self.branched:
                 k = self._alike(i, kept)
                 if k >= 0:
