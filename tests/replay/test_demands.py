@@ -15,7 +15,7 @@ FACTS = {
     "nr_pages": 4096, "page_offset": BASE, "page_shift": 12, "large": 8192,
     "gfp_bits": [1 << bit for bit in range(32)], "sizes": [64, 256, 0], "bulk_sites": [77],
     "bulk_unseen": True, "table_gfp": 0x400DC0, "table_spare_gfp": 0, "task_cache": 1,
-    "cred_cache": -1, "stack_bytes": 16384,
+    "cred_cache": -1, "stack_bytes": 16384, "area_sites": [78], "keeps_stacks": True,
 }  # fmt: skip
 KINDS = {
     "kmalloc": "KIND_KMALLOC", "alloc": "KIND_KMEM_CACHE_ALLOC", "kfree": "KIND_KFREE",
@@ -109,9 +109,52 @@ def test_stacks_come_and_go_with_their_tasks():
     assert kinds(demands) == ["OBJECT", "STACK", "FREE", "FREE"]
 
 
-def runner_of(profile, shift=12, **settings):
-    mm = Machine.boot(profile, memory="64M", **settings).mm
-    runner = DemandRunner(mm, [RUN["KMALLOC_ANY"]] * 3, shift)
+def test_a_new_stack_is_told_from_one_that_was_kept():
+    """What a mapped stack's area needs the changed machine asks for itself."""
+    first, second = BASE + 4096, BASE + 8192
+    facts = {"cred_cache": 2, "bulk_unseen": False}
+    _, demands = demands_of(
+        ("alloc", first, {"cache": 1}),
+        ("kmalloc", BASE, {"bytes_req": 64, "call_site": 78}),  # vm_struct
+        ("kmalloc", BASE + 64, {"bytes_req": 32, "call_site": 77}),
+        *(("page", 20 + n, {}) for n in range(4)),
+        ("alloc", BASE + 128, {"cache": 2}), ("page", 30, {}),
+        ("alloc", second, {"cache": 1}), ("alloc", BASE + 320, {"cache": 2}),
+        own_stacks=True, facts=facts,
+    )  # fmt: skip
+    assert kinds(demands) == [
+        "OBJECT", "STACK", "OBJECT", "PAGES", "OBJECT", "STACK", "OBJECT"
+    ]
+    assert demands["order"][demands["kind"] == ASK["ASK_STACK"]].tolist() == [0, 1]
+    # without stacks of its own all of that is demanded as it was
+    _, demands = demands_of(
+        ("alloc", first, {"cache": 1}), ("kmalloc", BASE, {"bytes_req": 64, "call_site": 78}),
+        facts=facts,
+    )  # fmt: skip
+    assert kinds(demands) == ["OBJECT", "KMALLOC"]
+
+
+def test_what_lay_free_at_the_start_is_asked_for_and_given_back():
+    reader = DemandReader(FACTS, own_stacks=True)
+    reader.adopt_object(BASE + 64, 0, 64, False, False, 0xCC0)
+    reader.adopt_object(BASE + 128, 0, 60, True, False, 0x400CC0)
+    reader.give_back_object(BASE + 64)
+    reader.give_back_object(BASE + 64)  # it is gone
+    demands = reader.take()
+    assert kinds(demands) == ["OBJECT", "KMALLOC", "FREE"]
+    assert demands["gfp"].tolist() == [0xCC0, 0x400CC0, 0] and demands["id"][2] == demands["id"][0]
+
+
+def test_nobody_asks_for_structures_that_a_release_has_not():
+    runner = runner_of("x86_64-5.10", caches=[RUN["NOT_ASKED"]] * 3)
+    _, demands = demands_of(("alloc", BASE, {"cache": 0}), ("kfree", BASE, {}))
+    runner.carry_out(demands)
+    assert runner.counts()[RUN["RUN_NOT_ASKED"]] == 1
+    assert runner.counts()[RUN["RUN_FAILED_OBJECTS"]] == 0 and not len(runner.held_objects())
+
+
+def runner_of(profile, shift=12, caches=(RUN["KMALLOC_ANY"],) * 3):
+    runner = DemandRunner(Machine.boot(profile, memory="64M").mm, caches, shift)
     runner.reserve(1000)
     return runner
 

@@ -23,7 +23,8 @@ def machine(name: str, caches: list[dict[str, Any]]) -> dict[str, Any]:
         "user": 4096, "page_tables": 0, "vmalloc": 0, "kernel_pages": 0, "old_pages": 0,
         "stacks": 0, "free": {"bytes": 1 << 27, "blocks_64k": 1 << 26, "blocks_2048k": 0},
         "failed": {"objects": 0, "pages": 2 if name == "changed" else 0},
-        "mapped": {"shared_pages": 0, "split_pages": 0, "other_orders": 0, "tables": 0},
+        "mapped": {"shared_pages": 0, "split_pages": 0, "other_orders": 0, "tables": 0,
+                   "not_asked": 0},
         "demands": 100, "paths": {"slub": paths, "pcp": paths}, "caches": caches,
     }  # fmt: skip
 
@@ -63,3 +64,28 @@ def test_differences_read_well() -> None:
     assert difference(4096, 6144) == "+2 KiB (+50.0 %)"
     assert difference(0, 1024) == "+1 KiB"
     assert difference(2048, 0) == "-2 KiB (-100.0 %)"
+
+
+def test_a_prediction_stands_beside_what_was() -> None:
+    four = {"recorded": 10, "recorded_twin": 9, "real": 20, "predicted": 22}
+    row = {key: {"slabs": value, "bytes": value << 12} for key, value in four.items()}
+    against = {
+        "recording": "other", "kernel": "6.1.1", "snapshot": "end",
+        "bytes": {"slab": four, "free": dict.fromkeys(four, 5)},
+        "compared": {
+            "caches": 7, "geometry_exact": 6, "merged_alike": 5, "slabs_exact": 4,
+            "slabs_within_5_percent": 3, "only_real": ["alone"], "only_predicted": [],
+        },
+        "pagesets": [
+            {"node": 0, "zone": "DMA32", "real": {"high": 42}, "predicted": {"high": 41}},
+        ],
+        "caches": [{"name": "mine", **row}],
+    }  # fmt: skip
+    out = io.StringIO()
+    print_what_if({**FIGURES, "against": against}, Console(file=out, width=100))
+    text = out.getvalue()
+    assert "Held against other: Linux 6.1.1, snapshot end" in text
+    rows = [line.split() for line in text.splitlines()]
+    assert ["mine", "10", "9", "20", "22", "+10.0", "%"] in rows
+    assert ["node", "0", "DMA32", "high", "42", "41"] in rows
+    assert "only that kernel has slabs of: alone" in text and "only the prediction" not in text

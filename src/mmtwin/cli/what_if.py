@@ -31,12 +31,14 @@ examples:
   mmtwin what-if --profile arm64-16k-6.12           ... on arm64 with pages of 16 KiB
   mmtwin what-if --policy FILE.py                   slab orders by a function of yours
   mmtwin what-if FOLDER --set page_size=16K --picture what-if.svg
+  mmtwin what-if FOLDER --against OTHER             predict what another recording shows
 settings (--set), each may be given several times:
   kernel=6.12            another release, as Debian configures it
   page_size=16K          arm64: pages of 4K, 16K or 64K
   memory=512M            another amount of RAM
   slub_min_order=0       also slub_max_order, slub_min_objects, slub_debug=FZPU
   slub_nomerge=y         every cache on its own
+  min_free_kbytes=8000   also percpu_pagelist_high_fraction=64
   struct:dentry=+16      a larger (or smaller) structure; =208: of so many bytes
   order:dentry=1         the order of one cache's slabs
   cpu_partial=0          also cpu_partial:CACHE=N, min_partial=N, min_partial:CACHE=N
@@ -54,6 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="live: boot, then ask again for what lived at the recording's first state; empty: "
         "boot, then its events from the first on; recorded: go on from that state (auto: live, "
         "if there is one)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--against", metavar="RECORDING",
+        help="hold the prediction against a recording of another kernel with the same workload; "
+        "without --set or --profile its machine is predicted",
     )  # fmt: skip
     parser.add_argument("--top", type=positive, metavar="N", help="caches shown")
     parser.add_argument("--picture", metavar="FILE", help="also draw both as an SVG file")
@@ -99,8 +106,9 @@ def what_if_figures(arguments: argparse.Namespace) -> Mapping[str, Any]:
     warn_if_uncompiled()
     with opened(arguments.recording) as recording, progress_bar("asking") as progress:
         return what_if(
-            recording, arguments.profile, arguments.start, policy, progress, **settings
-        )
+            recording, arguments.profile, arguments.start, policy, progress,
+            getattr(arguments, "against", None), **settings,
+        )  # fmt: skip
 
 
 def setting_of(text: str) -> tuple[str, str]:

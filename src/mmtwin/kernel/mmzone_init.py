@@ -249,16 +249,24 @@ def zone_highsize(mm, number, batch, cpu_online=0, high_fraction=0):
     return max(pages // (cpus or mm.nr_cpus), batch << 2)
 
 
-def zone_set_pageset_high_and_batch(mm, number, cpu_online=0):
-    """Sizes the per-CPU lists of a zone: high, batch, and high_min and high_max."""
+def zone_set_pageset_high_and_batch(mm, number, cpu_online=0, fraction=0):
+    """Sizes the per-CPU lists of a zone: high, batch, and high_min and high_max.
+
+    `fraction`: vm.percpu_pagelist_high_fraction, all the CPUs' share of the zone; before
+    74f44822097c (5.14) vm.percpu_pagelist_fraction, the share of each (pageset_set_high()).
+    """
     has = mm.view("has")[0]
     batch = max(1, zone_batchsize(mm, number))
+    pages = int(mm.view("zone")[number]["managed_pages"])
     if has.pcp_high_from_watermark:
-        high_min = zone_highsize(mm, number, batch, cpu_online)
-        high_max = zone_highsize(mm, number, batch, cpu_online, MIN_PERCPU_PAGELIST_HIGH_FRACTION)
+        high_min = zone_highsize(mm, number, batch, cpu_online, fraction)
+        most = fraction or MIN_PERCPU_PAGELIST_HIGH_FRACTION
+        high_max = zone_highsize(mm, number, batch, cpu_online, most)
+    elif fraction:
+        high_min = high_max = pages // fraction
+        batch = min(max(1, high_min // 4), 8 * mm.page_shift)
     else:
         high_min = high_max = 6 * zone_batchsize(mm, number)
-    pages = int(mm.view("zone")[number]["managed_pages"])
     batch, high_min, high_max = pageset_of(mm, pages, batch, high_min, high_max)
     zone = mm.view("zone")[number]
     zone["pageset_batch"], zone["pageset_high_min"], zone["pageset_high_max"] = (

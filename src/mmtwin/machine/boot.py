@@ -35,7 +35,7 @@ from mmtwin.kernel.slab_kmalloc import kmem_cache_init
 from mmtwin.kernel.slub_cache import draw_random_seq, kmem_cache_create, lay_out
 from mmtwin.kernel.slub_defs import DEFS as SLUB_DEFS
 from mmtwin.kernel.thread_stack import thread_stack_cache_init
-from mmtwin.machine.boot_caches import BootCache, boot_caches
+from mmtwin.machine.boot_caches import BootCache, boot_caches, unmerged_caches
 from mmtwin.machine.boot_kasan import kasan_init
 from mmtwin.machine.chains import link_list
 from mmtwin.machine.layouts import layout_of
@@ -48,6 +48,7 @@ MOST_CPUS, MOST_NODES = 512, 64
 # khugepaged, and what it does to min_free_kbytes, is off on machines with less (mm/huge_memory.c).
 LEAST_FOR_HUGE_PAGES = 512 * MIB
 DEBUG_FLAGS = SLUB_DEFS["SLAB_DEBUG_FLAGS"]
+NEVER_MERGE = SLUB_DEFS["SLAB_NEVER_MERGE"]
 GOLDEN = 0x9E3779B97F4A7C15
 GFP_ATOMIC = SLUB_DEFS["GFP_ATOMIC"]
 MASK64 = (1 << 64) - 1
@@ -64,20 +65,23 @@ def mix(seed: int) -> int:
 
 def boot_mm(
     profile: Profile, memory: int | str, cpus: int = 1, nodes: int = 1, seed: int = 1,
-    policy: Mapping[str, Any] | None = None, **settings: Any,
+    policy: Mapping[str, Any] | None = None, memory_map: MemoryMap | None = None, **settings: Any,
 ) -> MM:
     """An MM booted from a profile. `memory` in bytes or as `"4G"`; `policy`: policies that are
-    swapped from the start; `settings`: fields of Layout.
+    swapped from the start; `memory_map`: where its memory lies, and its nodes, in place of what
+    `memory` and `nodes` say; `settings`: fields of Layout.
 
     Raises ValueError for a size, a number of CPUs or of nodes that no machine has.
     """
     if not 1 <= cpus <= MOST_CPUS:
         raise ValueError(f"{cpus} CPUs: a machine has 1 to {MOST_CPUS}")
-    if not 1 <= nodes <= min(MOST_NODES, cpus):
-        raise ValueError(f"{nodes} nodes: a machine has 1 to {MOST_NODES}, and a CPU for each")
-    memory_map = make_map(profile, parse_memory(memory), cpus, nodes)
-    if 1 + max(zone.node for zone in memory_map.zones) < nodes:
-        raise ValueError(f"{memory} of memory are too little for {nodes} nodes")
+    if memory_map is None:
+        if not 1 <= nodes <= min(MOST_NODES, cpus):
+            raise ValueError(f"{nodes} nodes: a machine has 1 to {MOST_NODES}, and a CPU for each")
+        memory_map = make_map(profile, parse_memory(memory), cpus, nodes)
+        if 1 + max(zone.node for zone in memory_map.zones) < nodes:
+            raise ValueError(f"{memory} of memory are too little for {nodes} nodes")
+    nodes = 1 + max(zone.node for zone in memory_map.zones)
     layout = layout_of(profile, memory_map.ram, cpus, nodes, seed=mix(seed), **settings)
     mm = MM(layout, profile)
     for slot, function in (policy or {}).items():
@@ -265,10 +269,12 @@ def create_boot_caches(mm: MM, profile: Profile) -> None:
     """The caches of Debian's kernel that kmem_cache_init() did not make, in the order of boot.
 
     They are known by what slabinfo showed at the end, so none of them is merged again; names that
-    shared a cache there share it here. With KASAN no caches are merged: each name has its own, of
-    the size that it had with the others.
+    shared a cache there share it here. Where no caches are merged (slab_nomerge, slub_debug=Z,
+    KASAN: slab_unmergeable()) each name has its own, as it was asked for if that is known.
     """
     has = mm.view("has")[0]
+    separate = not has.slab_merge or int(has.slub_debug_flags) & NEVER_MERGE or mm.kasan
+    own = unmerged_caches(profile) if separate else {}
     merges, has.slab_merge = has.slab_merge, 0
     there = {name: number for number, name in enumerate(mm.cache_names)}
     try:
@@ -278,10 +284,10 @@ def create_boot_caches(mm: MM, profile: Profile) -> None:
             if cache.name in there:
                 resize(mm, there[cache.name], cache)
                 continue
-            number = create_cache(mm, cache, cache.name)
-            if mm.kasan is not None:
+            number = create_cache(mm, own.get(cache.name, cache), cache.name)
+            if separate:
                 for name in cache.aliases:
-                    create_cache(mm, cache, name)
+                    create_cache(mm, own.get(name, cache), name)
                 continue
             record = mm.view("cache")[number]
             record["refcount"] += len(cache.aliases)

@@ -1,4 +1,6 @@
-"""The slab caches that a Debian kernel creates while it boots, as data: data/caches/*.tsv."""
+"""The slab caches that a Debian kernel creates while it boots, as data: data/caches/*.tsv, and
+those that share one there as each was asked for: data/unmerged/*.tsv.
+"""
 
 from dataclasses import dataclass
 from importlib.resources import files
@@ -6,7 +8,7 @@ from importlib.resources import files
 from mmtwin.versions.profiles import Profile
 from mmtwin.versions.releases import numbers
 
-FOLDER = "data/caches"
+FOLDER, UNMERGED = "data/caches", "data/unmerged"
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,31 @@ def boot_caches(profile: Profile) -> list[BootCache]:
             continue
         name, size, align, usersize, flags, ctor, capacity, freeptr, aliases = line.split("\t")
         caches.append(BootCache(
-            name, int(size), int(align), int(usersize),
-            () if flags == "-" else tuple(f"SLAB_{flag}" for flag in flags.split("|")),
+            name, int(size), int(align), int(usersize), flag_names(flags),
             "" if ctor == "-" else ctor, int(capacity),
             None if freeptr == "-" else int(freeptr),
             () if aliases == "-" else tuple(aliases.split(",")),
         ))
+    return caches
+
+
+def flag_names(flags: str) -> tuple[str, ...]:
+    """A list's flags as SLAB_*."""
+    return () if flags == "-" else tuple(f"SLAB_{flag}" for flag in flags.split("|"))
+
+
+def unmerged_caches(profile: Profile) -> dict[str, BootCache]:
+    """Caches that share one where merging is on, by name, as each was asked for; {} where no
+    kernel without merging was looked at.
+    """
+    path = files("mmtwin").joinpath(UNMERGED, f"{nearest_list(profile)}.tsv")
+    if not path.is_file():
+        return {}
+    caches = {}
+    for line in path.read_text().splitlines():
+        if not line.startswith("#"):
+            name, size, align, usersize, flags = line.split("\t")
+            caches[name] = BootCache(
+                name, int(size), int(align), int(usersize), flag_names(flags), "", 0, None, ()
+            )
     return caches

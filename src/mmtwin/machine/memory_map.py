@@ -9,7 +9,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mmtwin.kernel.constants import ZONE_DMA, ZONE_DMA32, ZONE_NORMAL
+import numpy as np
+import numpy.typing as npt
+
+from mmtwin.kernel.constants import ZONE_DMA, ZONE_DMA32, ZONE_NORMAL, PG_hole, PG_reserved
+from mmtwin.kernel.mm import MM
 from mmtwin.versions.kernel_image import image_of, keeps_low_memory
 from mmtwin.versions.profiles import Profile
 
@@ -196,6 +200,30 @@ def make_map(profile: Profile, memory: int, cpus: int, nodes: int) -> MemoryMap:
     block.take(max(dentries * 4 // page, 1), 1, top, "inode hash table")
     reserved = sorted((r for r in block.reserved if r not in guard), key=lambda r: r.start)
     return MemoryMap(ram, zones_of_map(profile, ram, nodes), reserved, cma)
+
+
+def map_of(mm: MM) -> MemoryMap:
+    """The memory map that a machine has: another one can be booted with it."""
+    flags = mm.view("page")["flags"][: mm.max_pfn]
+    cma = np.zeros(mm.max_pfn, dtype=bool)
+    if mm.migrate_cma >= 0:
+        blocks = np.repeat(mm.view("pageblock") == mm.migrate_cma, 1 << int(mm.pageblock_order))
+        cma[: len(blocks)] = blocks[: mm.max_pfn]
+    zones = [
+        ZoneRange(
+            int(zone["node"]), int(zone["type"]), int(zone["start_pfn"]),
+            int(zone["spanned_pages"]), int(zone["present_pages"]),
+        )
+        for zone in mm.view("zone") if zone["present_pages"]
+    ]  # fmt: skip
+    reserved = [Reserved(a, b, "as recorded") for a, b in runs((flags & PG_reserved) != 0)]
+    return MemoryMap(runs((flags & PG_hole) == 0), zones, reserved, runs(cma))
+
+
+def runs(there: npt.NDArray[np.bool_]) -> list[Range]:
+    """Where an array is True: [(first index, index behind the last)]."""
+    edges = np.flatnonzero(np.diff(there.astype(np.int8), prepend=0, append=0))
+    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
 def free_ranges(memory: MemoryMap) -> list[Range]:

@@ -30,6 +30,19 @@ def maple_ranges(annotated: Annotated) -> list[tuple[int, int, int]]:
 VMALLOC_ARRAY = re.compile(r"__vmalloc_(node_range|area_node)(_noprof)?(\.\w+)*")
 
 
+# Who allocates the struct vm_struct and the struct vmap_area of an area.
+VMALLOC_AREA = re.compile(r"(__get_vm_area_node|alloc_vmap_area)(_noprof)?(\.\w+)*")
+
+
+def area_sites(annotated: Annotated) -> list[int]:
+    """Call sites of what an area of vmalloc needs beside its pages, by the recording's symbols."""
+    sites = {int(site["call_site"]) for site in annotated.sites.records()}
+    names = {site: annotated.recording.symbols.find(site) for site in sites}
+    return sorted(
+        site for site, found in names.items() if found and VMALLOC_AREA.fullmatch(found[0])
+    )
+
+
 def vmalloc_sites(annotated: Annotated) -> list[int]:
     """Call sites of the kmalloc of a vmalloc's array of pages, by the recording's symbols."""
     sites = {int(site["call_site"]) for site in annotated.sites.records()}

@@ -8,8 +8,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mmtwin.kernel.mm import MM
+from mmtwin.kernel.mmzone_init import (
+    populated_zones,
+    setup_per_zone_wmarks,
+    zone_set_pageset_high_and_batch,
+)
 from mmtwin.kernel.slub_cache import SlabError, draw_random_seq, kmem_cache_create, lay_out
+from mmtwin.kernel.slub_defs import DEFS
 from mmtwin.kernel.slub_layout import allocation_flags
+from mmtwin.machine.boot import create_cache
+from mmtwin.machine.boot_caches import unmerged_caches
 from mmtwin.machine.memory_map import parse_memory
 from mmtwin.replay.run import ReplayError
 from mmtwin.replay.start_state import names_of
@@ -18,12 +26,16 @@ from mmtwin.versions.profiles import profile as named_profile
 from mmtwin.versions.releases import RELEASES, release_line
 
 YES, NO = ("y", "yes", "on", "1", "true"), ("n", "no", "off", "0", "false")
+NEVER_MERGE = DEFS["SLAB_NEVER_MERGE"]
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 # settings that are options of the kernel's command line: name -> what they take
 OPTIONS = {
     "slub_min_order": "an order", "slub_max_order": "an order",
     "slub_min_objects": "a number of objects", "slub_debug": "letters: FZPU",
+    "init_on_alloc": "0 or 1", "init_on_free": "0 or 1",
 }
+# settings that are files of /proc/sys/vm: "sysctl.vm.NAME" of the command line sets them too
+SYSCTLS = ("percpu_pagelist_high_fraction", "percpu_pagelist_fraction", "min_free_kbytes")
 # settings that are switches of its configuration
 SWITCHES = {
     "vmap_stack": "VMAP_STACK", "freelist_random": "SLAB_FREELIST_RANDOM",
@@ -38,6 +50,7 @@ HELP = {
     "memory=512M": "another amount of RAM",
     "slub_min_order=0": "also slub_max_order, slub_min_objects, slub_debug=FZPU",
     "slub_nomerge=y": "every cache on its own",
+    "min_free_kbytes=8000": "also percpu_pagelist_high_fraction (before 5.14 _fraction)",
     "struct:dentry=+16": "a larger (or smaller) structure; =208: of so many bytes",
     "order:dentry=1": "the order of one cache's slabs",
     "cpu_partial=0": "also cpu_partial:CACHE=N, min_partial=N, min_partial:CACHE=N",
@@ -58,20 +71,25 @@ class Changes:
     """What is other on the changed machine.
 
     `profile`: of it; `memory` in bytes, 0 as recorded; `caches`: {(setting, cache or ""): value};
-    `splits`: whether caches that share a kmem_cache get their own; `texts`: as they were given.
+    `texts`: as they were given.
     """
 
     profile: Profile
     memory: int = 0
     caches: dict[tuple[str, str], str] = field(default_factory=dict)
-    splits: bool = False
     texts: list[str] = field(default_factory=list)
 
     @property
     def in_place(self) -> bool:
         """Whether nothing changes but limits of caches: the recorded state itself can go on."""
-        return not self.memory and not self.splits and all(
-            setting in OF_ALL for setting, _ in self.caches
+        return not self.memory and all(setting in OF_ALL for setting, _ in self.caches)
+
+    @property
+    def splits(self) -> bool:
+        """Whether caches that share a kmem_cache get their own (slab_unmergeable())."""
+        has = self.profile.features
+        return bool(
+            not has["slab_merge"] or has["slub_debug_flags"] & NEVER_MERGE or has["kasan"]
         )
 
 
@@ -126,8 +144,11 @@ def change(made: Changes, name: str, value: str) -> None:
             raise ReplayError(f"{name}={value}: it takes {OPTIONS[name]}")
         made.profile = made.profile.with_cmdline(**{name: value})
     elif name in ("slub_nomerge", "slab_nomerge"):
-        made.splits = yes(name, value)
-        made.profile = made.profile.with_features(slab_merge=0 if made.splits else 1)
+        made.profile = made.profile.with_features(slab_merge=0 if yes(name, value) else 1)
+    elif name in SYSCTLS:
+        if not value.isdigit():
+            raise ReplayError(f"{name}={value}: it takes a number")
+        made.profile = made.profile.with_cmdline(**{f"sysctl.vm.{name}": value})
     elif name in SWITCHES:
         made.profile = made.profile.with_config(**{SWITCHES[name]: yes(name, value)})
     elif name in SETTERS:
@@ -210,13 +231,27 @@ SETTERS: dict[str, Callable[[Changes, str], None]] = {
 
 def apply(mm: MM, made: Changes) -> None:
     """Changes the caches of a machine. Raises ReplayError for a cache that it does not have."""
-    if made.splits:
-        split_aliases(mm)
     # sizes first: they lay the cache out anew
     for (setting, cache), value in sorted(made.caches.items(), key=lambda row: -_rank(row[0][0])):
         numbers = [_number(mm, setting, cache)] if cache else sorted(set(names_of(mm).values()))
         for number in numbers:
             CACHE_SETTERS[setting](mm, number, value)
+
+
+def set_sysctls(mm: MM, cmdline: Mapping[str, str]) -> None:
+    """What "sysctl.vm.NAME=" of a command line sets: do_sysctl_args(), 3db978d480e2 (5.8)."""
+    given = {
+        name: int(cmdline[f"sysctl.vm.{name}"]) for name in SYSCTLS
+        if cmdline.get(f"sysctl.vm.{name}", "").isdigit()
+    }
+    if "min_free_kbytes" in given:
+        mm.min_free_kbytes = given["min_free_kbytes"]
+        setup_per_zone_wmarks(mm)
+    high = "high_" if mm.view("has")[0].pcp_high_from_watermark else ""
+    fraction = given.get(f"percpu_pagelist_{high}fraction", 0)
+    if fraction:
+        for number in populated_zones(mm):
+            zone_set_pageset_high_and_batch(mm, number, 0, fraction)
 
 
 def _rank(setting: str) -> int:
@@ -237,23 +272,19 @@ def _number(mm: MM, setting: str, cache: str) -> int:
 
 
 def own_cache(mm: MM, number: int, alias: str) -> int:
-    """A kmem_cache of its own for a name that shared one; of the size that it had with others."""
+    """A kmem_cache of its own for a name that shared one; of the size that it had with others,
+    where it is not known what it asked for.
+    """
     has, record = mm.view("has")[0], mm.view("cache")[number]
     merges, has.slab_merge = has.slab_merge, 0
-    made: int = kmem_cache_create(
+    own = unmerged_caches(mm.profile).get(alias)
+    made: int = create_cache(mm, own, alias) if own else kmem_cache_create(
         mm, alias, int(record["object_size"]), int(record["align"]), int(record["flags"]),
         usersize=int(record["usersize"]), ctor=int(record["ctor"]),
     )  # fmt: skip
     has.slab_merge = merges
     mm.cache_aliases[number] = [name for name in mm.cache_aliases[number] if name != alias]
     return made
-
-
-def split_aliases(mm: MM) -> None:
-    """slub_nomerge: every name has its own cache."""
-    for number, names in list(mm.cache_aliases.items()):
-        for name in list(names):
-            own_cache(mm, number, name)
 
 
 def set_struct(mm: MM, number: int, value: str) -> None:

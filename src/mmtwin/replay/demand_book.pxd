@@ -20,7 +20,8 @@ cdef struct demand_t:
     s32 pid
     u16 cpu
     u8 kind                       # ASK_*
-    u8 order                      # of a page demand, in pages of the recorded machine
+    u8 order                      # of a page demand, in pages of the recorded machine; of a stack:
+                                  # whether the CPU had kept it
     u8 use                        # FOR_*
     u8 spare[3]
 
@@ -64,12 +65,16 @@ cdef enum:
     DEMAND_DONE = 0x80            # event.role: carried out earlier
     FIRST_WORD = 8                # objects are aligned to so many bytes
     NS_GRACE_PERIOD = 20000000    # about what one takes on a machine with work to do
+    FORK_BEGUN = 1
+    FORK_MAPS = 2                 # an area for the new stack was asked for
 
 cdef struct task_areas_t:
     s32 pid
     s32 left                      # pages of a vmalloc that have events of their own
-    s32 forking
+    s32 forking                   # FORK_*, 0 where it does not fork
     s32 hidden                    # of a stack: the changed machine asks itself
+    u32 stack                     # id of the new task's stack, asked for when it is known
+    u32 spare
 
 ctypedef task_areas_t *task_areas_p
 
@@ -101,6 +106,7 @@ cdef class DemandBook:
     cdef u64 *size_of                   # by number in names: bytes from object to object
     cdef u64 *bulk_site
     cdef u64 *hidden_site
+    cdef u64 *area_site
     cdef u64 *route_site                # sorted
     cdef s32 *route_cache
     cdef task_areas_t *tasks
@@ -111,6 +117,7 @@ cdef class DemandBook:
     cdef s64 nr_names
     cdef s64 nr_bulk_sites
     cdef s64 nr_hidden_sites
+    cdef s64 nr_area_sites
     cdef s64 nr_routes
     cdef u64 page_offset
     cdef u64 large
@@ -123,14 +130,18 @@ cdef class DemandBook:
     cdef u32 stack_bytes
     cdef bint bulk_unseen
     cdef bint own_stacks
+    cdef bint keeps_stacks
     cdef size_t nothing                 # address of an event of no kind
     cdef dict _buffers
 
     @cython.locals(demand=demand_p, id=u32)
     cpdef void adopt_object(
-        self, u64 address, s32 cache, u64 bytes, bint kmalloc, bint task)
+        self, u64 address, s32 cache, u64 bytes, bint kmalloc, bint task, u32 gfp)
     @cython.locals(demand=demand_p, id=u32, place=s64)
     cpdef void adopt_pages(self, s64 pfn, s32 order, u32 gfp, s32 use)
+    @cython.locals(id=u32)
+    cpdef void give_back_object(self, u64 address)
+    cpdef u64 site_of(self, u64 address)
     cpdef void forget(self)
     @cython.locals(id=u32)
     cdef u32 _new_id(self) noexcept nogil
@@ -138,8 +149,10 @@ cdef class DemandBook:
     cdef demand_t *_emit(self, event_t *event, s32 kind, u32 id) noexcept nogil
     @cython.locals(other=u32)
     cdef void _give_back(self, event_t *event, u32 id) noexcept nogil
-    @cython.locals(demand=demand_p, other=u32)
-    cdef void _stack(self, event_t *event, u32 id) noexcept nogil
+    @cython.locals(demand=demand_p)
+    cdef void _stack(self, event_t *event, u32 id, bint kept) noexcept nogil
+    cdef void _fork(self, event_t *event, u32 id, task_areas_t *task) noexcept nogil
+    cdef void _forked(self, event_t *event, task_areas_t *task) noexcept nogil
     @cython.locals(pfn=s64)
     cdef void _know(self, u64 address, u32 id, u64 call_site, u64 bytes) noexcept nogil
     @cython.locals(id=u32, pfn=s64)

@@ -47,7 +47,8 @@ class DemandBook:
     each recorded one), `sizes` (bytes from object to object by number of a name, 0 unknown),
     `bulk_sites` (call sites of the arrays of vmalloc's pages), `bulk_unseen` (no event names
     those pages), `table_gfp` (recorded mask of a page table), `table_spare_gfp` (bits of it that
-    may be missing), `task_cache`, `cred_cache` (numbers of names, -1), `stack_bytes`;
+    may be missing), `task_cache`, `cred_cache` (numbers of names, -1), `stack_bytes`,
+    `area_sites` (call sites of what a mapped stack's area needs), `keeps_stacks` (CPUs keep some);
     `own_stacks`: stacks are demanded as such, and what the recorded machine did for them is left
     out; `hidden_sites`: call sites whose kmallocs the twin does by itself; `routes`: {call site:
     number of the name that it asks for, where the recorded machine has caches in common}.
@@ -64,6 +65,7 @@ class DemandBook:
         self.task_cache = facts["task_cache"]
         self.cred_cache = facts["cred_cache"]
         self.stack_bytes = facts["stack_bytes"]
+        self.keeps_stacks = facts["keeps_stacks"]
         self.own_stacks = own_stacks
         self.objects = Objects()
         self.grace_due = 0
@@ -78,6 +80,7 @@ class DemandBook:
         route_site = np.array([*(site for site, _ in route), 0], dtype=np.uint64)
         route_cache = np.array([*(cache for _, cache in route), -1], dtype=np.int32)
         hidden = np.array([*hidden_sites, 0], dtype=np.uint64)
+        area = np.array([*facts["area_sites"], 0], dtype=np.uint64)
         demands = np.zeros(DEMAND_ROOM, dtype=DEMAND)
         count = np.zeros(DEMANDS_PLACES, dtype=np.int64)
         tasks = np.zeros(PIDS, dtype=np.dtype(STRUCTS["task_areas_t"]))
@@ -88,7 +91,7 @@ class DemandBook:
         self._buffers = {
             "bits": bits, "sizes": sizes, "bulk": bulk, "hidden": hidden, "demands": demands,
             "count": count, "tasks": tasks, "page_id": page_id, "live": live, "nothing": nothing,
-            "route_site": route_site, "route_cache": route_cache,
+            "route_site": route_site, "route_cache": route_cache, "area": area,
         }  # fmt: skip
         self.bits = as_u32(bits.ctypes.data, len(bits))
         self.size_of = as_u64(sizes.ctypes.data, len(sizes))
@@ -97,6 +100,8 @@ class DemandBook:
         self.nr_bulk_sites = len(bulk) - 1
         self.hidden_site = as_u64(hidden.ctypes.data, len(hidden))
         self.nr_hidden_sites = len(hidden) - 1
+        self.area_site = as_u64(area.ctypes.data, len(area))
+        self.nr_area_sites = len(area) - 1
         self.route_site = as_u64(route_site.ctypes.data, len(route_site))
         self.route_cache = as_s32(route_cache.ctypes.data, len(route_cache))
         self.nr_routes = len(route)
@@ -151,9 +156,9 @@ class DemandBook:
         self.nr_demands = 0
         return self._buffers["demands"][:count]
 
-    def adopt_object(self, address, cache, bytes, kmalloc, task):
+    def adopt_object(self, address, cache, bytes, kmalloc, task, gfp):
         """An object that lives at the start is demanded again; `cache`: number of its name;
-        `task`: a task_struct.
+        `task`: a task_struct; `gfp` in the twin's bits.
         """
         self._grow()
         self.objects.reserve(1)
@@ -162,14 +167,25 @@ class DemandBook:
         demand.time = demand.call_site = 0
         demand.bytes = bytes
         demand.id = id
-        demand.gfp = 0xCC0
+        demand.gfp = gfp
         demand.cache = cache
         demand.pid = demand.cpu = demand.order = demand.use = 0
         demand.kind = ASK_KMALLOC if kmalloc else ASK_OBJECT
         self.nr_demands += 1
         self._know(address, id, 0, bytes)
         if task and self.own_stacks:
-            self._stack(event_at(as_events(self.nothing, 1), 0), id)
+            self.companion[id] = self._new_id()
+            self._stack(event_at(as_events(self.nothing, 1), 0), self.companion[id], 0)
+
+    def give_back_object(self, address):
+        """An object that was adopted is given back at once: it lay free at the start."""
+        id = self._forget_object(address)
+        if id != 0:
+            self._give_back(event_at(as_events(self.nothing, 1), 0), id)
+
+    def site_of(self, address):
+        """The call site that asked for a live object, 0 if it is not known."""
+        return self.objects.call_site_of(address)
 
     def adopt_pages(self, pfn, order, gfp, use):
         """A block of pages in use at the start is demanded again; `gfp` in the twin's bits."""
@@ -230,13 +246,28 @@ class DemandBook:
         self.free_id[self.nr_free_ids] = id
         self.nr_free_ids += 1
 
-    def _stack(self, event, id):
-        """A task_struct is a fork: its stack goes when it goes."""
-        other = self._new_id()
-        demand = self._emit(event, ASK_STACK, other)
+    def _stack(self, event, id, kept):
+        """A task's stack; `kept`: the recorded machine's CPU had kept one."""
+        demand = self._emit(event, ASK_STACK, id)
         demand.bytes = self.stack_bytes
         demand.use = FOR_STACK
-        self.companion[id] = other
+        demand.order = kept
+
+    def _fork(self, event, id, task):
+        """A task_struct is a fork: its stack goes when it goes. It is asked for when the events to
+        come tell whether it is a new one.
+        """
+        self._forked(event, task)
+        task.stack = self.companion[id] = self._new_id()
+        task.forking = FORK_BEGUN
+
+    def _forked(self, event, task):
+        """The task that forks goes on: the new one has its stack (dup_task_struct()). Where CPUs
+        keep stacks, one of whose area nothing was asked had been kept.
+        """
+        if task.forking:
+            self._stack(event, task.stack, self.keeps_stacks and task.forking == FORK_BEGUN)
+            task.forking = 0
 
     def _know(self, address, id, call_site, bytes):
         """A live object's id."""

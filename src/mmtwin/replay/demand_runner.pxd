@@ -55,12 +55,14 @@ cdef enum:
     RUN_ORDERS = 5                # blocks whose order changed with the page size
     RUN_PEAK_TIME = 6
     RUN_TABLES = 7                # page tables that stayed one page each, of another size
-    RUN_PLACES = 8
+    RUN_NOT_ASKED = 8             # objects of structures that the twin's release has not
+    RUN_PLACES = 9
 
 cdef enum:
     GROUPS = 0x1000
     AREA_CHUNK = 100              # vm_area_alloc_pages() asks for so many at a time
     KMALLOC_ANY = -2              # cache_of: whatever kmalloc() takes for the size
+    NOT_ASKED = -3                # cache_of: the release has no such structure
 
 cdef inline held_t *as_held(size_t address, size_t count) noexcept nogil:
     return <held_t *> address

@@ -64,9 +64,9 @@ class DemandRunner:
     """One twin that demands are carried out on.
 
     `cache_of`: the twin's cache by number in the recording's names, KMALLOC_ANY where kmalloc()
-    decides, -1 for none; `page_shift`: of the recorded machine; `stacks`: what gives kernel stacks
-    (`take(id, cpu)` says whether there was one, `give_back(id, cpu)`), None where they are
-    demanded as pages.
+    decides, NOT_ASKED where nobody asks for such objects, -1 for none; `page_shift`: of the
+    recorded machine; `stacks`: what gives kernel stacks (`take(id, cpu, kept)` says whether there
+    was one, `give_back(id, cpu)`), None where they are demanded as pages.
     """
 
     def __init__(self, mm, cache_of, page_shift, stacks=None):
@@ -93,6 +93,7 @@ class DemandRunner:
         self.max_ids = 0
         self.managed = int(mm.view("zone")["managed_pages"].sum())
         self.peak = 0
+        self.reserve(1)
 
     def reserve(self, ids):
         """Makes room for ids below `ids`."""
@@ -190,6 +191,10 @@ class DemandRunner:
         if 0 <= demand.cache < self.nr_names:
             cache = self.cache_of[demand.cache]
         bytes = demand.bytes
+        if cache == NOT_ASKED:
+            self.count[RUN_NOT_ASKED] += 1
+            held_at(self.held, demand.id).how = HELD_NOTHING
+            return
         if cache >= 0:
             address = kmem_cache_alloc_node(self.mm, cache, demand.gfp, -1)
             if demand.kind == ASK_OBJECT:
@@ -300,7 +305,7 @@ class DemandRunner:
         held.how = HELD_NOTHING
         if self.stacks is None:
             return
-        if self.stacks.take(demand.id, self.mm.cpu):
+        if self.stacks.take(demand.id, self.mm.cpu, demand.order):
             held.how = HELD_STACK
         else:
             self.count[RUN_FAILED_PAGES] += 1

@@ -141,10 +141,19 @@ class DemandReader(DemandBook):
             if task.forking and self.own_stacks and event.bytes_req == (
                 self.stack_bytes >> self.page_shift
             ) * 8:
-                task.forking = 0
+                task.forking = FORK_MAPS
+                self._forked(event, task)
                 task.hidden = 0 if self.bulk_unseen else event.bytes_req // 8
                 self._know(event.address, SUPPRESSED, event.call_site, event.bytes_req)
                 return
+        elif task.forking and self._is_site(
+            self.area_site, self.nr_area_sites, event.call_site
+        ):
+            task.forking = FORK_MAPS
+            self._know(event.address, SUPPRESSED, event.call_site, event.bytes_req)
+            return
+        if task.forking and (cache == self.cred_cache or self.cred_cache < 0):  # copy_creds()
+            self._forked(event, task)
         id = self._new_id()
         demand = self._emit(event, ASK_KMALLOC, id)
         demand.bytes = event.bytes_req
@@ -159,10 +168,7 @@ class DemandReader(DemandBook):
             if cache == self.task_cache and cache >= 0:
                 self.count[DEMANDS_STACKS] += 1
                 if self.own_stacks:
-                    self._stack(event, id)
-                    task.forking = 1
-            elif cache == self.cred_cache:
-                task.forking = 0
+                    self._fork(event, id, task)
         elif self._is_site(self.bulk_site, self.nr_bulk_sites, event.call_site):
             self._area(event, id, task)
         self._know(event.address, id, event.call_site, event.bytes_req)
@@ -241,7 +247,8 @@ class DemandReader(DemandBook):
         if task.forking and self.own_stacks and (
             wrap64(1) << (event.order + self.page_shift)
         ) == self.stack_bytes and event.order:
-            task.forking = 0
+            task.forking = FORK_MAPS
+            self._forked(event, task)
             self._know_pages(event, SUPPRESSED)
             return
         id = self._new_id()

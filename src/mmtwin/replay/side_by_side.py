@@ -6,17 +6,19 @@ nothing is set right. So what differs in the figures comes of the change.
 
 import re
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.policy import FAILED
-from mmtwin.machine.recorded import twin_gfp_of
+from mmtwin.machine.recorded import profile_of, twin_gfp_of
 from mmtwin.recordings.annotate import roots_of_aliases
 from mmtwin.recordings.callers import caches_of
 from mmtwin.recordings.recording import Recording
-from mmtwin.replay.call_sites import vmalloc_sites
+from mmtwin.replay.against import comparison, last_snapshot, shown_by_twin
+from mmtwin.replay.call_sites import area_sites, vmalloc_sites
 from mmtwin.replay.changes import Changes, apply, changes_of
 from mmtwin.replay.demand_book import CONSTANTS as DEMANDS
 from mmtwin.replay.demands import DemandReader
@@ -25,9 +27,9 @@ from mmtwin.replay.start_state import (
     GFP_KERNEL,
     LivePages,
     StartState,
-    live_objects,
     live_pages,
     names_of,
+    slab_objects,
     state_of,
 )
 from mmtwin.replay.twins import SAMPLES, Twin, boot_twin, caches_by_name
@@ -39,6 +41,11 @@ STARTS = ("auto", "live", "empty", "recorded")
 FOR_TABLE = ("GFP_KERNEL|__GFP_ZERO|__GFP_ACCOUNT", "__GFP_COMP")
 SHEAF_SITES = r"__alloc_empty_sheaf(_noprof)?|alloc_empty_sheaf(_noprof)?"
 MASK64 = (1 << 64) - 1
+# What a kmalloc's gfp has more for each type of cache (kmalloc_type()), in the twin's bits.
+KMALLOC_GFP = (
+    ("kmalloc-cg-", GFP_KERNEL | 0x400000), ("kmalloc-rcl-", GFP_KERNEL | 0x10),
+    ("dma-kmalloc-", GFP_KERNEL | 0x1),
+)  # fmt: skip
 
 
 class WhatIf:
@@ -47,11 +54,18 @@ class WhatIf:
     def __init__(
         self, recording: Recording, profile: str | Profile | None, start: str,
         policy: Mapping[str, Any] | None, progress: Progress | None,
-        settings: Mapping[str, Any],
+        settings: Mapping[str, Any], against: Recording | None = None,
     ) -> None:  # fmt: skip
         if start not in STARTS:
             raise ReplayError(f"no start {start!r}; choose from {', '.join(STARTS)}")
         self.recording = recording
+        self.against = against
+        self.last = recording.nr_events
+        if against:
+            last_snapshot(against)
+            self.last = recording.marker(f"SNAPB {last_snapshot(recording).name}/slabinfo").index
+            if not profile and not settings and not policy:
+                profile, settings = profile_of(against), memory_of(against, recording)
         self.progress = progress
         self.state = state_of(recording)
         self.annotated = self.state.annotated
@@ -85,7 +99,8 @@ class WhatIf:
         """What turns the events into demands; the names of all caches get their numbers."""
         for name in names_of(self.state.known) if self.state.known else ():
             self.annotated.number_of(name)
-        routes = self._routes()
+        self.routes = self._routes()
+        self.sites: dict[int, int] = {}
         state, recording, annotated = self.state, self.recording, self.annotated
         numbers = {name: number for number, name in enumerate(annotated.names)}
         has, version = state.profile.features, state.profile.version
@@ -104,9 +119,10 @@ class WhatIf:
             "bulk_unseen": bool(has["vmalloc_bulk"]), "table_gfp": gfp, "table_spare_gfp": comp,
             "task_cache": numbers.get("task_struct", -1),
             "cred_cache": numbers.get("cred_jar", -1),
-            "stack_bytes": has["thread_size"],
+            "stack_bytes": has["thread_size"], "area_sites": area_sites(annotated),
+            "keeps_stacks": bool(has["vmap_stack"]),
         }  # fmt: skip
-        return DemandReader(facts, self.own_stacks, hidden, routes)
+        return DemandReader(facts, self.own_stacks, hidden, self.routes)
 
     def _routes(self) -> dict[int, int]:
         """With slub_nomerge, the caches that call sites ask for by their functions, where several
@@ -152,7 +168,7 @@ class WhatIf:
                 apply(mm, changes)
                 mm.sheaves_unbacked = 1
             else:
-                line = release_line(changes.profile.version) == release_line(state.profile.version)
+                line = same_structures(changes.profile, state.profile)
                 mm = boot_twin(changes, memory, machine.cpus, state.known, line, policy)
             cache_of = caches_by_name(mm, self.annotated.names, state.known)
             twin = Twin(name, mm, cache_of, self.annotated.page_shift, self.own_stacks)
@@ -176,18 +192,27 @@ class WhatIf:
             return
         records = self.reader.known_objects()
         asked = dict(zip(records["address"].tolist(), records["bytes_req"].tolist(), strict=True))
+        self.sites = {a: self.reader.site_of(a) for a in (asked if self.routes else ())}
         self.reader.forget()
         room = DEMANDS["DEMAND_ROOM"] - DEMANDS["DEMAND_SPARE"]
-        tally = {"objects": 0, "of_unknown_size": 0, "large": 0, "pages": 0, "stack_pages": 0}
+        tally = dict.fromkeys(
+            ("objects", "of_unknown_size", "large", "pages", "stack_pages", "free_objects"), 0
+        )
         places: list[int] = []
-        for address, what in self._alive(known, tally):
+        free: list[int] = []
+        for address, what, alive in self._there(known, tally):
             if isinstance(what, LivePages) and not what.large:
                 self.reader.adopt_pages(what.pfn, what.order, what.gfp, what.use)
                 tally["pages"] += 1 << what.order
                 places.append(what.pfn)
             else:
-                self._adopt(known, address, what, asked, tally)
+                self._adopt(known, address, what, asked, tally, alive)
                 places.append(address)
+                free += () if alive else (address,)
+            if self.reader.nr_demands > room:
+                self._demand_again(places)
+        for address in free:
+            self.reader.give_back_object(address)
             if self.reader.nr_demands > room:
                 self._demand_again(places)
         self._demand_again(places)
@@ -195,45 +220,61 @@ class WhatIf:
         for twin in self.twins:
             twin.runner.begin()
 
-    def _alive(self, known: MM, tally: dict[str, int]) -> list[tuple[int, int | LivePages]]:
-        """(address, number of its cache or its pages) of all that lives, by address.
+    def _there(
+        self, known: MM, tally: dict[str, int]
+    ) -> list[tuple[int, int | LivePages, bool]]:
+        """(address, number of its cache or its pages, whether it lives) of all that is there, by
+        address. Objects that lie free in slabs are asked for too, and given back when all has been
+        demanded, so that slabs are as full as they were; not where the recorded state goes on.
 
         Where stacks are demanded with their tasks, as many pages as they have are left out: the
-        highest single ones that nobody is known to use.
+        highest single ones that nobody is known to use; and as many vmap_areas.
         """
         base, shift = int(known.page_offset), int(known.page_shift)
-        found: list[tuple[int, int | LivePages]] = list(live_objects(known))
+        found: list[tuple[int, int | LivePages, bool]] = [
+            row for row in slab_objects(known) if row[2] or self.start != "recorded"
+        ]
         pages = list(live_pages(known))
         if self.own_stacks:
-            task = names_of(known).get("task_struct", -1)
-            tasks = sum(number == task for _, number in found)
-            size = self.state.profile.features["thread_size"]
+            has, numbers = self.state.profile.features, names_of(known)
+            task, size = numbers.get("task_struct", -1), has["thread_size"]
+            tasks = sum(number == task and alive for _, number, alive in found)
+            area = numbers.get("vmap_area", -1) if has["vmap_stack"] else -1
+            areas = [row for row in found if row[1] == area and row[2]]
+            without = set(areas[max(len(areas) - tasks, 0) :])
+            found = [(a, what, alive and (a, what, alive) not in without)
+                     for a, what, alive in found]
             single = [p for p in pages if p.order == 0 and p.gfp == GFP_KERNEL and not p.large]
             left_out = {p.pfn for p in single[len(single) - (tasks * size >> shift) :]}
             tally["stack_pages"] = len(left_out)
             pages = [p for p in pages if p.pfn not in left_out]
-        found += [(base + (p.pfn << shift) & MASK64, p) for p in pages]
+        found += [(base + (p.pfn << shift) & MASK64, p, True) for p in pages]
         return sorted(found, key=lambda row: row[0])
 
     def _adopt(
         self, known: MM, address: int, what: int | LivePages, asked: dict[int, int],
-        tally: dict[str, int],
+        tally: dict[str, int], alive: bool,
     ) -> None:  # fmt: skip
         """One object; of a kmalloc before the first event nobody knows how much was asked."""
         if isinstance(what, LivePages):
             size = 1 << what.order + int(known.page_shift)
-            self.reader.adopt_object(address, -1, asked.get(address, size), True, False)
+            self.reader.adopt_object(
+                address, -1, asked.get(address, size), True, False, GFP_KERNEL
+            )
             tally["large"] += 1
             return
         name = known.cache_names[what]
         size = int(known.view("cache")["object_size"][what])
         kmalloc = name.startswith(("kmalloc-", "dma-kmalloc-"))
         number = self.annotated.number_of(name)
+        number = self.routes.get(self.sites.get(address, 0), number)
+        gfp = next((gfp for kind, gfp in KMALLOC_GFP if name.startswith(kind)), GFP_KERNEL)
         self.reader.adopt_object(
-            address, number, asked.get(address) or size, kmalloc, name == "task_struct"
-        )
-        tally["objects"] += 1
-        tally["of_unknown_size"] += kmalloc and address not in asked
+            address, number, asked.get(address) or size, kmalloc,
+            alive and name == "task_struct", gfp,
+        )  # fmt: skip
+        tally["objects" if alive else "free_objects"] += 1
+        tally["of_unknown_size"] += alive and kmalloc and address not in asked
 
     def _demand_again(self, places: list[int]) -> None:
         """Demands that were made of what lives; `places`: where the recorded machine has it."""
@@ -250,7 +291,7 @@ class WhatIf:
 
     def run(self) -> dict[str, Any]:
         """Carries it out; the figures as docs/json.md has them."""
-        total = self.recording.nr_events
+        total = self.last
         step = max((total - self.first) // SAMPLES, 1)
         following = self.first
         begun = self.start == "empty"
@@ -264,8 +305,9 @@ class WhatIf:
                 if block.first + block.ready > self.first:
                     self._begin()
                     begun = True
-            while start < block.ready:
-                stop = min(max(following - block.first, start + 1), block.ready)
+            end = min(block.ready, total - block.first)
+            while start < end:
+                stop = min(max(following - block.first, start + 1), end)
                 while start < stop:
                     start = self.reader.read(address, start, stop, available)
                     self._carry_out()
@@ -273,7 +315,9 @@ class WhatIf:
                     self._sample(int(block.events["time"][start - 1]))
                     following += step
             if self.progress:
-                self.progress(block.first + block.ready, total)
+                self.progress(min(block.first + block.ready, total), total)
+            if block.first + block.ready >= total:
+                break
         if FAILED in self.twins[1].mm.policy:
             raise ReplayError(self.twins[1].mm.policy[FAILED])
         return self._figures()
@@ -282,6 +326,13 @@ class WhatIf:
         self.times.append(time)
         for twin in self.twins:
             twin.sample(time)
+
+    def _compared(self) -> dict[str, Any]:
+        """The prediction held against the other recording, if one was given."""
+        if self.against is None:
+            return {}
+        recorded, changed = (shown_by_twin(twin.mm) for twin in self.twins)
+        return {"against": comparison(self.recording, self.against, (recorded, changed))}
 
     def _figures(self) -> dict[str, Any]:
         counts = self.reader.counts()
@@ -303,6 +354,7 @@ class WhatIf:
                 if name.startswith("DEMANDS_") and name != "DEMANDS_PLACES"
             },
             "machines": [twin.figures() for twin in self.twins],
+            **self._compared(),
             "course": {
                 "seconds": [max(time - first, 0) / 1e9 for time in self.times],
                 **{
@@ -317,12 +369,25 @@ class WhatIf:
         }  # fmt: skip
 
 
+def same_structures(profile: Profile, other: Profile) -> bool:
+    """Whether structures are as large: of one release and architecture."""
+    lines = release_line(profile.version), release_line(other.version)
+    return lines[0] == lines[1] and profile.arch == other.arch
+
+
+def memory_of(recording: Recording, other: Recording) -> dict[str, Any]:
+    """The setting of a recorded machine's memory, where it is not the other one's."""
+    memory = recording.machine.mem_bytes
+    return {"memory": str(memory)} if memory and memory != other.machine.mem_bytes else {}
+
+
 def what_if(
     recording: Any = None,
     profile: str | Profile | None = None,
     start: str = "auto",
     policy: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    against: Any = None,
     **config: Any,
 ) -> dict[str, Any]:
     """What a recording's demands would have cost on a changed machine, beside the recorded one's
@@ -334,15 +399,19 @@ def what_if(
     {slot: callable} of the changed machine. `start`: "live" boots both machines empty and demands
     again what lived at the recording's first state, "empty" begins with the first event,
     "recorded" goes on from that state itself; "auto" is live where there is a state.
+    `against`: a recording of another kernel with the same workload, which the prediction is held
+    against at its last snapshot; with nothing else said, the changed machine is that kernel's.
     `progress(done, total)` in events. Raises ReplayError or RecordingError.
     """
     from mmtwin.recordings import default_recording_path, open_recording
 
-    opened = not isinstance(recording, Recording)
-    if opened:
-        recording = open_recording(recording or default_recording_path())
-    try:
-        return WhatIf(recording, profile, start, policy, progress, config).run()
-    finally:
-        if opened:
-            recording.close()
+    with ExitStack() as opened:
+
+        def at(place: Any) -> Recording:
+            if isinstance(place, Recording):
+                return place
+            return opened.enter_context(open_recording(place))
+
+        held = None if against is None else at(against)
+        recording = at(recording or default_recording_path())
+        return WhatIf(recording, profile, start, policy, progress, config, held).run()

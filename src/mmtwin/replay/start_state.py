@@ -73,22 +73,32 @@ def state_of(recording: Recording) -> StartState:
         raise ReplayError(f"{recording.path}: {error}") from None
 
 
-def live_objects(mm: MM) -> Iterator[tuple[int, int]]:
-    """(address, number of its cache) of every object in use, by address."""
+def slab_objects(mm: MM) -> Iterator[tuple[int, int, bool]]:
+    """(address, number of its cache, whether it is in use) of objects of slabs, by address: those
+    in use and those that lie free. Of a slab that a CPU takes from the free ones may never have
+    been given out: they are left out, but for one where no other is there.
+    """
     page = mm.view("page")[: mm.max_pfn]
     heads = np.flatnonzero((page["flags"] & PG_slab) != 0)
     heads = heads[(page["flags"][heads] & PG_tail) == 0]
     free = set(_free_outside(mm))
+    cpu_slabs = mm.view("cache_cpu")["slab"][: mm.nr_caches * mm.nr_cpus].tolist()
+    of_cpus = set(cpu_slabs) if mm.view("has")[0].slub_cpu_slabs else set()
     mask = (1 << 64) - 1
     for pfn in heads.tolist():
         number = int(page["cache"][pfn])
         cache = mm.view("cache")[number]
         first = int(mm.page_offset) + (pfn << int(mm.page_shift)) + int(cache["red_left_pad"])
-        chain = set(free_chain(mm, number, int(page["freelist"][pfn])))
-        for place in range(int(page["objects"][pfn])):
-            address = first + place * int(cache["size"]) & mask
-            if address not in chain and address not in free:
-                yield address, number
+        chain = set(free_chain(mm, number, int(page["freelist"][pfn]))) | free
+        size = int(cache["size"])
+        rows = [first + place * size & mask for place in range(int(page["objects"][pfn]))]
+        alive = [address not in chain for address in rows]
+        if pfn in of_cpus:
+            shown = [place for place, used in enumerate(alive) if used] or [0]
+        else:
+            shown = list(range(len(rows)))
+        for place in shown:
+            yield rows[place], number, alive[place]
 
 
 def _free_outside(mm: MM) -> Iterator[int]:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from mmtwin.report.against_report import against_sections
 from mmtwin.report.table import FigureTable
 from mmtwin.units import bytes_text, share_text
 
@@ -29,6 +30,7 @@ GUESSES = (
     ("unseen_frees", "frees that no event named, known by what came after"),
     ("unseen_objects", "objects of slabs taken for what no event names"),
     ("unseen_areas", "pages of vmalloc areas, known by their array"),
+    ("free_objects", "objects that lay free in slabs at the start: asked for and given back"),
     ("unnamed", "objects whose cache nothing tells: asked of kmalloc"),
 )  # fmt: skip
 MAPPED = (
@@ -37,6 +39,7 @@ MAPPED = (
     ("split_pages", "pages that became several smaller ones, of users as if all of each were"
                     " touched"),
     ("tables", "page tables that stayed one page each: their memory is the most it can be"),
+    ("not_asked", "objects of structures that the changed release does not have: left out"),
     ("other_orders", "blocks of pages whose order changed with the page size"),
 )  # fmt: skip
 
@@ -56,6 +59,8 @@ def sections(figures: Figures, rows: int | None = None) -> Iterator[RenderableTy
     yield from _caches(recorded["caches"], changed["caches"], rows or CACHES)
     yield _paths(recorded["paths"], changed["paths"])
     yield from _guessed(figures)
+    if "against" in figures:
+        yield from against_sections(figures["against"], rows or CACHES)
 
 
 def _head(figures: Figures) -> Iterator[Text]:
