@@ -1,8 +1,8 @@
 cimport cython
 
 from mmtwin.recordings.casts cimport (
-    as_u8, as_u32, as_u64, get16, get32, get64, get_number, put64, put_number, take_bytes,
-    wrap64,
+    as_u8, as_u32, as_u64, find_byte, get16, get32, get64, get_number, put64, put_number,
+    take_bytes, wrap64,
 )
 from mmtwin.recordings.constants cimport (
     EVENT_SIZE, HOW_DATA_LOC, HOW_NODE, HOW_NUMBER, HOW_REL_LOC, LAST_NODE,

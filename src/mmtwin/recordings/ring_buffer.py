@@ -24,6 +24,7 @@ if not cython.compiled:
         as_u8,
         as_u32,
         as_u64,
+        find_byte,
         get16,
         get32,
         get64,
@@ -361,7 +362,4 @@ class PageDecoder:
         if stop > end:
             self.fail(start, "a name that lies outside its event")
             return 0
-        end = first
-        while end < stop and data[end]:
-            end += 1
-        return self.names.find(data, first, end)
+        return self.names.find(data, first, find_byte(data, first, stop, 0))
