@@ -31,6 +31,7 @@ KASAN_SLAB_FREE = 0xFB
 KASAN_SLAB_FREE_META = 0xFA  # KASAN_SLAB_FREETRACK before 6.8
 KASAN_VMALLOC_INVALID = 0xF8
 KASAN_STACK_LEFT, KASAN_STACK_MID, KASAN_STACK_RIGHT = 0xF1, 0xF2, 0xF3
+KASAN_GLOBAL_REDZONE, KASAN_ALLOCA_LEFT, KASAN_ALLOCA_RIGHT = 0xF9, 0xCA, 0xCB
 FRAME_MAGIC = 0x41B58AB3  # KASAN_CURRENT_STACK_FRAME_MAGIC
 CPU_BITS, CLOCK_SHIFT = 20, 9  # of struct kasan_track with CONFIG_KASAN_EXTRA_INFO
 NSEC_PER_SEC = 10**9
@@ -357,6 +358,23 @@ class Kasan:
         """What the function does before it returns: its frame is plain stack again."""
         total = self.frames.pop(address, ("", (), 0))[-1]
         self.shadow.poison(address, total, 0)
+
+    def poison_alloca(self, address, size):
+        """__asan_alloca_poison(): red zones around `size` bytes that a function took of its stack
+        by alloca(), at an address that is a multiple of 32.
+        """
+        redzone, behind = kasan_layout.ALLOCA_REDZONE, round_up(address + size, GRANULE)
+        self.shadow.unpoison(address, size)
+        self.shadow.poison(address - redzone, redzone, KASAN_ALLOCA_LEFT)
+        end = round_up(address + size, redzone) + redzone
+        self.shadow.poison(behind, end - behind, KASAN_ALLOCA_RIGHT)
+
+    def register_global(self, address, size):
+        """register_global(): a red zone behind a variable of `size` bytes."""
+        behind = round_up(size, GRANULE)
+        end = kasan_layout.padded_global(size)
+        self.shadow.unpoison(address, size)
+        self.shadow.poison(address + behind, end - behind, KASAN_GLOBAL_REDZONE)
 
     def unpoison_stack(self, address, size):
         """kasan_unpoison_range() of a stack that another task gets: the frames on it are gone."""

@@ -9,6 +9,7 @@ from mmtwin.kernel.slub_defs import SLAB_KASAN, SLAB_TYPESAFE_BY_RCU
 AUX_STACK_BYTES = 8  # struct kasan_alloc_meta: aux_stack[2]
 QLIST_NODE_BYTES = 8  # struct kasan_free_meta: quarantine_link
 FRAME_REDZONE = 32  # ASAN_RED_ZONE_SIZE: before the first variable, and the alignment of a frame
+ALLOCA_REDZONE = 32  # KASAN_ALLOCA_REDZONE_SIZE
 VARIABLE_ALIGN = 16  # ASAN_MIN_RED_ZONE_SIZE
 # object_size up to ... gets so large a red zone at least
 REDZONES = (
@@ -16,6 +17,12 @@ REDZONES = (
     ((1 << 15) - 512, 512), ((1 << 16) - 1024, 1024),
 )  # fmt: skip
 LARGEST_REDZONE = 2048
+
+
+def padded_global(size):
+    """Bytes of a global variable with its red zone: gcc/asan.h asan_padding_size()."""
+    over = size % FRAME_REDZONE
+    return size + (2 * FRAME_REDZONE - over if over else FRAME_REDZONE)
 
 
 def optimal_redzone(object_size):

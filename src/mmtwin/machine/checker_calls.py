@@ -3,6 +3,8 @@
 from typing import Any
 
 from mmtwin.kernel.kasan import Kasan
+from mmtwin.kernel.kasan_layout import FRAME_REDZONE as GLOBAL_ALIGN
+from mmtwin.kernel.kasan_layout import padded_global
 from mmtwin.kernel.kmemleak_object import KmemleakObject
 from mmtwin.kernel.kmemleak_show import kmemleak_write
 from mmtwin.kernel.mm import MM
@@ -170,7 +172,8 @@ class CheckerCalls(Calls):
 
     def global_variable(self, name: str, size: int = WORD) -> int:
         """The address of a variable of the kernel's data section, zero at first, the same for the
-        same name. Raises ValueError if the machine was not booted, or has no room for it.
+        same name; with KASAN a red zone follows it. Raises ValueError if the machine was not
+        booted, or has no room for it.
         """
         if self.memory_map is None:
             raise ValueError("only a booted machine knows where its data section lies")
@@ -178,9 +181,15 @@ class CheckerCalls(Calls):
         taken = self._globals
         if name not in taken:
             place = max((first + length for first, length in taken.values()), default=start)
-            if size < 1 or place + size > end:
+            length = -(-size // WORD) * WORD
+            if self.kasan is not None:
+                length = padded_global(size)
+                place = -(-place // GLOBAL_ALIGN) * GLOBAL_ALIGN
+            if size < 1 or place + length > end:
                 raise ValueError(f"no room for {size} bytes in the data section")
-            taken[name] = place, -(-size // WORD) * WORD
+            taken[name] = place, length
+            if self.kasan is not None:
+                self.kasan.register_global(place, size)
         return taken[name][0]
 
     @property
