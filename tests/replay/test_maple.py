@@ -18,17 +18,19 @@ from mmtwin.replay.counts import COUNTS
 from mmtwin.replay.engine import Engine
 from mmtwin.replay.maple import Maple
 from mmtwin.replay.maple_ahead import CONSTANTS as MAPLE
+from mmtwin.replay.maple_ahead import Ahead
 from mmtwin.replay.maple_guess import CONSTANTS as GUESS
 from mmtwin.replay.maple_guess import STRUCTS
 
 GFP = 0xCC0
 COMPILED = not lists.__file__.endswith(".py")
 needs_speed = pytest.mark.skipif(not COMPILED, reason="minutes, uncompiled")
-SITES = {"alloc": 0x1000, "destroy": 0x2000, "tree": 0x3000, "rcu": 0x4000}
+SITES = {"alloc": 0x1000, "destroy": 0x2000, "tree": 0x3000, "rcu": 0x4000, "area": 0x5000}
 RANGES = [
     (SITES["alloc"], SITES["alloc"], MAPLE["WHAT_ALLOC"]),
     (SITES["destroy"], SITES["destroy"], MAPLE["WHAT_SPARE"]),
     (SITES["tree"], SITES["tree"], MAPLE["WHAT_ROOT"]),
+    (SITES["area"], SITES["area"], MAPLE["WHAT_AREA"]),
 ]
 NAMES = ("maple_node", "vm_area_struct", "mm_struct")
 
@@ -74,8 +76,17 @@ class Tasks:
         self.event("KIND_KMEM_CACHE_ALLOC", "alloc", node, pid)
         return node
 
+    def area(self, pid):
+        """vm_area_alloc(): of another cache, so only an event."""
+        self.event("KIND_KMEM_CACHE_ALLOC", "area", 0x1000, pid)
+        self.rows[-1]["cache"] = 1
+
     def store(self, pid, uses):
-        """mas_preallocate() for one leaf, a store that may replace it, mas_destroy()."""
+        """mas_preallocate() for one leaf, a store that replaces it if it is for a new area,
+        mas_destroy().
+        """
+        if uses:
+            self.area(pid)
         if pid not in self.root:
             self.root[pid] = self.first(pid)
             return
@@ -142,6 +153,39 @@ def test_silent_nodes_empty_slabs():
     share, k = replayed(events, True)
     assert share > 0.95 > 0.8 > without
     assert k.validate() == []
+
+
+def test_areas_and_purposes():
+    """What stores are for, and how many areas a task has: of a fork's child, and behind exec."""
+    ahead = Ahead([0, 1, 2], [
+        *RANGES,
+        (0x6000, 0x6000, MAPLE["WHAT_COPY"]),
+        (0x7000, 0x7000, MAPLE["WHAT_MM"]),
+        (0x8000, 0x8000, MAPLE["WHAT_EXEC"]),
+    ])  # fmt: skip
+    alloc, free = CONSTANTS["KIND_KMEM_CACHE_ALLOC"], CONSTANTS["KIND_KMEM_CACHE_FREE"]
+    rows = [  # pid, cache, kind, call site, address
+        (1, 2, alloc, 0x7000, 90), (1, 0, alloc, 0x1000, 1), (1, 1, alloc, 0x6000, 50),
+        (1, 1, alloc, 0x6000, 51), (1, 0, free, 0x2000, 1),
+        (7, 1, alloc, 0x5000, 52), (7, 0, alloc, 0x1000, 2), (7, 0, free, 0x2000, 2),
+        (7, 0, alloc, 0x1000, 2), (7, 0, alloc, 0x1000, 3), (7, 0, free, 0x2000, 2),
+        (7, 1, free, 0x9000, 52), (7, 0, free, 0x3000, 3),
+        (7, 0, alloc, 0x1000, 2), (7, 0, free, 0x2000, 2),
+        (7, 2, alloc, 0x8000, 91), (7, 1, alloc, 0x5000, 53), (7, 0, alloc, 0x1000, 4),
+        (7, 1, free, 0x9000, 50), (7, 1, free, 0x9000, 51), (7, 0, free, 0x3000, 9),
+        (7, 0, alloc, 0x1000, 5), (7, 0, free, 0x2000, 5),
+    ]  # fmt: skip
+    events = np.zeros(len(rows), dtype=EVENT)
+    for event, (pid, cache, kind, site, address) in zip(events, rows, strict=True):
+        event["pid"], event["cache"], event["kind"] = pid, cache, kind
+        event["call_site"], event["address"], event["gfp"] = site, address, GFP
+    events["gfp"][9] = 0x2800
+    ahead.look(events.ctypes.data, 0, len(events))
+    moments = ahead.buffers["moments"][: len(events)]
+    asked = moments[moments["what"] <= MAPLE["WHAT_NOWAIT"]]
+    area, bounds, unmap = (MAPLE[f"FOR_{name}"] for name in ("AREA", "BOUNDS", "UNMAP"))
+    assert asked["purpose"].tolist() == [bounds, area, unmap, bounds, bounds, area, bounds]
+    assert asked["areas"].tolist() == [0, 3, 3, 3, 2, 1, 1]
 
 
 def slabs_of(guess):

@@ -15,6 +15,8 @@ MAPLE_FUNCTIONS = {
     "__mt_destroy": "WHAT_ROOT",
     "mt_destroy_walk": "WHAT_ROOT",
     "vm_area_dup": "WHAT_COPY",
+    "vm_area_alloc": "WHAT_AREA",
+    "mm_alloc": "WHAT_EXEC",
     "copy_process": "WHAT_MM",
     "dup_mm": "WHAT_MM",
 }

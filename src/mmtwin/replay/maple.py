@@ -241,7 +241,8 @@ class Maple(Trees):
                 self.kind = ROUND_ALL_BUT_ONE
                 self.bottom = self._node(self.ahead.moments[later].address)
                 return
-            if self.ahead.moments[later].what != WHAT_COPY:
+            what = self.ahead.moments[later].what
+            if what != WHAT_COPY and what != WHAT_AREA_FREE:
                 return
             later = self.ahead.moments[later].follows - 1
 
@@ -337,11 +338,7 @@ class Maple(Trees):
 
     def _nodes_of_fork(self, m):
         """mas_expected_entries(): leaves, nodes above them, and three to work with."""
-        copies = 0
-        m = self.ahead.moments[m].follows - 1
-        while m >= 0 and self.ahead.moments[m].what == WHAT_COPY:
-            copies += 1
-            m = self.ahead.moments[m].follows - 1
+        copies = self.ahead.copies(m)
         self.copies = copies
         count = (2 * copies + MAPLE_CAPACITY) // MAPLE_CAPACITY
         return count + (count + MAPLE_FANOUT - 1) // MAPLE_FANOUT + 3
@@ -360,7 +357,8 @@ class Maple(Trees):
             g.round_end = round + 1
         g.round_first[round] = self.node
         g.round_pid[round] = self.ahead.moments[m].pid
-        g.round_fork[round] = self.kind
+        moment = moment_at(self.ahead.moments, m)
+        g.round_fork[round] = self.kind + 4 * moment.purpose + 16 * (moment.areas + 1)
         g.round_slots[round] = 0
         n = 0
         while n < count and n < GUESS_SLOTS:
@@ -430,7 +428,7 @@ class Maple(Trees):
         for round in range(g.round_end):
             if g.round_first[round] == NO_NODE:
                 continue
-            if g.round_fork[round] == ROUND_ALL_BUT_ONE:
+            if g.round_fork[round] & 3 == ROUND_ALL_BUT_ONE:
                 if g.round_slots[round] and g.slot[round * GUESS_SLOTS] == self.node:
                     self._settle(i, m, round)
                     return

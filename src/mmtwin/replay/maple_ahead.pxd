@@ -20,11 +20,21 @@ cdef enum:
     WHAT_ROOT = 5                 # __mt_destroy(): the root of a tree that ends
     WHAT_COPY = 6                 # vm_area_dup(): an area copied, in a fork or to be split
     WHAT_MM = 7                   # copy_process(): a struct mm_struct for a child
-    WHAT_PAGE = 8                 # a page for a slab of nodes
-    WHAT_PAGE_FREE = 9            # such a slab given back
+    WHAT_AREA = 8                 # vm_area_alloc(): a new area
+    WHAT_AREA_FREE = 9            # an area goes
+    WHAT_EXEC = 10                # mm_alloc(): a struct mm_struct for a new program
+    WHAT_PAGE = 11                # a page for a slab of nodes
+    WHAT_PAGE_FREE = 12           # such a slab given back
+
+# What a request's tree is written for.
+cdef enum:
+    FOR_BOUNDS = 0                # an area's bounds change
+    FOR_AREA = 1                  # an area is made
+    FOR_UNMAP = 2                 # areas go
 
 cdef enum:
     MAPLE_RANGES = 64             # of call sites
+    LOOK = 16                     # moments that a request to unmap may last
     BLOCKING = 0x400              # __GFP_DIRECT_RECLAIM, as recorded
 
 # One such event.
@@ -40,12 +50,16 @@ cdef struct moment_t:
     s32 exit                      # the task's next WHAT_ROOT
     s32 child                     # of a fork: the new task, 0 unknown, -1: no fork
     s32 detached                  # a tree that holds areas to be unmapped: begins or ends here
+    s32 purpose                   # of a request: FOR_*
+    s32 areas                     # of the task, -1 unknown
 
 # Where the moments of an address or of a task begin.
 cdef struct spot_t:
     u64 key
     s32 moment                    # + 1
     s32 exit                      # + 1
+    s32 areas                     # of a task + 1, 0 unknown
+    s32 leaving                   # its program is being replaced: areas that go are the old one's
 
 # The call sites of a function.
 cdef struct range_t:
@@ -89,6 +103,7 @@ cdef class Ahead:
     cdef s64 later[64]            # nodes that RCU freed, by CPU: while moments are numbered
     cdef s64 freed[64]            # and until now
     cdef readonly set seen        # tasks
+    cdef readonly dict areas_of   # those' areas, by pid
     cdef readonly dict buffers
 
     @cython.locals(count=s64, size=s64, same=bint)
@@ -97,10 +112,14 @@ cdef class Ahead:
     cdef s64 _find(self, size_t address, s64 start, s64 available) noexcept nogil
     @cython.locals(events=event_p, event=event_p, moment=moment_p, place=s64)
     cdef void _fill(self, size_t address, s64 available) noexcept nogil
-    @cython.locals(spot=u64, m=s64)
+    @cython.locals(spot=u64, m=s64, _=s32)
     cdef void _link(self, moment_t *moment, s64 place) noexcept nogil
     @cython.locals(moment=moment_p, m=s64, cpu=s32)
     cdef void _forward(self) noexcept nogil
+    @cython.locals(moment=moment_p, m=s64, spot=u64, child=u64)
+    cdef void _count_areas(self) noexcept nogil
+    @cython.locals(copies=s64, m=s64)
+    cdef s64 copies(self, s64 m) noexcept nogil
     @cython.locals(i=s32)
     cdef s32 what(self, event_t *event) noexcept nogil
     @cython.locals(i=s32)

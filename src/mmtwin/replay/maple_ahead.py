@@ -61,6 +61,7 @@ class Ahead:
         self.nr_ranges = min(len(ranges), MAPLE_RANGES)
         self.ranges = as_ranges(self.buffers["ranges"].ctypes.data, MAPLE_RANGES)
         self.seen = set()
+        self.areas_of = {}
         self.block = 0
         self.block_size = 0
         self.start = 0
@@ -112,6 +113,11 @@ class Ahead:
         self._fill(address, available)
         self._forward()
         self._name_children(moments[:count])
+        for pid, areas in self.areas_of.items():
+            spot = self._spot(self.tasks, pid + 1)
+            if self.tasks[spot].key:
+                self.tasks[spot].areas = areas + 1
+        self._count_areas()
         return True
 
     def _name_children(self, moments):
@@ -125,7 +131,7 @@ class Ahead:
         forks = np.flatnonzero(moments["child"] == 0)
         place = 0
         for m, number in zip(forks.tolist(), moments["number"][forks].tolist(), strict=True):
-            while place < len(new) and began[new[place]] < number:
+            while place < len(new) and began[new[place]] <= number:
                 place += 1
             if place < len(new):
                 moments["child"][m] = new[place]
@@ -139,6 +145,9 @@ class Ahead:
             what = np.ascontiguousarray(moments["what"])
             own = (what <= WHAT_ROOT) & (what != WHAT_LATER) & (moments["number"] <= self.done)
             self.seen.update(np.unique(moments["pid"][own]).tolist())
+            counted = (moments["number"] <= self.done) & (moments["areas"] >= 0)
+            pids, areas = moments["pid"][counted].tolist(), moments["areas"][counted].tolist()
+            self.areas_of.update(zip(pids, areas, strict=True))
         self.done = -1
 
     def _find(self, address, start, available):
@@ -190,8 +199,21 @@ class Ahead:
             self.tasks[spot].exit = place + 1
         elif moment.what == WHAT_MM and m >= 0 and self.moments[m].what == WHAT_ALLOC:
             self.moments[m].child = 0
+        elif moment.what == WHAT_COPY or moment.what == WHAT_AREA:
+            if m >= 0 and self.moments[m].what <= WHAT_NOWAIT:
+                self.moments[m].purpose = FOR_AREA
+        elif moment.what == WHAT_ALLOC:
+            for _ in range(LOOK):
+                if m < 0 or m == moment.next - 1:
+                    break
+                if self.moments[m].what == WHAT_NOWAIT and self.moments[m].detached:
+                    moment.purpose = FOR_UNMAP
+                    break
+                m = self.moments[m].follows - 1
         elif moment.what == WHAT_NOWAIT:
-            while m >= 0 and self.moments[m].what == WHAT_SPARE:
+            while m >= 0 and (
+                self.moments[m].what == WHAT_SPARE or self.moments[m].what == WHAT_AREA_FREE
+            ):
                 m = self.moments[m].follows - 1
             if m >= 0 and m == moment.next - 1 and self.moments[m].what == WHAT_ROOT:
                 self.moments[m].detached = 1
@@ -207,17 +229,54 @@ class Ahead:
                 moment.later = self.later[moment.cpu]
                 self.later[moment.cpu] += 1
 
+    def _count_areas(self):
+        """How many areas each task has: a fork copies them all (dup_mmap()), exec begins anew."""
+        for m in range(self.nr_moments):
+            moment = moment_at(self.moments, m)
+            moment.areas = -1
+            if moment.what >= WHAT_PAGE or moment.what == WHAT_LATER:
+                continue
+            spot = self._spot(self.tasks, moment.pid + 1)
+            if moment.what == WHAT_ALLOC and moment.child >= 0:
+                self.tasks[spot].areas = 1
+                if moment.child > 0:
+                    child = self._spot(self.tasks, moment.child + 1)
+                    self.tasks[child].areas = self.copies(m) + 1
+            elif moment.what == WHAT_EXEC:
+                self.tasks[spot].areas = 1
+                self.tasks[spot].leaving = 1
+            elif moment.what == WHAT_SPARE:
+                self.tasks[spot].leaving = 0
+            elif self.tasks[spot].areas:
+                if moment.what == WHAT_COPY or moment.what == WHAT_AREA:
+                    self.tasks[spot].areas += 1
+                elif moment.what == WHAT_AREA_FREE and not self.tasks[spot].leaving:
+                    if self.tasks[spot].areas > 1:
+                        self.tasks[spot].areas -= 1
+            moment.areas = self.tasks[spot].areas - 1
+
+    def copies(self, m):
+        """How many areas a fork copies behind its request for nodes."""
+        copies = 0
+        m = self.moments[m].follows - 1
+        while m >= 0 and self.moments[m].what == WHAT_COPY:
+            copies += 1
+            m = self.moments[m].follows - 1
+        return copies
+
     def what(self, event):
         """What an event tells of maple trees: WHAT_*."""
         if event.kind == KIND_KMEM_CACHE_ALLOC:
             what = self._what_at(event.call_site)
             if event.cache == self.mms:
-                return WHAT_MM if what == WHAT_MM else WHAT_NONE
+                return what if what == WHAT_MM or what == WHAT_EXEC else WHAT_NONE
             if event.cache == self.areas:
-                return WHAT_COPY if what == WHAT_COPY else WHAT_NONE
+                return what if what == WHAT_COPY or what == WHAT_AREA else WHAT_NONE
             if what != WHAT_ALLOC:
                 return WHAT_NONE
             return WHAT_ALLOC if event.gfp & BLOCKING else WHAT_NOWAIT
+        if event.cache == self.areas and event.kind == KIND_KMEM_CACHE_FREE:
+            return WHAT_AREA_FREE
         if event.cache != self.name:
             return WHAT_NONE
         if event.kind == KIND_KMEM_CACHE_FREE:

@@ -15,6 +15,7 @@ cdef enum:
     GUESS_LEAVES = 14             # nodes of a tree that are known, without its root
     GUESS_ROUNDS = 8              # requests that are not settled yet
     GUESS_SLOTS = 48              # nodes of a request, without its first
+    GUESS_AREAS = 32              # numbers of areas that a habit is kept for
     NO_NODE = 0xffff
     # where a slab is; CPU_PARTIAL + cpu, CPU_SLAB + cpu
     SLAB_ABSENT = 0
@@ -22,6 +23,12 @@ cdef enum:
     SLAB_ON_NODE = 2
     CPU_PARTIAL = 16
     CPU_SLAB = 32
+
+# What a change of bounds does in a leaf as it is.
+cdef enum:
+    HABIT_UNKNOWN = 0
+    HABIT_IN_PLACE = 1
+    HABIT_NODE = 2
 
 # Nodes are numbered: slab * objects + place in the slab. Slabs have numbers, NO_NODE is none.
 # What comes before `bits` is small, or nearly all in use: it is copied at once.
@@ -52,6 +59,8 @@ cdef struct guess_t:
     s32 tree_order[64]            # 0: the record is free
     u16 tree_root[64]
     u16 tree_leaves[64]           # 0: the root is a leaf
+    u16 tree_habit[64]            # HABIT_*: what a change of bounds took last
+    u16 habit[32]                 # HABIT_* of a tree of one leaf, by the number of its areas
     u16 head[128]                 # of a slab
     u16 free[128]                 # how many on that
     u16 place[128]

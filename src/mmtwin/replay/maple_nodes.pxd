@@ -46,6 +46,9 @@ cdef enum:
     COST_REBALANCE = 500
     COST_SHRINK = 300
     COST_UNUSED = 300             # nothing used though that could be
+    COST_AREA_UNUSED = 1500       # nothing used for a new area
+    COST_NODE = 300               # a node used though only bounds change
+    COST_HABIT = 700              # or not used as it was before
     COST_UNLIKELY = 2000
     COST_FORK_REBALANCE = 600
     # kinds of requests, in guess_t.round_fork
@@ -55,6 +58,7 @@ cdef enum:
     GFP_NODES = 0xcc0             # GFP_KERNEL
     MAPLE_SLOTS = 15              # entries of a leaf, MAPLE_RANGE64_SLOTS - 1
     MAPLE_CAPACITY = 14           # MAPLE_RANGE64_SLOTS - 2
+    FULL_AREAS = 11               # of a leaf that is almost full: four gaps lie between them
     MAPLE_FANOUT = 8              # MAPLE_ARANGE64_SLOTS - 2
 
 cdef inline u16 *nodes_at(u16 *nodes, s64 place) noexcept nogil:

@@ -1,14 +1,18 @@
 cimport cython
 
 from mmtwin.kernel.structs cimport s32, s64, u16
-from mmtwin.replay.maple_ahead cimport WHAT_SPARE, WHAT_LATER
+from mmtwin.replay.maple_ahead cimport (
+    FOR_AREA, FOR_BOUNDS, FOR_UNMAP, WHAT_SPARE, WHAT_LATER,
+)
 from mmtwin.replay.maple_guess cimport (
-    GUESS_CPUS, GUESS_TREES, GUESS_LEAVES, GUESS_SLOTS, NO_NODE, guess_at, node_is_free,
-    put_bulk, put_free, take_node, guess_p, guess_t,
+    GUESS_AREAS, GUESS_CPUS, GUESS_TREES, GUESS_LEAVES, GUESS_SLOTS, HABIT_IN_PLACE, HABIT_NODE,
+    HABIT_UNKNOWN, NO_NODE, guess_at, node_is_free, put_bulk, put_free, take_node, guess_p,
+    guess_t,
 )
 from mmtwin.replay.maple_nodes cimport (
     SCAN, COST_MISS, COST_SPARE_USED, COST_NOT_FREED, COST_OUT_OF_ORDER, COST_SKIPPED,
     COST_SPLIT, COST_REBALANCE, COST_SHRINK, COST_UNUSED, COST_UNLIKELY, COST_FORK_REBALANCE,
+    COST_AREA_UNUSED, COST_NODE, COST_HABIT, FULL_AREAS,
     ROUND_ALL_BUT_ONE, MAPLE_SLOTS, nodes_at, nodes_p, Nodes,
 )
 
@@ -24,15 +28,17 @@ cdef class Trees(Nodes):
     @cython.locals(f=s64)
     cdef s64 _cost_of_use(self, guess_t *g, s32 node) noexcept nogil
     @cython.locals(
-        g=guess_p, n=s32, k=s32, u=s32, low=s32, high=s32, slots=nodes_p, t=s32, cost=s64
+        g=guess_p, n=s32, k=s32, u=s32, low=s32, high=s32, slots=nodes_p, t=s32, cost=s64, f=s64
     )
     cdef void _settle(self, s32 i, s64 m, s32 round) noexcept nogil
+    @cython.locals(purpose=s32, areas=s32, usual=s32)
+    cdef s64 _unusual(self, guess_t *g, s32 t, s32 round, s32 habit) noexcept nogil
+    @cython.locals(t=s32, areas=s32)
+    cdef void _learn(self, guess_t *g, s32 round, s32 u) noexcept nogil
     @cython.locals(g=guess_p, c=s32, k=s32)
     cdef void _use(
         self, s32 i, s64 m, s32 round, s32 u, s32 count, s32 t, s64 cost
     ) noexcept nogil
-    @cython.locals(g=guess_p, f=s64)
-    cdef void _use_none(self, s32 i, s32 round, bint known) noexcept nogil
     @cython.locals(g=guess_p, c=s32, leaves=nodes_p, n=s32, q=s32, best=s32, k=s32)
     cdef void _use_in_leaf(
         self, s32 i, s64 m, s32 round, s32 u, s32 count, s32 t, s64 cost

@@ -46,6 +46,7 @@ class Trees(Nodes):
         g.tree_pid[best] = pid
         g.tree_root[best] = root
         g.tree_leaves[best] = 0
+        g.tree_habit[best] = HABIT_UNKNOWN
         return best
 
     def _replace(self, g, node, m):
@@ -108,12 +109,12 @@ class Trees(Nodes):
             self.used[k + 1] = slots[0]
         low = 0
         high = n - 1 if n < 6 else 5
-        if g.round_fork[round] == ROUND_ALL_BUT_ONE:
+        if g.round_fork[round] & 3 == ROUND_ALL_BUT_ONE:
             low = high = n
         if high < low:
             high = low
         t = self._tree_of(g, self.ahead.moments[m].pid)
-        cost = 0
+        cost = 0 if low == high else self._unusual(g, t, round, HABIT_NODE)
         for u in range(1, high + 1):
             cost += self._cost_of_use(g, self.used[u - 1])
             if u >= low:
@@ -121,7 +122,50 @@ class Trees(Nodes):
         if low:
             self.busy[i] = 0
         else:
-            self._use_none(i, round, high == 0)
+            if high:
+                f = self.fate[self.used[0]]
+                g.cost += self._unusual(g, t, round, HABIT_IN_PLACE)
+                if f < 0 or self.ahead.moments[f].what != WHAT_SPARE:
+                    if g.round_fork[round] >> 2 & 3 == FOR_UNMAP:
+                        g.cost += COST_UNUSED
+            if g.cost > self.limit:
+                self.busy[i] = 0
+            else:
+                self._finish(i, round, 0, 0)
+
+    def _unusual(self, g, t, round, habit):
+        """What it costs to think that a store took a node, or none. One for a new area does; where
+        only bounds change, a leaf that is almost full is replaced each time (mas_wr_modify()),
+        another one is written in place.
+        """
+        purpose = g.round_fork[round] >> 2 & 3
+        if purpose == FOR_AREA:
+            return COST_AREA_UNUSED if habit == HABIT_IN_PLACE else 0
+        if purpose != FOR_BOUNDS:
+            return 0
+        areas = (g.round_fork[round] >> 4) - 1
+        usual = HABIT_UNKNOWN
+        if t >= 0:
+            usual = g.tree_habit[t]
+            if usual == HABIT_UNKNOWN and not g.tree_leaves[t] and areas >= 0:
+                usual = HABIT_NODE if areas >= FULL_AREAS else HABIT_IN_PLACE
+                if areas < GUESS_AREAS and g.habit[areas]:
+                    usual = g.habit[areas]
+        if usual:
+            return 0 if usual == habit else COST_HABIT
+        return COST_NODE if habit == HABIT_NODE else 0
+
+    def _learn(self, g, round, u):
+        """What a store into a task's tree took, for those to come."""
+        t = self._tree_of(g, g.round_pid[round])
+        if t < 0:
+            return
+        g.tree_habit[t] = HABIT_UNKNOWN
+        if g.round_fork[round] >> 2 & 3 == FOR_BOUNDS and u < 2:
+            g.tree_habit[t] = HABIT_NODE if u else HABIT_IN_PLACE
+            areas = (g.round_fork[round] >> 4) - 1
+            if not g.tree_leaves[t] and 0 <= areas < GUESS_AREAS:
+                g.habit[areas] = g.tree_habit[t]
 
     def _use(self, i, m, round, u, count, t, cost):
         """The guesses in which a request used `u` nodes, one or more: used[0] and on.
@@ -145,17 +189,6 @@ class Trees(Nodes):
             self._use_in_leaf(i, m, round, u, count, t, cost)
         if round < 0:
             self.busy[i] = 0
-
-    def _use_none(self, i, round, known):
-        """A request's nodes were not used; the guess itself goes on."""
-        g = guess_at(self.guesses, i)
-        f = self.fate[self.used[0]]
-        if not known and (f < 0 or self.ahead.moments[f].what != WHAT_SPARE):
-            g.cost += COST_UNUSED
-        if g.cost > self.limit:
-            self.busy[i] = 0
-        else:
-            self._finish(i, round, 0, 0)
 
     def _use_in_leaf(self, i, m, round, u, count, t, cost):
         """A tree of one leaf: it is replaced, or split."""
@@ -264,6 +297,7 @@ class Trees(Nodes):
         if round >= 0:
             n = g.round_slots[round]
             slots = nodes_at(g.slot, round * GUESS_SLOTS)
+            self._learn(g, round, u)
             if n - u > 1:
                 self._give(g, nodes_at(slots, 1), n - u - 1)
             self._free(g)
