@@ -41,6 +41,9 @@ PROFILE = "x86_64-6.1"
 CALLS = 100_000
 FAULTS, BASE = 2_000, 0x40000000
 SCANNED_OBJECTS, SCANNED_BYTES = 262_144, 1024
+WITH_STATISTICS = "replay, with statistics"
+PERF_SLABS, PERF_ALL = "perf kmem stat", "perf kmem --slab --page stat"
+PERF_KMEM = {PERF_SLABS: [], PERF_ALL: ["--slab", "--page"]}
 
 
 def timed(work: Callable[[], object], rounds: int) -> float:
@@ -124,7 +127,7 @@ def readers(path: str | None, folder: Path, rounds: int) -> Iterator[tuple[str, 
 
 def replays(path: str | None, rounds: int) -> Iterator[tuple[str, float]]:
     """(what, events/s) of replays: the events' loop, the reading of the recording in it."""
-    for name, kept in (("replay, with statistics", True), ("replay, fidelity only", False)):
+    for name, kept in ((WITH_STATISTICS, True), ("replay, fidelity only", False)):
         speeds = []
         for _ in range(rounds):
             result = replay(path, statistics=kept).to_dict()
@@ -133,18 +136,24 @@ def replays(path: str | None, rounds: int) -> Iterator[tuple[str, float]]:
 
 
 def perf(path: str | None, folder: Path, rounds: int) -> Iterator[tuple[str, float]]:
-    """(what, events/s) of `perf kmem stat` on the same allocations and frees."""
+    """(what, events/s) of `perf kmem stat` on the same allocations and frees, of objects and, as a
+    replay's report counts them, of objects and pages; of the events that it is given.
+    """
     program = shutil.which("perf")
     if program is None:
         print("bench: no perf here: no comparison with it", file=sys.stderr)
         return
     data = folder / "perf.data"
-    with open_recording(path) as recording:
-        count = write_perf_data(data, recording.chunks())
-    command = [program, "kmem", "-i", str(data), "stat"]
-    subprocess.run(command, check=True, capture_output=True)
-    seconds = timed(lambda: subprocess.run(command, check=True, capture_output=True), rounds)
-    yield "perf kmem stat, per allocation or free", count / seconds
+    for what, options in PERF_KMEM.items():
+        with open_recording(path) as recording:
+            count = write_perf_data(data, recording.chunks(), pages="--page" in options)
+        command = [program, "kmem", "-i", str(data), *options, "stat"]
+
+        def run(command: list[str] = command) -> None:
+            subprocess.run(command, check=True, capture_output=True)
+
+        run()
+        yield what, count / timed(run, rounds)
 
 
 def calls() -> Iterator[tuple[str, float]]:
@@ -261,7 +270,7 @@ def print_speeds(found: dict[str, float], console: Console) -> None:
     against = {
         "hash map": "floor: one hash map operation an event (C)",
         "plain C": "the same job in plain C",
-        "perf": "perf kmem stat, per allocation or free",
+        "perf": PERF_SLABS,
     }
     columns = [f">x {name}" for name, row in against.items() if row in found]
     table = FigureTable("Events a second, and as a multiple", "what", ">events/s", *columns)
@@ -269,6 +278,12 @@ def print_speeds(found: dict[str, float], console: Console) -> None:
         ratios = [f"{speed / found[row]:.3g}" for row in against.values() if row in found]
         table.add_row(what, count_text(speed), *ratios)
     console.print(table)
+    if PERF_ALL in found:
+        quick = found[WITH_STATISTICS]
+        console.print(
+            f"A replay with statistics does {quick / found[PERF_SLABS]:.2f} times the events of "
+            f"{PERF_SLABS} and {quick / found[PERF_ALL]:.2f} times those of {PERF_ALL}."
+        )
 
 
 def print_times(found: dict[str, float], console: Console) -> None:

@@ -1,4 +1,4 @@
-"""Writes a recording's slab events as a perf.data file, to time `perf kmem stat` on them.
+"""Writes a recording's events as a perf.data file, to time `perf kmem stat` on them.
 
 `perf` reads neither ring-buffer pages nor mmtwin recordings. The file has what `perf kmem
 record` would have written for the same allocations and frees: an attribute and a format text for
@@ -19,7 +19,7 @@ Events = npt.NDArray[np.void]
 IDENTIFIER, IP, TID, TIME, CPU, PERIOD, RAW = 1 << 16, 1, 2, 4, 1 << 7, 1 << 8, 1 << 10
 SAMPLE_TYPE = IDENTIFIER | IP | TID | TIME | CPU | PERIOD | RAW
 ATTR_SIZE = 112  # PERF_ATTR_SIZE_VER5
-RECORD_SAMPLE = 9
+RECORD_MMAP, RECORD_SAMPLE = 1, 9
 TRACING_DATA = 1  # the feature's bit
 RAW_BYTES = 60  # with its u32 length a multiple of 8
 
@@ -42,11 +42,26 @@ FREE = {
     "call_site": ("unsigned long", 8, 8, "call_site"),
     "ptr": ("const void *", 16, 8, "address"),
 }
-EVENTS = {
+PAGE_ALLOC = {
+    "pfn": ("unsigned long", 8, 8, "address"),
+    "order": ("unsigned int", 16, 4, "order"),
+    "gfp_flags": ("unsigned long", 24, 8, "gfp"),
+    "migratetype": ("int", 32, 4, "migratetype"),
+}
+PAGE_FREE = {
+    "pfn": ("unsigned long", 8, 8, "address"),
+    "order": ("unsigned int", 16, 4, "order"),
+}
+Layouts = dict[str, tuple[str, dict[str, tuple[str, int, int, str]]]]
+SLAB_EVENTS: Layouts = {
     "kmalloc": ("KIND_KMALLOC", ALLOC),
     "kmem_cache_alloc": ("KIND_KMEM_CACHE_ALLOC", ALLOC),
     "kfree": ("KIND_KFREE", FREE),
     "kmem_cache_free": ("KIND_KMEM_CACHE_FREE", FREE),
+}
+PAGE_EVENTS: Layouts = {
+    "mm_page_alloc": ("KIND_MM_PAGE_ALLOC", PAGE_ALLOC),
+    "mm_page_free": ("KIND_MM_PAGE_FREE", PAGE_FREE),
 }
 FIRST_ID = 400
 SAMPLE = np.dtype(
@@ -79,7 +94,7 @@ HEADER_PAGE = "".join(
 
 def format_text(name: str, number: int) -> str:
     """The format file of one event, as tracefs prints it."""
-    _, fields = EVENTS[name]
+    _, fields = (SLAB_EVENTS | PAGE_EVENTS)[name]
     lines = [
         f"\tfield:{text};\toffset:{offset};\tsize:{size};\tsigned:{int('int' in text)};"
         for text, offset, size in COMMON
@@ -100,7 +115,7 @@ def sized(text: str) -> bytes:
     return struct.pack("<Q", len(text)) + text.encode()
 
 
-def tracing_data() -> bytes:
+def tracing_data(layouts: Layouts) -> bytes:
     """The formats, as perf keeps them (tools/perf/util/trace-event-info.c)."""
     parts = [
         b"\x17\x08\x44tracing0.6\0",
@@ -108,9 +123,9 @@ def tracing_data() -> bytes:
         b"header_page\0" + sized(HEADER_PAGE),
         b"header_event\0" + sized("# compressed entry header\n"),
         struct.pack("<I", 0),
-        struct.pack("<I", 1) + b"kmem\0" + struct.pack("<I", len(EVENTS)),
+        struct.pack("<I", 1) + b"kmem\0" + struct.pack("<I", len(layouts)),
     ]
-    parts += [sized(format_text(name, FIRST_ID + place)) for place, name in enumerate(EVENTS)]
+    parts += [sized(format_text(name, FIRST_ID + place)) for place, name in enumerate(layouts)]
     parts += [struct.pack("<I", 0), struct.pack("<I", 0), sized("")]
     return b"".join(parts)
 
@@ -122,9 +137,17 @@ def attribute(number: int) -> bytes:
     return head.ljust(ATTR_SIZE, b"\0")
 
 
-def samples(events: Events) -> Events:
+def kernel_text() -> bytes:
+    """A PERF_RECORD_MMAP of the kernel's text, without which perf resolves no caller."""
+    start, size = 0xFFFFFFFF81000000, 0x40000000
+    body = struct.pack("<iIQQQ24s", -1, 0, start, size, start, b"[kernel.kallsyms]_text")
+    body += struct.pack("<IIQIIQ", 0, 0, 0, 0, 0, FIRST_ID)  # sample_id_all
+    return struct.pack("<IHH", RECORD_MMAP, 1, 8 + len(body)) + body
+
+
+def samples(events: Events, layouts: Layouts) -> Events:
     """The allocations and frees, as samples."""
-    parts = [events["kind"] == CONSTANTS[kind] for kind, _ in EVENTS.values()]
+    parts = [events["kind"] == CONSTANTS[kind] for kind, _ in layouts.values()]
     keep = np.logical_or.reduce(parts)
     events = events[keep]
     out = np.zeros(len(events), SAMPLE)
@@ -133,7 +156,7 @@ def samples(events: Events) -> Events:
     out["pid"] = out["tid"] = events["pid"]
     out["period"], out["raw_size"] = 1, RAW_BYTES
     raw = out["raw"]
-    for place, (_kind, fields) in enumerate(EVENTS.values()):
+    for place, (_kind, fields) in enumerate(layouts.values()):
         rows = np.flatnonzero(parts[place][keep])
         number = FIRST_ID + place
         out["identifier"][rows] = number
@@ -150,24 +173,26 @@ def as_bytes(values: npt.NDArray[np.generic], size: int) -> npt.NDArray[np.uint8
     return whole.view(np.uint8).reshape(-1, size)
 
 
-def write_perf_data(path: Path, chunks: Iterable[Events]) -> int:
-    """Writes a perf.data file; how many events it has."""
+def write_perf_data(path: Path, chunks: Iterable[Events], pages: bool = False) -> int:
+    """Writes a perf.data file of the slab events, and with `pages` of those of pages; how many."""
+    layouts = SLAB_EVENTS | PAGE_EVENTS if pages else SLAB_EVENTS
     count = 0
     with path.open("wb") as file:
         file.write(b"\0" * 104)
         ids = file.tell()
-        for place in range(len(EVENTS)):
+        for place in range(len(layouts)):
             file.write(struct.pack("<Q", FIRST_ID + place))
         attributes = file.tell()
-        for place in range(len(EVENTS)):
+        for place in range(len(layouts)):
             file.write(attribute(FIRST_ID + place) + struct.pack("<QQ", ids + 8 * place, 8))
         data = file.tell()
+        file.write(kernel_text())
         for events in chunks:
-            block = samples(events)
+            block = samples(events, layouts)
             count += len(block)
             file.write(block.tobytes())
         end = file.tell()
-        write_features(file, end)
+        write_features(file, end, tracing_data(layouts))
         file.seek(0)
         file.write(b"PERFILE2" + struct.pack("<QQ", 104, ATTR_SIZE + 16))
         file.write(struct.pack("<QQ", attributes, data - attributes))
@@ -177,8 +202,7 @@ def write_perf_data(path: Path, chunks: Iterable[Events]) -> int:
     return count
 
 
-def write_features(file: BinaryIO, end: int) -> None:
+def write_features(file: BinaryIO, end: int, formats: bytes) -> None:
     """The feature sections behind the data: only the formats."""
-    formats = tracing_data()
     file.write(struct.pack("<QQ", end + 16, len(formats)))
     file.write(formats)
