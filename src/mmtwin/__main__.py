@@ -1,7 +1,5 @@
 """`python -m mmtwin`."""
 
-import sys
+from mmtwin.cli.main import program
 
-from mmtwin.cli.main import main
-
-sys.exit(main())
+program()

@@ -1,6 +1,8 @@
 """Symbols: functions by address and by what their names are like."""
 
-from mmtwin.recordings.symbols import parse_kallsyms
+import pytest
+
+from mmtwin.recordings.symbols import TextSymbols, parse_any, parse_kallsyms, parse_regular
 
 LINES = """\
 ffffffff81000000 T _text
@@ -23,3 +25,23 @@ def test_functions_by_name_with_the_compilers_variants() -> None:
     ]
     assert list(symbols.functions("get_vm_area_node")) == []
     assert symbols.find(base + 0x5C) == ("mas_destroy.isra.0", 0x1C)
+
+
+def test_names_cut_out_of_the_text_are_those_of_the_lines() -> None:
+    regular, any_form = parse_regular(LINES), parse_any(LINES, "kallsyms")
+    assert isinstance(regular, TextSymbols)
+    assert len(regular) == len(any_form)
+    for field in ("addresses", "names", "ends"):
+        assert getattr(regular, field) == getattr(any_form, field)
+    for address in (0, 1, *(start + by for start in any_form.addresses for by in (-1, 0, 9)),
+                    (1 << 64) - 1):  # fmt: skip
+        assert regular.find(address) == any_form.find(address)
+    for pattern in ("mas_destroy|kfree", "mas_.*", "_text"):
+        assert list(regular.functions(pattern)) == list(any_form.functions(pattern))
+
+
+@pytest.mark.parametrize(
+    "line", ["ffffffff81000200 T two words", "ffffffff81000200  T x", "ffff T x", "ffffffff81 T"]
+)
+def test_lines_of_another_form_are_left_to_parse_any(line: str) -> None:
+    assert parse_regular(LINES + line) is None

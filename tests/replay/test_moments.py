@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mmtwin import open_recording
+from mmtwin.replay.errors import ReplayError
 from mmtwin.replay.moments import Moment, find_moment
-from mmtwin.replay.run import ReplayError
 
 LINES = (
     "kmalloc: call_site=one+0xf7/0x3f0 ptr=ffff8880069f8c00 bytes_req=60 bytes_alloc=64 "

@@ -65,19 +65,15 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
 
 
 def machine_of(
-    arguments: argparse.Namespace, size: int, gfp: str, cache: str | None = None
+    arguments: argparse.Namespace, size: int, gfp: str, cache: str | None = None,
+    areas: bool = False,
 ) -> "Machine":
-    """The machine of the command line, in the state asked for."""
-    from mmtwin.machine.situations import SITUATIONS
-
+    """The machine of the command line, in the state asked for; `areas`: with those of vmalloc."""
     path, at, mark = arguments.state.rpartition("@")
     if at:
         if arguments.profile:
             raise UserError("--profile with a recording", "a recording has its own kernel")
-        machine = recorded(path, mark)
-    elif arguments.state not in SITUATIONS:
-        known = ", ".join(SITUATIONS)
-        raise UserError(f"no state {arguments.state!r}", f"there are: {known}, RECORDING@MARK")
+        machine = recorded(path, mark, areas)
     else:
         machine = booted(arguments, size, gfp, cache)
     if not 0 <= arguments.cpu < machine.mm.nr_cpus:
@@ -93,6 +89,9 @@ def booted(
     from mmtwin.machine import Machine
     from mmtwin.machine.situations import SITUATIONS
 
+    if arguments.state not in SITUATIONS:
+        known = ", ".join(SITUATIONS)
+        raise UserError(f"no state {arguments.state!r}", f"there are: {known}, RECORDING@MARK")
     situation = SITUATIONS[arguments.state]
     words = (option.partition("=") for option in arguments.append.split())
     with machine_errors():
@@ -134,7 +133,8 @@ def call_of(arguments: argparse.Namespace) -> "tuple[str, Machine, dict[str, Any
 def show_call(arguments: argparse.Namespace, entry: str, **asked: Any) -> int:
     """Makes a call that takes no object's size from a state, and prints the walk."""
     with machine_errors():
-        machine = machine_of(arguments, SMALL, asked.get("gfp", "GFP_KERNEL"))
+        areas = entry in ("vmalloc", "kvmalloc")
+        machine = machine_of(arguments, SMALL, asked.get("gfp", "GFP_KERNEL"), areas=areas)
         return show(arguments, machine, entry, **asked)
 
 

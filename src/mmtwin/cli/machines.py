@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from mmtwin.cli.errors import UserError, input_errors
-from mmtwin.cli.options import opened, source_of
+from mmtwin.cli.options import LATER, opened, source_of
 from mmtwin.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -56,12 +56,14 @@ def machine_of(arguments: argparse.Namespace, where: str | None) -> "Machine":
     return recorded(path, mark)
 
 
-def recorded(path: str, mark: str) -> "Machine":
-    """The machine of a recording at an instant: as it was kept, else replayed up to there."""
-    from mmtwin.machine import Machine
+def recorded(path: str, mark: str, areas: bool = False) -> "Machine":
+    """The machine of a recording at an instant: as it was kept, else replayed up to there.
+
+    `areas`: with those of vmalloc, which takes all events.
+    """
     from mmtwin.machine.kept import kept_place, make_room, was_used
 
-    place = kept_place(source_of(path), "state", mark)
+    place = kept_place(source_of(path), "areas" if areas else "state", mark)
     if place is not None and place.exists():
         from mmtwin.machine.saved_state import BadState, load_state
 
@@ -69,16 +71,40 @@ def recorded(path: str, mark: str) -> "Machine":
             machine = load_state(place)
             was_used(place)
             return machine
-    with opened(path) as recording, progress_bar("replaying") as progress, machine_errors():
-        machine = Machine.at(recording, mark, progress=progress)
+    machine = worked_out(path, mark, areas)
     if place is not None:
-        from mmtwin.machine.saved_state import can_save, save_state
+        from mmtwin.machine.saved_state import can_save, state_of, write_state
 
         if can_save(machine):
-            with suppress(OSError):
-                save_state(machine, place)
-                make_room(place.parent)
+            parts = state_of(machine)  # before the call that is asked for changes it
+
+            def keep() -> None:
+                with suppress(OSError):
+                    write_state(parts, place)
+                    make_room(place.parent)
+
+            LATER.append(keep)
     return machine
+
+
+def worked_out(path: str, mark: str, areas: bool) -> "Machine":
+    """The same, not kept. The recording is read while Python still imports the machine."""
+    from mmtwin.recordings.ahead import Ahead
+
+    ahead = Ahead(source_of(path), learn=not areas and not mark.startswith("DUMP "))
+    from mmtwin.machine import Machine
+    from mmtwin.replay.following import Following, last_truth
+    from mmtwin.replay.instants import find_moment
+
+    with opened(path, ahead.recording) as recording, machine_errors():
+        annotated = ahead.annotated()
+        if annotated is not None:
+            stop = find_moment(recording, mark).index
+            truth = last_truth(annotated, stop)
+            if truth:
+                return Machine(Following(annotated, truth, stop).run())
+        with progress_bar("replaying") as progress:
+            return Machine.at(recording, mark, progress=progress)
 
 
 def size_of(text: str) -> int:

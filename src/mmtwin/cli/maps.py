@@ -96,7 +96,7 @@ def run_recording(job: "ProcessReplay", recording: "Recording", at: str | None) 
     if at is None:
         job.run()
     else:
-        from mmtwin.replay.moments import find_moment
+        from mmtwin.replay.instants import find_moment
 
         job.run_to(find_moment(recording, at).index)
 

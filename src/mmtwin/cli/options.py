@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mmtwin.recordings import Recording
 
 SCHEMA = 1
+LATER: list[Callable[[], None]] = []  # what is to be done once the answer is printed
 INPUTS = (
     "an mmtwin recording, a lab data set (packed or unpacked), an ftrace text, or the output "
     "of `perf script`"
@@ -44,15 +45,18 @@ def source_of(path: str | None) -> str:
 
 
 @contextmanager
-def opened(path: str | None) -> Iterator["Recording"]:
+def opened(
+    path: str | None, opening: "Callable[[], Recording] | None" = None
+) -> Iterator["Recording"]:
     """The recording at a path, closed at the end; its errors become UserError.
 
     None, and the name of the recording that comes with mmtwin (x86_64-6.1), stand for that one.
+    `opening` opens it, where that has begun already.
     """
     from mmtwin.recordings import open_recording
 
     with input_errors("a recording is " + INPUTS):
-        recording = open_recording(source_of(path))
+        recording = opening() if opening else open_recording(source_of(path))
     with input_errors(), recording:
         yield recording
 

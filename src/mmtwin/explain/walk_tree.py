@@ -4,9 +4,9 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from mmtwin.package_files import files
 from mmtwin.versions.releases import has_since
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ lines.
 """
 
 import re
-from importlib.resources import files
 from typing import TYPE_CHECKING
+
+from mmtwin.package_files import files
 
 CONSTANT = re.compile(r"^    (\w+) = (-?\w+)", re.M)
 

@@ -7,7 +7,8 @@ same in both runs (a test compares the sizes and the checksums).
 
 import ctypes
 import re
-from importlib.resources import files
+
+from mmtwin.package_files import files
 
 C_TYPES = {
     "u8": ctypes.c_uint8,

@@ -6,11 +6,11 @@ the ring, oldest first.
 """
 
 import re
-from importlib.resources import files
 
 import cython
 
 from mmtwin.kernel.constants import load_constants
+from mmtwin.package_files import files
 
 STEPS = load_constants("trace.pxd")
 NAMES = {value: name.removeprefix("STEP_").lower() for name, value in STEPS.items()}

@@ -3,8 +3,8 @@ those that share one there as each was asked for: data/unmerged/*.tsv.
 """
 
 from dataclasses import dataclass
-from importlib.resources import files
 
+from mmtwin.package_files import files
 from mmtwin.versions.profiles import Profile
 from mmtwin.versions.releases import numbers
 

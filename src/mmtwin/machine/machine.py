@@ -8,7 +8,6 @@
 What a kernel function does, the kernel floor does; a Machine names, checks and shows.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from importlib import import_module
 from typing import Any
@@ -121,8 +120,8 @@ class Machine(ProcessCalls, TaskCalls, SlabCalls, PageCalls, VmallocCalls, Check
         """The machine of a recording at a marker, an event (`"#120000"`) or a time (`"1.25"`).
 
         At `DUMP name` the kernel's own lists are taken, where the recording has them; anywhere
-        else the recording is replayed up to there, `progress(done, total)` in events. Raises
-        ValueError for a mark it does not have.
+        else the recording is replayed up to there, from the last such lists before it,
+        `progress(done, total)` in events. Raises ValueError for a mark it does not have.
         """
         word, _, name = mark.partition(" ")
         from mmtwin.machine.recorded import machine_at_truth
@@ -197,6 +196,8 @@ class Machine(ProcessCalls, TaskCalls, SlabCalls, PageCalls, VmallocCalls, Check
         """A hash (SHA-256, hex) of the whole state, RAM included: the same in compiled and
         uncompiled runs.
         """
+        import hashlib  # it takes 0.004 s, and most commands need none
+
         digest = hashlib.sha256()
         for name in STATE:
             data = self.mm.view(name).view("u1")

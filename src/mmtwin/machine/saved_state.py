@@ -6,6 +6,7 @@ checkers) are not kept.
 """
 
 import json
+import mmap
 import os
 from contextlib import suppress
 from dataclasses import asdict, fields
@@ -53,15 +54,19 @@ def can_save(machine: Machine) -> bool:
 
 def save_state(machine: Machine, path: Path) -> None:
     """Writes a machine's state beside its place, then renames it. Raises OSError if it cannot."""
+    write_state(state_of(machine), path)
+
+
+def state_of(machine: Machine) -> list[bytes]:
+    """What the file of a machine's state will hold."""
     mm = machine.mm
     parts: list[bytes] = []
     arrays = {}
     for name in ARRAYS:
         pages, rest = pages_of(mm, name)
-        first = mm.min_pfn << mm.page_shift if name == "ram" else 0  # nothing below RAM
-        first //= PAGE
-        there = np.flatnonzero(pages[first:].view(np.uint64).any(axis=1))
-        used = (there + first).astype("<u4")
+        there = touched(pages)
+        there = there[pages[there].view(np.uint64).any(axis=1)]
+        used = there.astype("<u4")
         arrays[name] = len(used)
         parts += [used.tobytes(), pages[used].tobytes(), rest.tobytes()]
     layout = {each.name: layout_value(mm, each.name) for each in fields(Layout)}
@@ -71,12 +76,29 @@ def save_state(machine: Machine, path: Path) -> None:
         "cache_names": mm.cache_names, "cache_aliases": list(mm.cache_aliases.items()),
         "arrays": arrays, "areas": machine.areas,
     }  # fmt: skip
+    return [MAGIC + json.dumps(header).encode() + b"\n", *parts]
+
+
+def touched(pages: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """The pages of an array that may be other than zeros: those that this process has in its page
+    tables, by /proc/self/pagemap; where that does not tell, all.
+    """
+    address = pages.ctypes.data
+    if mmap.PAGESIZE == PAGE and address % PAGE == 0:
+        with suppress(OSError), open("/proc/self/pagemap", "rb", buffering=0) as file:
+            file.seek(address // PAGE * 8)
+            entries = np.frombuffer(file.read(8 * len(pages)), np.uint64)
+            if len(entries) == len(pages):
+                return np.flatnonzero(entries >> np.uint64(62))  # present or swapped
+    return np.arange(len(pages))
+
+
+def write_state(parts: list[bytes], path: Path) -> None:
+    """Writes what state_of() gave beside its place, then renames it. Raises OSError."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with open(part, "wb") as file:
-            file.write(MAGIC + json.dumps(header).encode() + b"\n")
-            for each in parts:
-                file.write(each)
+            file.writelines(parts)
         os.replace(part, path)
     except OSError:
         with suppress(OSError):

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mmtwin.kernel.constants import (
     USE_SLAB,
@@ -27,9 +29,11 @@ WORD = 8
 KMALLOC_NAME = re.compile(r"(dma-)?kmalloc-((rcl|cg|no-objext|rnd-\d\d)-)?\d+[kM]?")
 
 
-def twin_slab_flags(profile: Profile, value: int) -> int:
-    """The twin's SLAB_* of a kernel's slab flags; flags that the twin has no use for fall away."""
-    bits = slab_flag_bits(profile.version, profile.config)
+def twin_slab_flags(bits: Mapping[str, int], value: int) -> int:
+    """The twin's SLAB_* of a kernel's slab flags; flags that the twin has no use for fall away.
+
+    `bits`: slab_flag_bits() of the kernel.
+    """
     flags = 0
     for name, mask in bits.items():
         if value & mask:
@@ -51,9 +55,10 @@ def slab_order(size: int, objects: int, page_size: int, preferred: tuple[int, in
 
 
 def cache_fields(
-    mm: MM, profile: Profile, truth: Mapping[str, Any], attributes: Mapping[str, str] | None
+    mm: MM, bits: Mapping[str, int], truth: Mapping[str, Any],
+    attributes: Mapping[str, str] | None,
 ) -> dict[str, int]:
-    """The fields of kmem_cache_t that a truth and /sys/kernel/slab tell."""
+    """The fields of kmem_cache_t that a truth and /sys/kernel/slab tell; `bits`: its SLAB_*."""
     page_size = 1 << mm.page_shift
     size = truth["size"]
     if not 0 < truth["object_size"] <= size <= page_size << (mm.nr_orders - 1):
@@ -68,7 +73,7 @@ def cache_fields(
         "oo_objects": truth["oo"] & 0xFFFF,
         "min_order": order,
         "min_objects": (page_size << order) // size,
-        "flags": twin_slab_flags(profile, truth.get("flags") or 0),
+        "flags": twin_slab_flags(bits, truth.get("flags") or 0),
         # unsigned in a truth; the boot caches have -1
         "refcount": (((truth.get("refcount") or 0) + (1 << 31)) & 0xFFFFFFFF) - (1 << 31),
         "ctor": 1 if truth.get("ctor") else 0,
@@ -84,60 +89,87 @@ def cache_fields(
     return fields
 
 
-def write_chain(mm: MM, number: int, objects: Sequence[int], last: int = 0) -> int:
-    """Writes the free pointers of a list of free objects into RAM; its first object, 0 if empty.
+def write_chains(
+    mm: MM, numbers: npt.NDArray[np.int64], lists: Sequence[Sequence[int]]
+) -> npt.NDArray[np.uint64]:
+    """Writes the free pointers of lists of free objects into RAM; of each the first object, 0 if
+    it is empty.
 
-    `last`: what the last one points to. Hardened where the machine is (freelist_ptr()).
+    `numbers`: the cache of each list. Hardened where the machine is (freelist_ptr()).
     """
-    if not objects:
-        return last
-    cache = mm.view("cache")[number]
-    chain = np.array([*objects, last], dtype=np.uint64)
-    places = chain[:-1] + np.uint64(cache["offset"])
-    values = chain[1:]
+    lengths = np.array([len(each) for each in lists], dtype=np.int64)
+    objects = np.array([*chain.from_iterable(lists)], dtype=np.uint64)
+    heads = np.zeros(len(lists), dtype=np.uint64)
+    if not len(objects):
+        return heads
+    behind = np.cumsum(lengths)
+    there = lengths > 0
+    heads[there] = objects[(behind - lengths)[there]]
+    values = np.append(objects[1:], np.uint64(0))
+    values[behind[there] - 1] = 0
+    cache = mm.view("cache")
+    places = objects + np.repeat(cache["offset"][numbers].astype(np.uint64), lengths)
     if mm.profile.on("SLAB_FREELIST_HARDENED"):
-        values = values ^ np.uint64(cache["random"]) ^ places.byteswap()
-    limit = np.uint64((mm.max_pfn << mm.page_shift) - WORD)
-    if ((places - np.uint64(mm.page_offset)) > limit).any():
-        raise ValueError(f"a free object of {mm.cache_names[number]} lies outside RAM")
-    words = (places - np.uint64(mm.page_offset)) >> np.uint64(3)
-    mm.view("ram")[words] = values
-    return int(chain[0])
+        keys = np.repeat(cache["random"][numbers].astype(np.uint64), lengths)
+        values ^= keys ^ places.byteswap()
+    places -= np.uint64(mm.page_offset)
+    bad = places > np.uint64((mm.max_pfn << mm.page_shift) - WORD)
+    if bad.any():
+        name = mm.cache_names[np.repeat(numbers, lengths)[bad][0]]
+        raise ValueError(f"a free object of {name} lies outside RAM")
+    mm.view("ram")[places >> np.uint64(3)] = values
+    return heads
 
 
-def add_slab(mm: MM, number: int, truth: Mapping[str, Any]) -> None:
-    """Makes the pages of a slab and its own free list."""
-    cache = mm.view("cache")[number]
-    preferred = int(cache["oo_order"]), int(cache["oo_objects"])
-    objects = truth["objects"]
-    order = slab_order(int(cache["size"]), objects, 1 << mm.page_shift, preferred)
-    pfn = truth["pfn"]
-    if pfn < mm.min_pfn or pfn + (1 << order) > mm.max_pfn or pfn & ((1 << order) - 1):
-        raise ValueError(f"slab {pfn} of {mm.cache_names[number]} is no block of order {order}")
+def add_slabs(mm: MM, caches: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
+    """Makes the pages of the slabs of caches (number, truth), and their own free lists."""
+    slabs = [slab for _number, truth in caches for slab in truth["slabs"]]
+    numbers = np.repeat(
+        np.array([number for number, _truth in caches], np.int64),
+        [len(truth["slabs"]) for _number, truth in caches],
+    )
     page = mm.view("page")
-    block = page[pfn : pfn + (1 << order)]
-    block["users"] = USE_SLAB
-    block["refcount"] = 0
-    block["refcount"][0] = 1
-    if order:
-        block["flags"][1:] = PG_tail
-        block["compound_head"] = pfn
-    head = page[pfn]
-    head["flags"] = PG_slab | (PG_head if order else 0)
-    head["order"] = order
-    head["cache"] = number
-    head["objects"] = objects
-    head["inuse"] = truth["inuse"]
-    head["frozen"] = truth["frozen"]
-    head["freelist"] = write_chain(mm, number, truth["free"])
-    node = mm.view("cache_node")[number * mm.nr_nodes + node_of(mm, pfn)]
-    node["nr_slabs"] += 1
-    node["total_objects"] += objects
+    pfns = np.array([slab["pfn"] for slab in slabs], dtype=np.int64)
+    orders = np.array(slab_orders(mm, caches), np.int64)
+    sizes = np.left_shift(1, orders)
+    bad = (pfns < mm.min_pfn) | (pfns > mm.max_pfn - sizes) | (pfns & (sizes - 1) != 0)
+    if bad.any():
+        pfn, order, name = pfns[bad][0], orders[bad][0], mm.cache_names[numbers[bad][0]]
+        raise ValueError(f"slab {pfn} of {name} is no block of order {order}")
+    for order in np.unique(orders).tolist():
+        blocks = pfns[orders == order, None] + np.arange(1 << order)
+        page["users"][blocks] = USE_SLAB
+        page["refcount"][blocks] = 0
+        page["flags"][blocks[:, 1:]] = PG_tail
+        if order:
+            page["compound_head"][blocks] = blocks[:, :1]
+    page["refcount"][pfns] = 1
+    page["flags"][pfns] = np.where(orders > 0, PG_slab | PG_head, PG_slab)
+    page["order"][pfns] = orders
+    page["cache"][pfns] = numbers
+    for name in ("objects", "inuse", "frozen"):
+        page[name][pfns] = np.array([slab[name] for slab in slabs], page[name].dtype)
+    page["freelist"][pfns] = write_chains(mm, numbers, [slab["free"] for slab in slabs])
+    nodes = numbers * mm.nr_nodes + mm.view("zone")["node"][page["zone"][pfns]].astype(np.int64)
+    node = mm.view("cache_node")
+    np.add.at(node["nr_slabs"], nodes, 1)
+    np.add.at(node["total_objects"], nodes, page["objects"][pfns])
 
 
-def node_of(mm: MM, pfn: int) -> int:
-    """page_to_nid()"""
-    return int(mm.view("zone")["node"][mm.view("page")["zone"][pfn]])
+def slab_orders(mm: MM, caches: Sequence[tuple[int, Mapping[str, Any]]]) -> list[int]:
+    """The order of every slab of caches (number, truth)."""
+    found = []
+    cache = mm.view("cache")
+    for number, truth in caches:
+        preferred = int(cache["oo_order"][number]), int(cache["oo_objects"][number])
+        size = int(cache["size"][number])
+        orders: dict[int, int] = {}
+        for slab in truth["slabs"]:
+            objects = slab["objects"]
+            if objects not in orders:
+                orders[objects] = slab_order(size, objects, 1 << mm.page_shift, preferred)
+            found.append(orders[objects])
+    return found
 
 
 def add_cpu(mm: MM, number: int, cpu: int, truth: Mapping[str, Any] | None) -> None:
@@ -150,7 +182,7 @@ def add_cpu(mm: MM, number: int, cpu: int, truth: Mapping[str, Any] | None) -> N
         raise ValueError(f"CPU {cpu} of {mm.cache_names[number]} has a slab that is no page")
     if truth.get("slab") is not None:
         record["slab"] = truth["slab"]
-        record["freelist"] = write_chain(mm, number, truth.get("freelist") or [])
+        record["freelist"] = write_chains(mm, np.array([number]), [truth.get("freelist") or []])[0]
     page = mm.view("page")
     following, free = -1, 0
     # counts stand in the first slab; those behind keep what they had when they were first
@@ -208,17 +240,21 @@ def add_caches(
     """
     if mm.nr_caches + len(caches) > mm.max_caches:
         raise ValueError(f"{len(caches)} caches are more than this machine has room for")
-    flags = slab_flag_bits(profile.version, profile.config)
+    bits = slab_flag_bits(profile.version, profile.config)
+    found: list[tuple[int, Mapping[str, Any]]] = []
     for truth in reversed(caches):
-        fields = cache_fields(mm, profile, truth, attributes.get(truth["name"]))
+        fields = cache_fields(mm, bits, truth, attributes.get(truth["name"]))
         number = adopt_cache(
             mm, truth["name"], truth.get("random_seq") or (), truth.get("freeptr_offset"), **fields
         )
         record = mm.view("cache")[number]
         if truth.get("freeptr_offset") and not record["flags"] & SLUB_DEFS["SLAB_DEBUG_FLAGS"]:
             record["offset"] = truth["freeptr_offset"]
-        for slab in truth["slabs"]:
-            add_slab(mm, number, slab)
+        if KMALLOC_NAME.fullmatch(truth["name"]) and "SLAB_KMALLOC" in bits:
+            record["flags"] |= SLUB_DEFS["SLAB_KMALLOC"]
+        found.append((number, truth))
+    add_slabs(mm, found)
+    for number, truth in found:
         add_node(mm, number, truth)
         by_cpu = {entry["cpu"]: entry for entry in truth.get("cpu") or []}
         for cpu in range(mm.nr_cpus):
@@ -226,6 +262,4 @@ def add_caches(
         add_sheaves(mm, number, truth)
         if not mm.view("has")[0].cpu_partial_counts_slabs:
             set_pobjects(mm, truth)
-        if KMALLOC_NAME.fullmatch(truth["name"]) and "SLAB_KMALLOC" in flags:
-            record["flags"] |= SLUB_DEFS["SLAB_KMALLOC"]
     adopt_kmalloc_caches(mm)

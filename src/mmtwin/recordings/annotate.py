@@ -19,7 +19,7 @@ from mmtwin.recordings.recording import Recording
 from mmtwin.recordings.roles import CONSTANTS as PAGE_SUMS
 from mmtwin.recordings.roles import Annotator
 from mmtwin.recordings.sites import SiteTable
-from mmtwin.recordings.stream import Events, words
+from mmtwin.recordings.stream import Events, own, words
 from mmtwin.recordings.truth_index import Copy
 
 KMALLOC = CONSTANTS["KIND_KMALLOC"]
@@ -38,6 +38,8 @@ TYPE_BITS = 0x1 | 0x10 | 0x400000
 VECTOR_FUNCTIONS = (
     "memcg_alloc_page_obj_cgroups", "memcg_alloc_slab_cgroups", "alloc_slab_obj_exts",
 )  # fmt: skip
+
+MOST_KEPT = 1 << 19  # events, 32 MiB
 
 # [(event number, {pfn: number of its cache})]
 PagesAt = list[tuple[int, dict[int, int]]]
@@ -60,17 +62,23 @@ class Annotated:
     `names`: as the recording's, with the caches of its snapshots added; `page_offset`: kernel
     virtual address of pfn 0; `nr_pages`: pfns below it may occur; `sites`: the settled SiteTable;
     `page_sums`: of the blocks handed out last, see Annotator.page_sums();
-    `truth_index`: {name of a truth: number of the event just before which RAM was copied}.
+    `truth_index`: {name of a truth: number of the event just before which RAM was copied}. With
+    `keep` the events of a small recording are read once and kept for blocks().
     """
 
-    def __init__(self, recording: Recording, type_bits: int = TYPE_BITS) -> None:
+    def __init__(
+        self, recording: Recording, type_bits: int = TYPE_BITS, keep: bool = False
+    ) -> None:
         self.recording = recording
+        self._kept: list[Events] = []
+        self._room = MOST_KEPT if keep else 0  # for so many more, -1: they were too many
         self.page_shift = recording.machine.page_size.bit_length() - 1
         self.nr_pages = self._count_pages()
         self.page_offset = find_page_offset(recording)
         self.page_sums = np.zeros(PAGE_SUMS["SUMS"], dtype=np.int64)
         self.sites = SiteTable(self.nr_pages, self.page_offset, self.page_shift, type_bits)
         self.pages_at: PagesAt = []
+        self._place_of: dict[str, int] = {}  # of a truth, in pages_at
         self.truth_index = self._learn()
         self.names = list(recording.names)
         self._number = {name: number for number, name in enumerate(self.names)}
@@ -111,17 +119,26 @@ class Annotated:
                 word, _, name = marker.text.partition(" ")
                 if word == "DUMP" and name in slabs and name not in copies:
                     copies[name] = Copy(name, self.recording.snapshots[name].truth, marker.index)
+                    self._place_of[name] = len(self.pages_at)
                     self.pages_at.append((marker.index, slabs[name]))
                     done = self._learn_events(events, done, marker.index - first)
                     self.sites.learn_pages(slabs[name])
                 elif word == "DUMPED" and name in copies:
                     copies[name].ends(marker.index)
             self._learn_events(events, done, len(events))
+            self._keep(events)
             for copy in copies.values():
                 copy.look(events, first)
             first += len(events)
             seen = len(markers)
         return {name: copies[name].index() for name in slabs if name in copies}
+
+    def _keep(self, events: Events) -> None:
+        self._room = max(self._room - len(events), -1) if self._room > 0 else -1
+        if self._room < 0:
+            self._kept.clear()
+        else:
+            self._kept.append(own(events))
 
     def _learn_events(self, events: Events, start: int, stop: int) -> int:
         """Learns from events `start` to `stop` of a block; `stop`."""
@@ -148,13 +165,14 @@ class Annotated:
             if not name.startswith(("kmalloc-", "dma-kmalloc-")):
                 by_sizes.setdefault((object_size, size), set()).add(name)
         listed = set().union(*by_sizes.values())
-        roots = roots_of_aliases(self.recording, listed)
+        roots: dict[str, str] = {}
 
         def choose(site: np.void) -> int:
             if site["kind"] == KMALLOC:
                 return -1
             fitting = by_sizes.get((int(site["bytes_req"]), int(site["bytes_alloc"])), set())
             if len(fitting) > 1:
+                roots.update({} if roots else roots_of_aliases(self.recording, listed))
                 found = self.recording.symbols.find(int(site["call_site"]))
                 names = caches_of(found[0]) if found else ()
                 fitting = fitting.intersection(roots.get(name, name) for name in names)
@@ -171,23 +189,29 @@ class Annotated:
             site for site in sites if any(first <= site < last for first, last, _name in ranges)
         )
 
-    def blocks(self, size: int = 1 << 18) -> Iterator[Block]:
+    def blocks(self, size: int = 1 << 18, since: str = "") -> Iterator[Block]:
         """All events, annotated, in order; memory does not depend on the recording's length.
 
-        A block is overwritten by the next.
+        A block is overwritten by the next. `since`: only those from this truth's marker on.
         """
         cpus = self.recording.machine.cpus
         annotator = Annotator(self.sites, cpus, 2 << self.page_shift, self._vector_sites())
         self.page_sums = annotator.page_sums()
-        known = list(self.pages_at[:1])
+        number = self._place_of.get(since, 0)
+        known = list(self.pages_at[number : number + 1])
         room = np.empty(size + WINDOW + SPARE, dtype=EVENT)
-        first = held = 0
+        first = known[0][0] if since else 0
+        before, held = first, 0
 
         def place(rows: int) -> Events:
             """Where a reader may put events at once: behind those held, if there is room."""
             return room[held:] if len(room) - held >= rows else np.empty(rows, EVENT)
 
-        for events in self.recording.blocks(place):
+        for events in self._kept or self.recording.blocks(place):
+            if before:
+                passed = min(before, len(events))
+                before -= passed
+                events = events[passed:]
             while len(events):
                 count = min(len(events), len(room) - held)
                 if events.ctypes.data != room[held:].ctypes.data:

@@ -269,7 +269,7 @@ class PackedStore(Store):
     KEEP_LIMIT = 1 << 23
     KEPT_LIMIT = 1 << 28  # of all together
     MEMBERS_LIMIT = 1 << 20
-    NOT_KEPT = ("btf_vmlinux", "kallsyms", ".raw", "trace.txt")
+    NOT_KEPT = ("btf_vmlinux", ".raw", "trace.txt")
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)

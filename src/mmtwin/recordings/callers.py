@@ -5,7 +5,8 @@ For recordings whose events and truths leave a call site open (before 6.1, from 
 
 import re
 from functools import cache
-from importlib.resources import files
+
+from mmtwin.package_files import files
 
 # What compilers and the kernel's allocation profiling (2224d8485492, 6.10) add to a name.
 SUFFIX = re.compile(r"(_noprof)?(\.(isra|part|constprop|cold)(\.\d+)?)*$")

@@ -2,9 +2,10 @@
 
 import ctypes
 import re
-from importlib.resources import files
 
 import numpy as np
+
+from mmtwin.package_files import files
 
 C_TYPES = {
     "u8": ctypes.c_uint8,

@@ -7,12 +7,12 @@ bits).
 """
 
 from collections import Counter
-from importlib.resources import files
 
 import cython
 import numpy as np
 
 from mmtwin.kernel.structs import parse_structs
+from mmtwin.package_files import files
 from mmtwin.recordings.event import CONSTANTS, EVENT
 from mmtwin.recordings.formats import EXTRA_NODE_EVENT, pieces_of, program_of
 

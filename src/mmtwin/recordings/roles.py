@@ -7,13 +7,13 @@ works in one pass over a sliding window.
 """
 
 import ctypes
-from importlib.resources import files
 
 import cython
 import numpy as np
 
 from mmtwin.kernel.constants import parse_constants
 from mmtwin.kernel.structs import parse_structs
+from mmtwin.package_files import files
 
 TEXT = files(__package__).joinpath("roles.pxd").read_text()
 STRUCTS = parse_structs(TEXT)

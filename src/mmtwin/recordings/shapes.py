@@ -1,6 +1,8 @@
 """JSON from outside: parsed and held against the shape it should have."""
 
 import json
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from mmtwin.recordings.errors import RecordingError
@@ -24,8 +26,35 @@ def shape_fault(value: object, shape: Any, place: str) -> str:
     Shapes: `int`; "text"; `bool`; [shape] a list; {"*": shape} an object of any keys; {key: shape}
     one with those keys at least ("key?" may be missing or null); None anything.
     """
+    if all_fit([value], shape):
+        return ""
     fault = fault_in(value, shape)
     return f"{place}{fault}" if fault else ""
+
+
+def all_fit(values: Sequence[Any], shape: Any) -> bool:
+    """Whether values surely have a shape: they are looked at in columns, which is quick."""
+    types = set(map(type, values))
+    if shape is None or not values:
+        return True
+    if shape is int:
+        return types == {int} and min(values) >= -(1 << 63) and max(values) < 1 << 64
+    if isinstance(shape, list):
+        return types == {list} and all_fit(list(chain.from_iterable(values)), shape[0])
+    if shape is bool or shape == "text":
+        return types == {str if shape == "text" else bool}
+    if types != {dict}:
+        return False
+    if "*" in shape:
+        return all_fit(list(chain.from_iterable(each.values() for each in values)), shape["*"])
+    for key, inner in shape.items():
+        name = key.removesuffix("?")
+        column = [each.get(name) for each in values]
+        if name != key:
+            column = [item for item in column if item is not None]
+        if not all_fit(column, inner):
+            return False
+    return True
 
 
 def fault_in(value: object, shape: Any) -> str:

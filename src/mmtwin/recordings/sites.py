@@ -7,13 +7,13 @@ of a slab page tells its place: the name in a free, or the page's cache in a sna
 """
 
 import ctypes
-from importlib.resources import files
 
 import cython
 import numpy as np
 
 from mmtwin.kernel.constants import parse_constants
 from mmtwin.kernel.structs import parse_structs
+from mmtwin.package_files import files
 
 TEXT = files(__package__).joinpath("sites.pxd").read_text()
 SITE = parse_structs(TEXT)["site_t"]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from mmtwin.recordings.errors import RecordingError
 
@@ -13,11 +14,13 @@ TEXT_TYPES = frozenset("tTwWiIvVuU")
 LINE_LIMIT = 1000
 TYPES = "".join(sorted(TEXT_TYPES)).encode()
 NAME_AT = 19  # `ffffffff81000000 T _text`
-SHIFTS = np.arange(60, -4, -4, dtype=np.uint64)
 DIGIT = np.full(256, 255, np.uint8)  # the value of a hexadecimal digit
 for digit in b"0123456789abcdefABCDEF":
     DIGIT[digit] = int(chr(digit), 16)
-NEWLINE, TAB = b"\n\t"
+NEWLINE, BLANK = b"\n "
+TEXT_TYPE = np.zeros(256, np.bool_)
+TEXT_TYPE[np.frombuffer(TYPES, np.uint8)] = True
+NAME_ENDS = re.compile(r"[\t\n]")
 ADDRESS = re.compile(r"[0-9a-fA-F]{1,16}")
 
 
@@ -75,6 +78,75 @@ class Symbols:
             yield self.addresses[number], self.ends[number], found[1]
 
 
+class TextSymbols(Symbols):
+    """Symbols whose names are cut out of a text when they are asked for.
+
+    `addresses`: u64, ascending; `places`: where in `text` each name begins. A name ends before a
+    tab or at the line's end.
+    """
+
+    def __init__(
+        self, text: str, addresses: npt.NDArray[np.uint64], places: npt.NDArray[np.int64]
+    ) -> None:
+        self._text = text
+        self._addresses = addresses
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._addresses)
+
+    @cached_property
+    def addresses(self) -> list[int]:  # type: ignore[override]
+        """Where each begins."""
+        return self._addresses.tolist()
+
+    @cached_property
+    def names(self) -> list[str]:  # type: ignore[override]
+        """The name of each."""
+        return [self._name(number) for number in range(len(self))]
+
+    @cached_property
+    def ends(self) -> list[int]:  # type: ignore[override]
+        """Where each ends."""
+        return [*self.addresses[1:], 1 << 64]
+
+    def _name(self, number: int) -> str:
+        place = int(self._places[number])
+        stop = NAME_ENDS.search(self._text, place)
+        return self._text[place : stop.start() if stop else len(self._text)]
+
+    def _end(self, number: int) -> int:
+        behind = number + 1
+        return int(self._addresses[behind]) if behind < len(self) else 1 << 64
+
+    def find(self, address: int) -> tuple[str, int] | None:
+        """As Symbols.find()."""
+        if not 0 <= address < 1 << 64:
+            return None
+        place = int(np.searchsorted(self._addresses, np.uint64(address), "right")) - 1
+        if place < 0 or not self._addresses[place]:
+            return None
+        return self._name(place), address - int(self._addresses[place])
+
+    def functions(self, pattern: str) -> Iterator[tuple[int, int, str]]:
+        """As Symbols.functions(); plain names are looked for in the text."""
+        words = pattern.split("|")
+        if not all(word.isidentifier() for word in words):
+            yield from super().functions(pattern)
+            return
+        found = {}
+        for word in words:
+            place = self._text.find(f" {word}")
+            while place >= 0:
+                found[place + 1] = word
+                place = self._text.find(f" {word}", place + 1)
+        numbers = np.flatnonzero(np.isin(self._places, np.array([*found], np.int64)))
+        for number in numbers.tolist():
+            word = found[int(self._places[number])]
+            if self._name(number).partition(".")[0] == word:
+                yield int(self._addresses[number]), self._end(number), word
+
+
 def parse_kallsyms(text: str, where: str) -> Symbols:
     """The text symbols of a /proc/kallsyms. Raises RecordingError for lines of another form."""
     return parse_regular(text) or parse_any(text, where)
@@ -90,19 +162,17 @@ def parse_regular(text: str) -> Symbols | None:
     lengths = stops - starts
     if lengths.min() < NAME_AT + 1 or lengths.max() > LINE_LIMIT:
         return None
-    digits = DIGIT[data[starts[:, None] + np.arange(16)]]
-    if digits.max() > 15 or (data[starts + 16] != 32).any() or (data[starts + 18] != 32).any():
+    # two blanks a line and none in a name; a module's name stands behind a tab
+    blanks = (data[starts + 16] == BLANK) & (data[starts + 18] == BLANK)
+    if not blanks.all() or np.count_nonzero(data == BLANK) != 2 * len(starts):
         return None
-    chosen = np.isin(data[starts + 17], np.frombuffer(TYPES, np.uint8))
-    addresses = (digits[chosen].astype(np.uint64) << SHIFTS).sum(axis=1)
-    # a module's name stands behind a tab
-    blanks = np.append(np.flatnonzero((data == TAB) | (data == NEWLINE)), len(data))
-    ends = blanks[np.searchsorted(blanks, starts[chosen] + NAME_AT)]
-    places = zip((starts[chosen] + NAME_AT).tolist(), ends.tolist(), strict=True)
-    names = [text[start:end] for start, end in places]
-    if any(not name or " " in name for name in names):
+    chosen = starts[TEXT_TYPE[data[starts + 17]]]
+    digits = DIGIT[data[chosen[:, None] + np.arange(16)]]
+    if not len(chosen) or digits.max() > 15 or (data[chosen + NAME_AT] <= BLANK).any():
         return None
-    return Symbols(zip(addresses.tolist(), names, strict=True))
+    addresses = (digits[:, ::2] << 4 | digits[:, 1::2]).view(">u8").ravel().astype(np.uint64)
+    unique, first = np.unique(addresses, return_index=True)
+    return TextSymbols(text, unique, chosen[first] + NAME_AT)
 
 
 def parse_any(text: str, where: str) -> Symbols:

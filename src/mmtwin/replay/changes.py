@@ -19,7 +19,7 @@ from mmtwin.kernel.slub_layout import allocation_flags
 from mmtwin.machine.boot import create_cache
 from mmtwin.machine.boot_caches import unmerged_caches
 from mmtwin.machine.memory_map import parse_memory
-from mmtwin.replay.run import ReplayError
+from mmtwin.replay.errors import ReplayError
 from mmtwin.replay.start_state import names_of
 from mmtwin.versions.profiles import MACHINES, Profile, debian_config
 from mmtwin.versions.profiles import profile as named_profile

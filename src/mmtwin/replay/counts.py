@@ -1,8 +1,8 @@
 """What a replay counts, by name: the constants of counts.pxd as Python ints."""
 
-from importlib.resources import files
 
 from mmtwin.kernel.constants import parse_constants
+from mmtwin.package_files import files
 
 COUNTS = parse_constants(files(__package__).joinpath("counts.pxd").read_text())
 globals().update(COUNTS)

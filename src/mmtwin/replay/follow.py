@@ -6,12 +6,12 @@ which pages are free, and in blocks of what order, follows from the events all t
 that leaves or joins the free lists is named by one. The twin's merging and splitting do the rest.
 """
 
-from importlib.resources import files
 
 import cython
 import numpy as np
 
 from mmtwin.kernel.constants import parse_constants
+from mmtwin.package_files import files
 from mmtwin.replay.counts import COUNTS
 
 if not cython.compiled:

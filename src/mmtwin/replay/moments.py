@@ -1,81 +1,22 @@
 """Any instant of a recording: found by marker, event number or time, and the twin's state then."""
 
-import difflib
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from mmtwin.kernel.mm import MM
 from mmtwin.procfs.write import Base
+from mmtwin.recordings.annotate import Annotated
 from mmtwin.recordings.recording import Recording
-from mmtwin.replay.run import Replay, ReplayError
+from mmtwin.replay.errors import ReplayError
+from mmtwin.replay.following import Following, Progress, last_truth
+from mmtwin.replay.instants import Moment, find_moment
+from mmtwin.replay.run import Replay
+from mmtwin.replay.vmalloc import VmallocReplay
 from mmtwin.replay.vmalloc_rows import rows_at
 
-EVENT = re.compile(r"#(\d+)")
-TIME = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?(s|ms|us|ns)?")
-NANOSECONDS = {None: 10**9, "s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+__all__ = ["Moment", "base_of", "find_moment", "state_at"]
+
 BASES = ("zoneinfo", "meminfo", "vmstat", "sys_kernel_slab")
-
-
-@dataclass(frozen=True)
-class Moment:
-    """An instant: before event `index`; `time` of that event, `marker` its text if it is one."""
-
-    index: int
-    time: int
-    marker: str = ""
-
-
-def find_moment(recording: Recording, text: str) -> Moment:
-    """The instant that a user names.
-
-    `text`: a marker's text ("SNAP end"), `#N` for event number N, or a time since the first event
-    ("1.25", "1250ms"; a count with the counter clock). Raises ReplayError for none of these.
-    """
-    for marker in recording.markers:
-        if marker.text == text.strip():
-            return Moment(marker.index, marker.time, marker.text)
-    event = EVENT.fullmatch(text.strip())
-    if event:
-        return _at_event(recording, int(event[1]))
-    time = TIME.fullmatch(text.strip())
-    if time:
-        counted = recording.machine.clock == "counter"
-        unit = 1 if counted and not time[2] else NANOSECONDS[time[2]]
-        return _at_time(recording, round(float(time[1]) * unit))
-    texts = list(dict.fromkeys(marker.text for marker in recording.markers))
-    near = difflib.get_close_matches(text, texts, 3, 0.5) or texts[:3]
-    raise ReplayError(
-        f"{text!r} is no marker of {recording.path}, no #EVENT and no time"
-        + (f"; nearest markers: {', '.join(map(repr, near))}" if near else "")
-    )
-
-
-def _at_event(recording: Recording, number: int) -> Moment:
-    first = 0
-    for events in recording.chunks():
-        if number < first + len(events):
-            return Moment(number, int(events["time"][number - first]))
-        first += len(events)
-    raise ReplayError(f"{recording.path} has {first} events, none of number {number}")
-
-
-def _at_time(recording: Recording, since: int) -> Moment:
-    first, begin, last = 0, None, 0
-    for events in recording.chunks():
-        if not len(events):
-            continue
-        times = events["time"]
-        begin = int(times[0]) if begin is None else begin
-        last = int(times[-1])
-        if last - begin >= since:
-            place = int((times - begin >= since).argmax())
-            return Moment(first + place, int(times[place]))
-        first += len(events)
-    if begin is None:
-        raise ReplayError(f"{recording.path} has no events")
-    raise ReplayError(f"{recording.path} ends {(last - begin) / 1e9:g} s after its first event")
 
 
 def state_at(
@@ -83,13 +24,20 @@ def state_at(
     moment: Moment,
     mode: str = "follow",
     start: str = "auto",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[MM, Base]:
     """The twin as it stands before an event, and the texts that its /proc is completed from.
 
-    `mode`, `start`: as for `replay()`. `progress(done, total)` in events. Raises ReplayError if
-    the moment lies before the state that the twin starts from.
+    `mode`, `start`: as for `replay()`; what follows from "auto" starts from the last truth before
+    the moment. `progress(done, total)` in events. Raises ReplayError if the moment lies before
+    the state that the twin starts from.
     """
+    truths = any(each.has_truth for each in recording.snapshots.values())
+    if truths and mode == "follow" and start == "auto":
+        annotated = Annotated(recording, keep=True)
+        truth = last_truth(annotated, moment.index)
+        if truth:
+            return followed(Following(annotated, truth, moment.index), progress)
     job = Replay(recording, mode=mode, start=start, statistics=False)
     if moment.index < job.first:
         raise ReplayError(
@@ -113,6 +61,45 @@ def state_at(
     job.state.contents = 1
     rows = rows_at(job.vmalloc, recording, moment.index) if job.vmalloc else None
     return job.state, replace(base_of(recording, job.snapshot), vmallocinfo=rows)
+
+
+def followed(following: Following, progress: Progress | None) -> tuple[MM, Base]:
+    """As state_at(), by the kernel's own answers; vmalloc's areas take all events."""
+    annotated, index = following.annotated, following.stop
+    recording = annotated.recording
+    vmalloc = VmallocReplay(annotated, following.profile, False)
+    if not vmalloc.usable:
+        mm = following.run(progress)
+        return mm, base_of(recording, following.truth)
+    looks = looks_at_areas(recording, index)
+    for block in annotated.blocks():
+        end = following.carry_out(block)
+        done = 0
+        while looks and looks[0][0] <= block.first + end:
+            at, name = looks.pop(0)
+            vmalloc.feed(block.events[done : at - block.first], block.first + done)
+            done = at - block.first
+            vmalloc.compare(name, at)
+        vmalloc.feed(block.events[done:end], block.first + done)
+        if progress:
+            progress(min(block.first + block.ready, index), index)
+        if index <= block.first + block.ready:
+            break
+    following.mm.contents = 1
+    rows = rows_at(vmalloc, recording, index)
+    return following.mm, replace(base_of(recording, following.truth), vmallocinfo=rows)
+
+
+def looks_at_areas(recording: Recording, stop: int) -> list[tuple[int, str]]:
+    """(event, snapshot) of the readings of vmallocinfo before an event: more is learnt there."""
+    found = []
+    for marker in recording.markers:
+        word, _, rest = marker.text.partition(" ")
+        name, _, file = rest.partition("/")
+        known = word in ("SNAPB", "SNAPE") and name in recording.snapshots
+        if known and file == "vmallocinfo" and marker.index < stop:
+            found.append((marker.index, name))
+    return sorted(found, key=lambda look: look[0])
 
 
 def base_of(recording: Recording, name: str) -> Base:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmtwin.kernel.policy import SLOTS
-from mmtwin.replay.run import ReplayError
+from mmtwin.replay.errors import ReplayError
 
 
 def load_policy(path: str | Path) -> dict[str, Callable[..., Any]]:

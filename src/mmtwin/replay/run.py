@@ -27,6 +27,7 @@ from mmtwin.recordings.recording import Recording
 from mmtwin.recordings.stream import Events
 from mmtwin.replay.call_sites import MAPLE_CACHES, maple_ranges, vmalloc_sites
 from mmtwin.replay.engine import Engine
+from mmtwin.replay.errors import ReplayError
 from mmtwin.replay.follow import Follower
 from mmtwin.replay.geometry import compare_geometry
 from mmtwin.replay.maple import Maple
@@ -45,11 +46,6 @@ Progress = Callable[[int, int], None]
 Stop = tuple[int, Callable[[], None]]
 MODES = ("predict", "follow")
 STARTS = ("auto", "truth", "snapshots", "empty")
-
-
-class ReplayError(ValueError):
-    """A replay that cannot be: the recording lacks what was asked for. The text names the remedy.
-    """
 
 
 class Replay:

@@ -22,7 +22,8 @@ from mmtwin.replay.call_sites import area_sites, vmalloc_sites
 from mmtwin.replay.changes import Changes, apply, changes_of
 from mmtwin.replay.demand_book import CONSTANTS as DEMANDS
 from mmtwin.replay.demands import DemandReader
-from mmtwin.replay.run import Progress, ReplayError
+from mmtwin.replay.errors import ReplayError
+from mmtwin.replay.run import Progress
 from mmtwin.replay.start_state import (
     GFP_KERNEL,
     LivePages,

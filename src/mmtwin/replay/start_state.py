@@ -26,7 +26,8 @@ from mmtwin.machine.recorded import profile_of
 from mmtwin.recordings.annotate import Annotated
 from mmtwin.recordings.recording import Recording
 from mmtwin.replay.demand_book import CONSTANTS as DEMANDS
-from mmtwin.replay.run import Replay, ReplayError, choose_start
+from mmtwin.replay.errors import ReplayError
+from mmtwin.replay.run import Replay, choose_start
 from mmtwin.replay.truth import free_chain
 
 GFP_KERNEL = 0xCC0

@@ -19,8 +19,8 @@ from mmtwin.machine.truth_slab import KMALLOC_NAME
 from mmtwin.replay.changes import Changes, apply, set_sysctls
 from mmtwin.replay.demand_runner import CONSTANTS as RUN
 from mmtwin.replay.demand_runner import DemandRunner
+from mmtwin.replay.errors import ReplayError
 from mmtwin.replay.machine_figures import cache_rows, pcp_paths, rounding, slub_paths
-from mmtwin.replay.run import ReplayError
 from mmtwin.replay.start_state import names_of
 from mmtwin.versions.cache_names import NOT_EVERYWHERE, other_names
 
