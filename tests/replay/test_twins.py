@@ -8,7 +8,7 @@ from mmtwin.machine.boot import boot_mm
 from mmtwin.machine.memory_map import make_map, map_of
 from mmtwin.replay.changes import Changes, changes_of
 from mmtwin.replay.demand_runner import CONSTANTS as RUN
-from mmtwin.replay.run import ReplayError
+from mmtwin.replay.errors import ReplayError
 from mmtwin.replay.twins import Stacks, Twin, boot_twin, caches_by_name, free_in_blocks, slab_pages
 from mmtwin.versions.profiles import profile
 

@@ -13,7 +13,7 @@ from mmtwin.procfs.sys_kernel_slab import SlabAlias
 from mmtwin.procfs.sys_kernel_slab import parse as parse_sys_kernel_slab
 from mmtwin.recordings.recording import Recording
 from mmtwin.recordings.snapshot import Snapshot
-from mmtwin.replay.run import ReplayError
+from mmtwin.replay.errors import ReplayError
 
 FILES = ("slabinfo", "zoneinfo", "buddyinfo")
 
