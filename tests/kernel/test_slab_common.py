@@ -3,7 +3,7 @@
 import pytest
 from slub_machine import GFP_KERNEL, VERSIONS, kmalloc_machine
 
-from mmtwin.kernel import page_alloc, slab_common, slab_index, slab_kmalloc
+from mmtwin.kernel import page_alloc, slab_common, slab_index, slab_kmalloc, slub_cache
 from mmtwin.kernel.constants import (
     __GFP_ACCOUNT,
     __GFP_COMP,
@@ -20,6 +20,7 @@ from mmtwin.kernel.constants import (
 from mmtwin.kernel.slub_cache import SlabError
 from mmtwin.kernel.slub_defs import KMALLOC_BUCKETS, KMALLOC_INDEXES, ZERO_SIZE_PTR
 from mmtwin.kernel.slub_validate import validate
+from mmtwin.versions.features import features_of
 
 
 def cache_name(mm, size: int, gfp: int = GFP_KERNEL) -> str:
@@ -86,6 +87,29 @@ def test_flags_choose_the_type(version: str, gfp: int, name: str) -> None:
     accounted = {"kmalloc_cgroup": 1} if version != "5.10" else {}
     mm = kmalloc_machine(version, **accounted)
     assert cache_name(mm, 64, GFP_KERNEL | gfp) == name
+
+
+@pytest.mark.parametrize(
+    ("version", "alone"), [("5.13", False), ("6.1", True), ("6.18", True), ("7.3", False)]
+)
+def test_without_memcg_kmem_accounted_objects_are_normal_ones(version: str, alone: bool) -> None:
+    config = features_of(version, "x86_64", 4096, {"CONFIG_MEMCG": "y"})
+    names = ("kmalloc_cgroup", "kmalloc_unmergeable")
+    accounted = {name: config[name] for name in names}
+    accounted |= {"memcg_kmem": 0, "slab_merge": 1, "usercopy_unmergeable": 0}
+    mm = kmalloc_machine(version, **accounted)
+    assert cache_name(mm, 64, GFP_KERNEL | __GFP_ACCOUNT) == "kmalloc-64"
+    assert not any(name.startswith("kmalloc-cg") for name in mm.cache_names)
+    assert (slub_cache.find_mergeable(mm, "buffers", 64, 64, 0) < 0) == alone
+    validate(mm)
+
+
+@pytest.mark.parametrize(
+    ("version", "first"), [("5.17", "dma-kmalloc-96"), ("6.1", "dma-kmalloc-8")]
+)
+def test_caches_for_dma_were_created_by_index(version: str, first: str) -> None:
+    mm = kmalloc_machine(version, kmalloc_cgroup=1)
+    assert next(name for name in mm.cache_names if name.startswith("dma-")) == first
 
 
 def test_call_sites_choose_among_random_caches() -> None:

@@ -116,6 +116,16 @@ def test_slab_flags_are_those_of_the_kernels_enum(name: str) -> None:
     assert slab_flag_bits(facts.version, facts.config) == expected
 
 
+def test_slab_flags_come_with_their_release() -> None:
+    memcg = {"CONFIG_MEMCG": "y"}
+    for flag, before, since in (
+        ("SLAB_KMALLOC", "6.0", "6.1"), ("SLAB_NO_USER_FLAGS", "5.18", "6.0"),
+        ("SLAB_MAY_ACCOUNT", "7.2", "7.3"), ("SLAB_NO_SHEAVES", "7.1", "7.2"),
+    ):  # fmt: skip
+        assert flag not in slab_flag_bits(before, memcg), flag
+        assert flag in slab_flag_bits(since, memcg), flag
+
+
 def test_literal_slab_flags() -> None:
     # kmalloc-64 and filp of a 6.1 kernel
     assert slab_flag_names(1073745920, "6.1", {}) == ["SLAB_KMALLOC", "SLAB_CMPXCHG_DOUBLE"]

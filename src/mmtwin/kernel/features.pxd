@@ -85,8 +85,11 @@ cdef struct features_t:
     s32 slab_minalign             # ARCH_SLAB_MINALIGN in bytes
     s32 kmalloc_minalign          # ARCH_KMALLOC_MINALIGN in bytes, the smallest kmalloc cache
     s32 kmalloc_dma_align         # what kmalloc aligns to at run time, if more (bytes)
-    s32 kmalloc_cgroup            # accounted kmalloc objects have caches; kmalloc-* merge no more
+    s32 kmalloc_cgroup            # there are kmalloc caches for accounted objects
     s32 kmalloc_cgroup_last       # ... which are created after those for DMA
+    s32 memcg_kmem                # ... of their own; 0: the normal ones (cgroup.memory=nokmem)
+    s32 kmalloc_unmergeable       # kmalloc-* merge with no other; 1: unless without memcg_kmem
+    s32 kmalloc_dma_last          # those for DMA are created at the end, by index
     s32 kmalloc_random            # more sets of kmalloc caches, chosen by call site
     s32 kmalloc_buckets           # sets of kmalloc caches of their own (kmem_buckets_create())
     s32 kmalloc_no_objext         # a set of kmalloc caches without object extensions

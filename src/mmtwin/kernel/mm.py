@@ -158,6 +158,8 @@ class MM:
         self.step = as_steps(self._map("step", structs["step_t"], self.ring_size), self.ring_size)
         self.bulk_page = as_s64(self._map("bulk_page", ctypes.c_int64, BULK_PAGES), BULK_PAGES)
         self.cpu_node = as_u8(self._map("cpu_node", ctypes.c_uint8, self.nr_cpus), self.nr_cpus)
+        # CPUs spread over the nodes in equal runs, unless the caller knows better
+        self.view("cpu_node")[:] = np.arange(self.nr_cpus) * self.nr_nodes // self.nr_cpus
         count = KMALLOC_CLASSES
         self.kmalloc_class = as_u8(self._map("kmalloc_class", ctypes.c_uint8, count), count)
         self.has = as_features(self._map("has", FEATURES, 1), 1)

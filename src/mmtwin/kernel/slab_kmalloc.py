@@ -145,11 +145,13 @@ def new_kmalloc_cache(mm, type, index):
         aligned = next(place for place, info in enumerate(infos) if place and info[0] == least)
         size = least
     place = type * KMALLOC_INDEXES + aligned
+    if type == KMALLOC_CGROUP and not has.memcg_kmem:
+        table[place] = table[KMALLOC_NORMAL * KMALLOC_INDEXES + aligned]
     if table[place] < 0:
         table[place] = create_boot_cache(
             mm, kmalloc_name(type, aligned, infos), size, kmalloc_flags(has, type)
         )
-        alone = type == KMALLOC_NORMAL and has.kmalloc_cgroup
+        alone = type == KMALLOC_NORMAL and has.kmalloc_unmergeable > (not has.memcg_kmem)
         mm.view("cache")[int(table[place])]["refcount"] = UNMERGEABLE if alone else 1
     table[type * KMALLOC_INDEXES + index] = table[place]
 
@@ -171,10 +173,9 @@ def create_kmalloc_caches(mm):
     if classes:
         order = list(range(1, set_classes(mm, classes)))
     types = kmalloc_types(has)
-    late_dma = KMALLOC_DMA in types and not has.kmalloc_cgroup
     for type in types:
-        if type == KMALLOC_DMA and late_dma:
-            order = sorted(order)  # create_kmalloc_caches() before 5.14
+        if type == KMALLOC_DMA and has.kmalloc_dma_last:
+            order = sorted(order)
         for index in order:
             new_kmalloc_cache(mm, type, index)
 
@@ -214,9 +215,10 @@ def adopt_kmalloc_caches(mm):
         numbers.update(dict.fromkeys(names, cache))
     missing = []
     for type in kmalloc_types(has):
+        serves = KMALLOC_NORMAL if type == KMALLOC_CGROUP and not has.memcg_kmem else type
         for index in (*range(mm.page_shift + 1, 7, -1), 2, 7, 1, 6, 5, 4, 3):
             place = type * KMALLOC_INDEXES + index
-            name = kmalloc_name(type, index)
+            name = kmalloc_name(serves, index)
             larger = {1: 7, 2: 8}.get(index, index + 1)
             if name in numbers:
                 table[place] = numbers[name]

@@ -262,7 +262,7 @@ def new_objects(mm, cache, gfp, node):
 def slab_alloc_slow(mm, cache, gfp, node):
     """___slab_alloc(): the CPU's free list is empty, or of the wrong node.
 
-    A node that is only preferred is tried alone first, since 9198ffbd2b49 (6.12).
+    A node that is only preferred is tried alone first, since 9198ffbd2b49 (6.10).
     Returns an object, or 0 with a complaint if there is no memory.
     """
     stat(mm, cache, STAT_ALLOC_SLOWPATH)

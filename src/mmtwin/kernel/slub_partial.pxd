@@ -6,7 +6,7 @@ from mmtwin.kernel.slub_defs cimport (
     STAT_CPU_PARTIAL_NODE, STAT_DEACTIVATE_EMPTY, STAT_DEACTIVATE_FULL,
     STAT_DEACTIVATE_REMOTE_FREES, STAT_FREE_ADD_PARTIAL, STAT_FREE_SLAB, TO_HEAD, TO_TAIL,
 )
-from mmtwin.kernel.constants cimport PG_partial, __GFP_THISNODE
+from mmtwin.kernel.constants cimport PG_partial, ZONELIST_PLACES, __GFP_THISNODE
 from mmtwin.kernel.lists cimport list_add, list_add_tail, list_del
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.ram cimport (

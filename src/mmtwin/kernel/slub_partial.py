@@ -11,7 +11,7 @@ node's list.
 import cython
 
 if not cython.compiled:
-    from mmtwin.kernel.constants import __GFP_THISNODE, PG_partial
+    from mmtwin.kernel.constants import __GFP_THISNODE, ZONELIST_PLACES, PG_partial
     from mmtwin.kernel.lists import list_add, list_add_tail, list_del
     from mmtwin.kernel.ram import cache_at, cache_cpu_of, cache_node_of, pfn_to_page
     from mmtwin.kernel.slub_debug import sound_freelist
@@ -291,8 +291,8 @@ def any_partial_node(mm, cache):
     s = cache_at(mm, cache)
     if mm.nr_nodes == 1 or not s.defrag_ratio:
         return -1
-    for place in range(64):
-        zone = mm.zonelist[numa_node_id(mm) * 64 + place]
+    for place in range(ZONELIST_PLACES):
+        zone = mm.zonelist[numa_node_id(mm) * ZONELIST_PLACES + place]
         if zone < 0:
             break
         node = mm.zone[zone].node

@@ -25,9 +25,8 @@ from mmtwin.kernel.trace cimport STEP_SLUB_FREE_SLAB, step
 cdef inline s32 page_node(MM mm, pfn_t pfn) noexcept nogil:
     return zone_of(mm, pfn).node
 
-# The twin's CPUs are spread over its nodes in equal runs.
 cdef inline s32 numa_node_id(MM mm) noexcept nogil:
-    return 0 if mm.nr_nodes == 1 else mm.cpu * mm.nr_nodes // mm.nr_cpus
+    return mm.cpu_node[mm.cpu]
 
 cdef bint pfmemalloc_match(MM mm, pfn_t pfn, gfp_t gfp) noexcept nogil
 @cython.locals(page=page_p, tail=page_p, pfn=pfn_t, number=s64)

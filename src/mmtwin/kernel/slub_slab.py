@@ -45,8 +45,8 @@ if not cython.compiled:
         return zone_of(mm, pfn).node
 
     def numa_node_id(mm):
-        """numa_node_id(): the twin's CPUs are spread over its nodes in equal runs."""
-        return mm.cpu * mm.nr_nodes // mm.nr_cpus
+        """numa_node_id(): the running CPU's node."""
+        return mm.cpu_node[mm.cpu]
 
 
 def pfmemalloc_match(mm, pfn, gfp):

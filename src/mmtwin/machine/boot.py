@@ -86,7 +86,6 @@ def boot_mm(
     mm = MM(layout, profile)
     for slot, function in (policy or {}).items():
         install(mm, slot, function, booting=True)
-    mm.view("cpu_node")[:] = [cpu * nodes // cpus for cpu in range(cpus)]
     mm.jiffies = -300 * hz_of(profile) & U32_MAX  # INITIAL_JIFFIES
     init_memory(mm, memory_map)
     if profile.features["kasan"]:

@@ -31,6 +31,7 @@ def tid_step(facts: Facts) -> int:
 
 
 MEMCG_KMEM = when("CONFIG_MEMCG_KMEM", "CONFIG_MEMCG")
+ACCOUNTED = when("CONFIG_MEMCG_KMEM", "CONFIG_MEMCG", value=2)
 RANDOM = ("CONFIG_RANDOM_KMALLOC_CACHES", "CONFIG_KMALLOC_PARTITION_RANDOM")
 RANDOM_CACHES = when(*RANDOM, value=15)
 # need_kmalloc_no_objext(): elsewhere those caches are the normal ones.
@@ -125,10 +126,18 @@ SLUB = (
     Feature("kmalloc_minalign", "ARCH_KMALLOC_MINALIGN in bytes, the smallest kmalloc cache",
             on_arm64(128, 8), Change("6.5", 8, "9382bc44b5f5")),
     Feature("kmalloc_dma_align", "what kmalloc aligns to at run time, if more (bytes)", 8),
-    Feature("kmalloc_cgroup", "accounted kmalloc objects have caches; kmalloc-* merge no more", 0,
+    Feature("kmalloc_cgroup", "there are kmalloc caches for accounted objects", 0,
             Change("5.14", MEMCG_KMEM, "494c1dfe855e")),
     Feature("kmalloc_cgroup_last", "... which are created after those for DMA", 0,
             Change("6.6", 1, "3c6152940584")),
+    Feature("memcg_kmem", "... of their own; 0: the normal ones (cgroup.memory=nokmem)", 1),
+    # 7.2 asks for CONFIG_MEMCG, 7.3 mem_cgroup_kmem_disabled()
+    Feature("kmalloc_unmergeable",
+            "kmalloc-* merge with no other; 1: unless without memcg_kmem", 0,
+            Change("5.14", ACCOUNTED, "494c1dfe855e"), Change("7.3", MEMCG_KMEM, "")),
+    # 5.17 creates them in a loop of their own, 5.18 does not
+    Feature("kmalloc_dma_last", "those for DMA are created at the end, by index", 1,
+            Change("5.18", 0, "")),
     Feature("kmalloc_random", "more sets of kmalloc caches, chosen by call site", 0,
             Change("6.6", RANDOM_CACHES, "3c6152940584")),
     Feature("kmalloc_buckets", "sets of kmalloc caches of their own (kmem_buckets_create())", 0,
@@ -136,7 +145,7 @@ SLUB = (
     Feature("kmalloc_no_objext", "a set of kmalloc caches without object extensions", 0,
             Change("7.2", NO_OBJEXT_CACHES, "d9e6a7623938", ("6.12.103", "6.18.44", "7.1.8"))),
     Feature("kmalloc_divisor_align", "kmalloc aligns to the largest power of two in the size", 0,
-            Change("6.12", 1, "ad59baa31695")),
+            Change("6.11", 1, "ad59baa31695")),
     Feature("kmalloc_odd_first", "kmalloc-96, -192 are created before the powers of two", 0,
             Change("6.10", 1, "306c4ac9896b")),
 )

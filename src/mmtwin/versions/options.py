@@ -93,8 +93,6 @@ def overrides(cmdline: Mapping[str, str]) -> dict[str, int]:
         found["slub_debug_flags"] = debug.flags
     if BOOLEANS.get(cmdline.get("page_poison", "")):
         found["init_on_alloc"] = found["init_on_free"] = 0
-    if "memory" in cmdline.get("cgroup_disable", "").split(","):
-        found["kmalloc_cgroup"] = 0
     if "nokmem" in cmdline.get("cgroup.memory", "").split(","):
-        found["kmalloc_cgroup"] = 0
+        found["memcg_kmem"] = 0  # mem_cgroup_kmem_disabled(), whatever cgroup_disable= says
     return found

@@ -20,12 +20,14 @@ LITERAL = {
 }
 # What LITERAL names that a release does not have: the flag and the release it came with.
 LITERAL_SINCE = {
-    "SLAB_KMALLOC": "5.16",  # 6c287605fd56
+    "SLAB_KMALLOC": "6.1",  # 6edf2576a6cc
     "SLAB_NO_MERGE": "6.5",  # d0bf7d5759c1
-    "SLAB_NO_USER_FLAGS": "5.18", "SLAB_SKIP_KFENCE": "5.18",
+    "SLAB_NO_USER_FLAGS": "5.19",  # 5.18 does not have it, 6.0 does
+    "SLAB_SKIP_KFENCE": "6.1",  # b84e04f1baee
 }
 ENUM_SINCE = "6.9"
-# enum _slab_flag_bits: (flag, the switch it needs, the release it came with).
+# enum _slab_flag_bits: (flag, the switch it needs, the release it came with). 7.1 has none of the
+# last two, 7.2 not MAY_ACCOUNT.
 ENUMERATED = (
     ("CONSISTENCY_CHECKS", "", ""), ("RED_ZONE", "", ""), ("POISON", "", ""),
     ("KMALLOC", "", ""), ("HWCACHE_ALIGN", "", ""), ("CACHE_DMA", "", ""),
@@ -33,12 +35,12 @@ ENUMERATED = (
     ("TYPESAFE_BY_RCU", "", ""), ("TRACE", "", ""),
     ("DEBUG_OBJECTS", "CONFIG_DEBUG_OBJECTS", ""), ("NOLEAKTRACE", "", ""),
     ("NO_MERGE", "", ""), ("FAILSLAB", "CONFIG_FAILSLAB", ""),
-    ("ACCOUNT", "CONFIG_MEMCG", ""), ("MAY_ACCOUNT", "CONFIG_MEMCG", "7.0"),
+    ("ACCOUNT", "CONFIG_MEMCG", ""), ("MAY_ACCOUNT", "CONFIG_MEMCG", "7.3"),
     ("KASAN", "CONFIG_KASAN_GENERIC", ""), ("NO_USER_FLAGS", "", ""),
     ("SKIP_KFENCE", "CONFIG_KFENCE", ""), ("RECLAIM_ACCOUNT", "", ""),
     ("OBJECT_POISON", "", ""), ("CMPXCHG_DOUBLE", "", ""),
     ("NO_OBJ_EXT", "CONFIG_SLAB_OBJ_EXT", "6.10"),
-    ("OBJ_EXT_IN_OBJ", "CONFIG_SLAB_OBJ_EXT", "7.0"), ("NO_SHEAVES", "", "7.0"),
+    ("OBJ_EXT_IN_OBJ", "CONFIG_SLAB_OBJ_EXT", "7.0"), ("NO_SHEAVES", "", "7.2"),
 )
 
 
