@@ -1,4 +1,4 @@
-"""Files of a data set in pieces: the same bytes whether mapped, read or unpacked."""
+"""Files of a data set in pieces: the same bytes whether a file's, read or unpacked."""
 
 import io
 import random
@@ -18,22 +18,22 @@ def test_a_file_in_pieces(tmp_path: Path, size: int, piece: int) -> None:
     path = tmp_path / "cpu0.raw"
     path.write_bytes(data)
     with path.open("rb") as file:
-        mapped = [bytes(part) for part in pieces(file, piece, 8)]
+        filled = [bytes(part) for part in pieces(file, piece, 8)]
     read = [bytes(part) for part in pieces(io.BytesIO(data), piece, 8)]
-    assert mapped == read
-    assert b"".join(mapped) == data
-    assert all(len(part) == piece for part in mapped[:-1])
+    assert filled == read
+    assert b"".join(filled) == data
+    assert all(len(part) == piece for part in filled[:-1])
 
 
-def test_where_a_file_cannot_be_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_arguments: object, **_options: object) -> None:
-        raise OSError("ENODEV")
-
-    monkeypatch.setattr("mmap.mmap", refuse)
+def test_a_file_that_is_cut_short_while_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "cpu0.raw"
-    path.write_bytes(bytes(3 * PIECE))
-    with path.open("rb") as file:
-        assert [len(part) for part in pieces(file, PIECE, 8)] == [PIECE] * 3
+    path.write_bytes(bytes(4 * PIECE))
+    with path.open("rb", buffering=PIECE) as file:
+        parts = pieces(file, PIECE, 8)
+        first = next(parts)
+        path.write_bytes(b"")
+        assert bytes(first) == bytes(PIECE)
+        assert list(parts) == []
 
 
 def test_a_piece_left_early(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from naive_pages import events as naive_events
 from recording_sets import FIXTURES, lab_set, packed
 
 from mmtwin.recordings import RecordingError, open_recording
+from mmtwin.recordings.annotate import slab_order
 from mmtwin.recordings.constants import NUMBERS
 from mmtwin.recordings.event import CONSTANTS, EVENT, KIND_OF_NAME
 from mmtwin.recordings.recording import Recording
@@ -223,6 +224,22 @@ def test_a_cut_raw_file_is_one_error(unpacked_set: Path, cut: int) -> None:
     raw.write_bytes(raw.read_bytes()[:cut])
     with pytest.raises(RecordingError, match=r"cpu0\.raw, byte \d+: ends inside a page"):
         list(open_recording(unpacked_set).chunks())
+
+
+def test_a_raw_file_that_another_program_changes_is_one_error(unpacked_set: Path) -> None:
+    raw = unpacked_set / "trace/cpu0.raw"
+    size = raw.stat().st_size
+    recording = open_recording(unpacked_set)
+    raw.write_bytes(raw.read_bytes()[:4096])
+    message = rf"cpu0\.raw, byte 4096: changed while it was read: {size} bytes, now 4096"
+    with pytest.raises(RecordingError, match=message):
+        list(recording.chunks())
+
+
+def test_the_order_of_a_smaller_slab_follows_from_the_page_size() -> None:
+    cache = {"oo": 2 << 16 | 64, "size": 1024}
+    assert [slab_order(cache, {"objects": count}, 16384) for count in (64, 32, 16)] == [2, 1, 0]
+    assert slab_order(cache, {"objects": 4}, 4096) == 0
 
 
 def test_places_of_the_record_are_those_of_the_compiled_code() -> None:

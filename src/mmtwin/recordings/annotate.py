@@ -151,7 +151,7 @@ class Annotated:
         for cache in truth["slab"]:
             number = self.recording.number_of(cache["name"])
             for slab in cache["slabs"]:
-                order = slab_order(cache, slab)
+                order = slab_order(cache, slab, self.recording.machine.page_size)
                 for pfn in range(slab["pfn"], slab["pfn"] + (1 << order)):
                     pages[pfn] = number
         return pages
@@ -241,14 +241,14 @@ class Annotated:
         annotator.annotate(room.ctypes.data, start, stop, first)
 
 
-def slab_order(cache: dict[str, Any], slab: dict[str, Any]) -> int:
+def slab_order(cache: dict[str, Any], slab: dict[str, Any], page_size: int) -> int:
     """The order of one slab of a truth: its cache's, or what its own number of objects needs if it
-    is smaller.
+    is smaller. `page_size` in bytes.
     """
     order = int(cache["oo"]) >> 16
     if slab["objects"] >= int(cache["oo"]) & 0xFFFF:
         return order
-    while order and (4096 << (order - 1)) >= slab["objects"] * int(cache["size"]):
+    while order and (page_size << (order - 1)) >= slab["objects"] * int(cache["size"]):
         order -= 1
     return order
 

@@ -2,12 +2,11 @@
 files.
 
 Both give the same names ("trace/cpu0.raw", "start/slabinfo", "meta.json"). Archives are streamed:
-nothing is written to disk except what `spill` is asked to, and members above MEMBER_LIMIT are
+nothing is written to disk except what `seekable` is asked for, and members above MEMBER_LIMIT are
 never held in memory.
 """
 
 import io
-import mmap
 import os
 import tempfile
 from collections.abc import Callable, Generator, Iterator
@@ -36,33 +35,19 @@ class Source(Protocol):
 
 def pieces(source: Source, size: int, slack: int) -> Generator[memoryview, None, None]:
     """A source in pieces of `size` bytes, the last one may have fewer; `slack` bytes more can be
-    read behind each. A piece is gone when the next is asked for.
+    read behind each. A piece is overwritten by the next.
+
+    Pieces are copies: of a file that another program cuts short while it is mapped, reading a page
+    ends the process.
     """
-    if isinstance(source, io.BufferedReader):
-        yield from mapped(source, size, slack)
-    room = bytearray(size + slack)
+    room = memoryview(bytearray(size + slack))
+    if isinstance(source, io.BufferedIOBase):
+        while count := source.readinto(room[:size]):
+            yield room[:count]
+        return
     while data := source.read(size):
         room[: len(data)] = data
-        yield memoryview(room)[: len(data)]
-
-
-def mapped(file: io.BufferedReader, size: int, slack: int) -> Iterator[memoryview]:
-    """The pieces of a file that others follow, as the page cache has them: nothing is copied, and
-    only one of them is held. The file's position is then behind them.
-    """
-    whole = max(os.fstat(file.fileno()).st_size - slack, 0) // size * size
-    if whole == 0 or size % mmap.PAGESIZE:
-        return
-    try:
-        pages = mmap.mmap(file.fileno(), whole + slack, access=mmap.ACCESS_READ)
-    except OSError:
-        return  # not every filesystem can
-    with pages:
-        for start in range(0, whole, size):
-            with memoryview(pages) as every, every[start : start + size] as piece:
-                yield piece
-            pages.madvise(mmap.MADV_DONTNEED, start, size)
-    file.seek(whole)
+        yield room[: len(data)]
 
 
 class ZstdStream:

@@ -52,10 +52,10 @@ FIELDS_OF_KIND = {
     **{CONSTANTS[f"KIND_MM_PAGE_{name}"]: PAGE for name in ("ALLOC", "FREE", "FREE_BATCHED")},
     **{CONSTANTS[f"KIND_MM_PAGE_{name}"]: PAGE for name in ("ALLOC_ZONE_LOCKED", "PCPU_DRAIN")},
 }
-# Without these an event of the kind says nothing: it is kept as KIND_OTHER.
 PIECES_OF_LAST = 3  # of the record's last word, plan_t
 HOW_NUMBER, HOW_NODE = NUMBERS["HOW_NUMBER"], NUMBERS["HOW_NODE"]
 HOW_OF_LOCATION = {"data": "HOW_DATA_LOC", "rel": "HOW_REL_LOC", "": "HOW_TEXT"}
+# Without one of these an event of the kind says nothing: it is kept as KIND_OTHER.
 NEEDED = {"ptr", "pfn", "mm_id"}
 # From offset, from size, signed, to offset, to size, HOW_*.
 Move = tuple[int, int, int, int, int, int]
@@ -105,7 +105,7 @@ def parse_field(declaration: str, offset: int, size: int, signed: bool) -> Field
     for prefix in ("data", "rel"):
         if f"__{prefix}_loc" in declaration and size == 4:
             location = prefix
-    is_text = "char" in declaration.split() or bool(re.search(r"\bchar\b", declaration))
+    is_text = bool(re.search(r"\bchar\b", declaration))
     count: int | None = None
     if array and not location:
         unit = 1 if is_text else element_size(declaration)

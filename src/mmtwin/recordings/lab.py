@@ -139,6 +139,9 @@ class LabRecording(Recording):
                         self.store.where(name), "ends inside a page", position + whole
                     )
                 position += whole
+        if position != self.store.sizes[name]:
+            message = f"changed while it was read: {self.store.sizes[name]} bytes, now {position}"
+            raise RecordingError(self.store.where(name), message, position)
 
     def _hand_over(
         self, decoder: PageDecoder, data: memoryview, room: Events, lane: Lane
