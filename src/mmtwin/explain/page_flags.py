@@ -26,11 +26,11 @@ from mmtwin.versions.page_flag_layout import (
     section_width,
     sections_of,
     tag_width,
-    zones_of_layout,
 )
 from mmtwin.versions.page_flags import page_flag_bits, page_flag_names, word_bits
 from mmtwin.versions.releases import has_since
 from mmtwin.versions.uname import KernelName, releases
+from mmtwin.versions.zones import zones_of
 
 PAGE_SHIFT = 12
 IMPOSSIBLE = 30.0
@@ -293,7 +293,7 @@ def candidates(
                       tag_options(arch, given, evidence))  # fmt: skip
     for (zone, zone_prior), (memory, memory_prior), (tag, tag_prior) in options:
         config = {**switches, **zone, **memory, **tag, **given}
-        zones = zones_of_layout(config)
+        zones = tuple(name for name, _ in zones_of(config))
         sections = section_width(release, arch, config)
         size = sections_of(release, arch, config)[1]
         tags = tag_width(release, config)

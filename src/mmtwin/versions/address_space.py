@@ -6,12 +6,16 @@ x86-64: arch/x86/include/asm/pgtable_64_types.h. arm64: asm/pgtable.h, asm/memor
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mmtwin.versions.kasan import ARM64_LINEAR_MAP_MOVED, SHADOW_SPAN, shadow_offset
+from mmtwin.versions.kasan import (
+    ARM64_LINEAR_MAP_MOVED,
+    SHADOW_SPAN,
+    X86_FOUR_LEVELS_START,
+    shadow_offset,
+)
 from mmtwin.versions.releases import has_since
 
 MASK64 = (1 << 64) - 1
 KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
-X86_FIVE_LEVELS = 0xFF11000000000000  # __PAGE_OFFSET_BASE_L5: the direct map with five levels
 STRUCT_PAGE_SHIFT = 6
 # MODULES_VSIZE of arm64 went from 128 MiB to 2 GiB.
 MODULES_2G_SINCE = "6.5"  # 3e35d303ab7d
@@ -51,7 +55,7 @@ def address_space(
 
 def x86_space(page_offset: int) -> AddressSpace:
     """__VMALLOC_BASE_L4 and VMALLOC_SIZE_TB_L4, or those of five levels."""
-    five = page_offset >> 56 == X86_FIVE_LEVELS >> 56 and page_offset < 0xFFFF << 48
+    five = 0 < page_offset < X86_FOUR_LEVELS_START
     start, size = (0xFFA0000000000000, 12800 * TIB) if five else (0xFFFFC90000000000, 32 * TIB)
     return AddressSpace(
         start, start + size - 1, 0xFFFFFFFFC0000000, 0xFFFFFFFFFF000000, 57 if five else 48

@@ -19,8 +19,8 @@ ARM64_LINEAR_MAP_MOVED = "5.11"
 ARM64_VMALLOC_SINCE = "5.13"  # HAVE_ARCH_KASAN_VMALLOC, which KASAN selects there
 X86_TASK_SIZE = (1 << 47) - 4096
 X86_VMEMMAP = 0xFFFFEA0000000000
-# x86-64 with five levels of page tables has its direct map below this address.
-X86_FIVE_LEVELS = 0xFFFF800000000000
+# x86-64: with five levels of page tables the direct map lies below this address.
+X86_FOUR_LEVELS_START = 0xFFFF800000000000
 ARM64_16K_SINCE = "6.12"  # with 16 KiB pages 48 bits of addresses leave no room for the shadow
 SWITCHES = ("CONFIG_KASAN_GENERIC", "CONFIG_KASAN_OUTLINE", "CONFIG_KASAN_STACK",
             "CONFIG_KASAN_VMALLOC")
@@ -60,7 +60,7 @@ def shadow_offset(version: str, arch: str, va_bits: int) -> int:
 def kernel_start(arch: str, va_bits: int, page_offset: int) -> int:
     """The first address that has a shadow: kasan_shadow_to_mem(KASAN_SHADOW_START)."""
     if arch == "x86_64":
-        bits = 47 if page_offset >= X86_FIVE_LEVELS else 56
+        bits = 47 if page_offset >= X86_FOUR_LEVELS_START else 56
         return MASK64 + 1 - (1 << bits)
     return MASK64 + 1 - (1 << va_bits)
 

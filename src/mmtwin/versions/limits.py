@@ -58,7 +58,14 @@ def nr_page_orders(version: str, config: Mapping[str, str]) -> int:
     return int(config.get("CONFIG_FORCE_MAX_ZONEORDER", DEFAULT_ORDERS))
 
 
-def kmalloc_min_size(version: str, arch: str, config: Mapping[str, str]) -> int:
+def section_size_bits(version: str, arch: str, page_size: int) -> int:
+    """SECTION_SIZE_BITS; `page_size` in bytes."""
+    if arch == "arm64" and not has_since(version, ARM64_SECTION_30_UNTIL):
+        return 30
+    return SECTION_SIZE_BITS[arch, page_size]
+
+
+def kmalloc_min_size(version: str, arch: str) -> int:
     """The smallest kmalloc cache. arm64 aligns for DMA, 128 bytes, until it may bounce small
     buffers (6.5, 9382bc44b5f5): from then on 8, as on x86-64.
     """
@@ -103,11 +110,8 @@ def limits_of(version: str, arch: str, page_size: int, config: Mapping[str, str]
     if has_since(version, PAGE_BLOCK_MAX_SINCE):
         largest = int(config.get("CONFIG_PAGE_BLOCK_MAX_ORDER", orders - 1))
         pageblock_order = min(pageblock_order, largest)
-    section_bits = SECTION_SIZE_BITS[arch, page_size]
     vmap_stack = has_vmap_stack(version, arch, config)
     stack = thread_size(arch, page_size, config, vmap_stack)
-    if arch == "arm64" and not has_since(version, ARM64_SECTION_30_UNTIL):
-        section_bits = 30
     return Limits(
         page_shift=page_shift,
         nr_orders=orders,
@@ -115,11 +119,11 @@ def limits_of(version: str, arch: str, page_size: int, config: Mapping[str, str]
         pmd_order=pmd_order,
         kmalloc_shift_high=page_shift + 1,
         kmalloc_shift_max=orders + page_shift - 1,
-        kmalloc_min_size=kmalloc_min_size(version, arch, config),
+        kmalloc_min_size=kmalloc_min_size(version, arch),
         thread_size=stack,
         # so that one bit of the stack pointer tells of an overflow
         thread_align=2 * stack if arch == "arm64" and vmap_stack else stack,
         vmap_stack=vmap_stack,
-        section_size_bits=section_bits,
+        section_size_bits=section_size_bits(version, arch, page_size),
         pageblock_bits=pageblock_bits(version, config),
     )

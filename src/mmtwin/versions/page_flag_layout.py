@@ -10,8 +10,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mmtwin.versions.limits import section_size_bits
 from mmtwin.versions.page_flags import page_flag_bits, word_bits
 from mmtwin.versions.releases import has_since, release_key
+from mmtwin.versions.zones import zones_of
 
 # MAX_PHYSMEM_BITS and SECTION_SIZE_BITS of asm/sparsemem.h, 4 KiB pages.
 SECTIONS = {
@@ -28,11 +30,6 @@ ALIASES = {
     "loongarch": "loongarch64", "mipsel": "mips", "mips64el": "mips64", "sparc": "sparc64",
 }  # fmt: skip
 PAE_SECTIONS = {"i386": (36, 29), "arm": (36, 28)}
-ARM64_SECTIONS_SINCE = "5.12"  # f0b13ee23241; 30 bits before
-ZONE_SWITCHES = (
-    ("DMA", "CONFIG_ZONE_DMA"), ("DMA32", "CONFIG_ZONE_DMA32"), ("Normal", ""),
-    ("HighMem", "CONFIG_HIGHMEM"), ("Movable", ""), ("Device", "CONFIG_ZONE_DEVICE"),
-)  # fmt: skip
 LRU_GEN_SINCE = "6.1"  # ec1c86b25f4b
 LRU_GEN_WIDTH, LRU_REFS_WIDTH = 3, 2  # order_base_2(MAX_NR_GENS + 1), MAX_NR_TIERS - 2
 LAST_PID_SHIFT = 8
@@ -99,18 +96,11 @@ def nr_cpus_bits(version: str, cpus: int) -> int:
     return cpus.bit_length() - 1
 
 
-def zones_of_layout(config: Mapping[str, str]) -> tuple[str, ...]:
-    """The zones of a configuration by number (enum zone_type)."""
-    return tuple(name for name, symbol in ZONE_SWITCHES
-                 if not symbol or config.get(symbol) == "y")  # fmt: skip
-
-
 def sections_of(version: str, arch: str, config: Mapping[str, str]) -> tuple[int, int]:
     """MAX_PHYSMEM_BITS and SECTION_SIZE_BITS."""
     if arch == "arm64":
-        section = 27 if has_since(version, ARM64_SECTIONS_SINCE) else 30
-        if config.get("CONFIG_ARM64_64K_PAGES") == "y" and section == 27:
-            section = 29
+        page_size = 65536 if config.get("CONFIG_ARM64_64K_PAGES") == "y" else 4096
+        section = section_size_bits(version, arch, page_size)
         return int(config.get("CONFIG_ARM64_PA_BITS", "48")), section
     pae = (config.get("CONFIG_X86_PAE"), config.get("CONFIG_ARM_LPAE"))
     if arch in PAE_SECTIONS and "y" in pae:
@@ -167,7 +157,7 @@ def page_flag_layout(version: str, arch: str, config: Mapping[str, str]) -> Page
     NR_CPUS_BITS where it is not what NR_CPUS makes in this version.
     """
     bits, flags = word_bits(arch), page_flag_bits(version, arch, config)
-    zones = zones_of_layout(config)
+    zones = tuple(name for name, _ in zones_of(config))
     cpupid = 0
     if config.get("CONFIG_NUMA_BALANCING") == "y":
         bits_of_cpus = nr_cpus_bits(version, int(config.get("CONFIG_NR_CPUS", 1)))

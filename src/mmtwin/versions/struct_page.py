@@ -6,7 +6,7 @@ in c_layout.select(): behind `|` stand the conditions under which it is there, a
 hold: `>=6.1`, `<6.1`, a switch of the configuration, `64`, `32`, or one of them after `!`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mmtwin.versions.c_layout import Compiler, Structure, select
 from mmtwin.versions.releases import has_since
@@ -370,7 +370,7 @@ LARGE_SPINLOCKS = ("CONFIG_PREEMPT_RT", "CONFIG_DEBUG_SPINLOCK", "CONFIG_DEBUG_L
 OWN_STRUCTURE = {"slab": "slab", "table": "ptdesc"}
 
 
-def conditions(version: str, word: int, config: Mapping[str, str]):  # type: ignore[no-untyped-def]
+def conditions(version: str, word: int, config: Mapping[str, str]) -> Callable[[str], bool]:
     """A function that says whether a condition of a line holds for a kernel."""
     large = any(config.get(symbol) == "y" for symbol in LARGE_SPINLOCKS)
     config = {**config, "CONFIG_LARGE_SPINLOCK": "y" if large else "n"}
