@@ -1,7 +1,7 @@
 """SLUB's paths, one rule at a time: who gets which object, where a slab goes."""
 
 import pytest
-from slub_machine import GFP_KERNEL, VERSIONS, checksum, slub_machine
+from slub_machine import GFP_KERNEL, VERSIONS, checksum, kmalloc_machine, slub_machine
 
 from mmtwin.kernel import slub, slub_cache, slub_pcs, slub_state
 from mmtwin.kernel.constants import (
@@ -345,3 +345,13 @@ PINNED = [
     "ca8ff062e026c56e",
     "07b43981bdbbbf36",
 ]
+
+
+@pytest.mark.parametrize("version", ["6.18", "7.3"])
+def test_caches_with_a_capacity_of_their_own_are_not_shared(version: str) -> None:
+    mm = kmalloc_machine(version)
+    asked = slub_cache.kmem_cache_create(mm, "asked", 320, sheaf_capacity=32)
+    plain = slub_cache.kmem_cache_create(mm, "plain", 320)
+    other = slub_cache.kmem_cache_create(mm, "other", 320, sheaf_capacity=32)
+    assert len({asked, plain, other}) == 3
+    assert slub_cache.kmem_cache_create(mm, "same", 320) == plain

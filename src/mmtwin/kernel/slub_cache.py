@@ -21,6 +21,7 @@ from mmtwin.kernel.slub_defs import (
     SLAB_MERGE_SAME,
     SLAB_METADATA_FLAGS,
     SLAB_NEVER_MERGE,
+    SLAB_NO_MERGE,
     SLAB_TYPESAFE_BY_RCU,
 )
 from mmtwin.kernel.slub_freelist import draw
@@ -178,12 +179,16 @@ def spared_flags(mm, size, align, flags, ctor=0, freeptr_offset=None):
 
 
 def slab_unmergeable(has, record):
-    """slab_unmergeable(): whether no other cache may share this one."""
+    """slab_unmergeable(): whether no other cache may share this one.
+
+    Those with sheaves neither, while only some have any (2d517aa09bbc, 6.18).
+    """
     return bool(
         not has.slab_merge
         or int(record["flags"]) & SLAB_NEVER_MERGE
         or record["ctor"]
         or (has.usercopy_unmergeable and record["usersize"])
+        or (has.sheaves == 1 and record["sheaf_capacity"])
         or record["refcount"] < 0
     )
 
@@ -240,7 +245,9 @@ def kmem_cache_create(
         raise SlabError(f"kmem_cache_create({name!r}): alignment {align} is no power of two")
     if (useroffset and not usersize) or useroffset + usersize > size:
         useroffset = usersize = 0
-    if not usersize:
+    if has.sheaves == 2 and sheaf_capacity:
+        flags |= SLAB_NO_MERGE
+    if not usersize and not (has.sheaves and sheaf_capacity):
         cache = find_mergeable(mm, name, size, align, flags, ctor)
         if cache >= 0:
             record = mm.view("cache")[cache]

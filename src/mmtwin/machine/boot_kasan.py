@@ -4,6 +4,7 @@ from mmtwin.kernel.constants import CHECK_KASAN
 from mmtwin.kernel.kasan import Kasan
 from mmtwin.kernel.mm import MM
 from mmtwin.machine.memory_map import SHADOW, MemoryMap, shadow_pages
+from mmtwin.versions.address_space import actual_va_bits
 from mmtwin.versions.kasan import kernel_start, shadow_offset, task_size, vmemmap_of
 from mmtwin.versions.page_flags import page_flag_bits, page_types
 from mmtwin.versions.profiles import Profile
@@ -16,7 +17,7 @@ def kasan_init(mm: MM, profile: Profile, memory_map: MemoryMap) -> None:
     builds, the pages that are freed at boot are not poisoned.
     """
     built = int(profile.config.get("CONFIG_ARM64_VA_BITS", 48))
-    bits = 47 if profile.page_size == 16384 and built == 52 else min(built, 48)
+    bits = actual_va_bits(profile.page_size, built)
     place = next(part.start for part in memory_map.reserved if part.what == SHADOW)
     ranges = []
     for start, end in memory_map.ram:

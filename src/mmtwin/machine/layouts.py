@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mmtwin.kernel.layout import Layout
-from mmtwin.versions.address_space import address_space
+from mmtwin.versions.address_space import actual_va_bits, address_space
 from mmtwin.versions.profiles import Profile
 
 MASK64 = (1 << 64) - 1
@@ -32,8 +32,7 @@ def direct_map_bases(profile: Profile, ram_start: int) -> list[int]:
         return list(X86_PAGE_OFFSETS)
     start = ram_start // ARM64_MEMSTART_ALIGN * ARM64_MEMSTART_ALIGN
     built = int(profile.config.get("CONFIG_ARM64_VA_BITS", 48))
-    least = 47 if profile.page_size == 16384 and built == 52 else 48
-    order = [min(built, least), *ARM64_VA_BITS]
+    order = [actual_va_bits(profile.page_size, built), *ARM64_VA_BITS]
     return [(-(1 << bits) - start) & MASK64 for bits in dict.fromkeys(order)]
 
 

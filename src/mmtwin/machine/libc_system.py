@@ -13,6 +13,7 @@ from mmtwin.machine.libc_arena import (
     MINSIZE,
     SIZE_SZ,
     Arena,
+    Corrupted,
     Heap,
 )
 
@@ -102,8 +103,6 @@ class LibcSystem:
         heap = self.heaps.get(chunk & -HEAP_MAX_SIZE)
         arena = heap[1] if heap else self.main_arena
         if chunk not in arena.head:
-            from mmtwin.machine.libc_arena import Corrupted
-
             raise Corrupted("free(): invalid pointer")
         return arena
 

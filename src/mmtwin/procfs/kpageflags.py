@@ -22,6 +22,7 @@ from mmtwin.kernel.constants import (
 )
 from mmtwin.procfs.errors import ProcError
 from mmtwin.procfs.state import mm_of, profile_of
+from mmtwin.versions import page_flag_tables
 from mmtwin.versions.proc_items import shows_nopage
 
 if TYPE_CHECKING:
@@ -30,15 +31,7 @@ if TYPE_CHECKING:
 FILE = "kpageflags"
 ENTRY = np.dtype("<u8")
 
-KPF = {
-    "locked": 0, "error": 1, "referenced": 2, "uptodate": 3, "dirty": 4, "lru": 5, "active": 6,
-    "slab": 7, "writeback": 8, "reclaim": 9, "buddy": 10, "mmap": 11, "anon": 12, "swapcache": 13,
-    "swapbacked": 14, "compound_head": 15, "compound_tail": 16, "huge": 17, "unevictable": 18,
-    "hwpoison": 19, "nopage": 20, "ksm": 21, "thp": 22, "offline": 23, "zero_page": 24,
-    "idle": 25, "pgtable": 26, "reserved": 32, "mlocked": 33, "mappedtodisk": 34, "private": 35,
-    "private_2": 36, "owner_private": 37, "arch": 38, "uncached": 39, "softdirty": 40,
-    "arch_2": 41, "arch_3": 42,
-}  # fmt: skip
+KPF = {name.lower(): bit for name, bit in page_flag_tables.KPF.items()}
 
 
 def mask(*names: str) -> int:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mmtwin.kernel.constants import WMARK_HIGH
+from mmtwin.kernel.mmzone_init import totalreserve_pages
 from mmtwin.procfs.counters import node_stats
 from mmtwin.procfs.state import mm_of, populated, profile_of, zone_places
 from mmtwin.procfs.text import Lines, shortened
@@ -130,16 +130,4 @@ def available(mm: MM, free: int, cached: int, reclaimable: int) -> int:
     """
     low = sum(zone_sizes(mm, place.number)["low"] for place in zone_places(mm))
     most = cached - min(cached // 2, low) + reclaimable - min(reclaimable // 2, low)
-    return max(0, free - reserved_pages(mm) + most)
-
-
-def reserved_pages(mm: MM) -> int:
-    """totalreserve_pages: what each zone keeps from callers (calculate_totalreserve_pages)."""
-    reserved = 0
-    for place in zone_places(mm):
-        record = mm.view("zone")[place.number]
-        most = int(record["lowmem_reserve"][place.type :].max()) + int(
-            record["watermark"][WMARK_HIGH]
-        )
-        reserved += min(most, int(record["managed_pages"]))
-    return reserved
+    return max(0, free - int(totalreserve_pages(mm)) + most)

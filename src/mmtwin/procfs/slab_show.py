@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmtwin.kernel.slub_cache import slab_unmergeable
 from mmtwin.kernel.slub_defs import DEFS as SLUB
 from mmtwin.procfs.state import cache_numbers, mm_of, node_slabs, profile_of
 from mmtwin.procfs.sys_kernel_slab import (
@@ -94,15 +95,7 @@ def own_entries(mm: MM) -> list[Entry]:
 
 def unmergeable(mm: MM, number: int) -> bool:
     """Whether no other cache may share this one (slab_unmergeable)."""
-    cache = mm.view("cache")[number]
-    profile = profile_of(mm)
-    merges = profile.on("SLAB_MERGE_DEFAULT") or "slab_merge" in profile.cmdline
-    if not merges or {"slab_nomerge", "slub_nomerge"} & set(profile.cmdline):
-        return True
-    never = int(cache["flags"]) & SLUB["SLAB_NEVER_MERGE"]
-    # while only some caches have sheaves (2d517aa09bbc, 6.18), those are not shared
-    asked = mm.view("has")[0].sheaves == 1 and cache["sheaf_capacity"] > 0
-    return bool(never or cache["ctor"] or cache["usersize"] or cache["refcount"] < 0 or asked)
+    return bool(slab_unmergeable(mm.view("has")[0], mm.view("cache")[number]))
 
 
 def unique_id(mm: MM, number: int) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mmtwin.kernel.constants import WMARK_HIGH, WMARK_LOW, WMARK_MIN, WMARK_PROMO
+from mmtwin.kernel.mmzone_init import stat_threshold
 from mmtwin.procfs.counters import node_stats, numa_counters, with_base, zone_counters
 from mmtwin.procfs.state import ZonePlace, mm_of, pageblocks, populated, profile_of, zone_places
 from mmtwin.procfs.text import Lines, shortened
@@ -26,9 +27,6 @@ PAGESETS = "  pagesets"
 CPU = "    cpu: "
 THRESHOLD = "  vm stats threshold: "
 WATERMARKS = {"min": WMARK_MIN, "low": WMARK_LOW, "high": WMARK_HIGH, "promo": WMARK_PROMO}
-# calculate_normal_threshold: by 128 MiB of a zone, and at most so much.
-DRIFT_SHIFT = 27
-MOST_DRIFT = 125
 
 
 @dataclass(frozen=True)
@@ -276,10 +274,4 @@ def show_pageset(mm: MM, zone: int, cpu: int) -> Pageset:
     """A CPU's part of a zone."""
     record = mm.view("pcp")[zone * mm.nr_cpus + cpu]
     values = {name: int(record[name]) for name in names(PAGESET, profile_of(mm))}
-    return Pageset(cpu, values, stat_threshold(mm, zone))
-
-
-def stat_threshold(mm: MM, zone: int) -> int:
-    """How far a CPU's counters of a zone may drift (calculate_normal_threshold)."""
-    chunks = int(mm.view("zone")["managed_pages"][zone]) >> (DRIFT_SHIFT - mm.page_shift)
-    return min(MOST_DRIFT, 2 * mm.nr_cpus.bit_length() * (1 + chunks.bit_length()))
+    return Pageset(cpu, values, stat_threshold(mm, zone, mm.nr_cpus))

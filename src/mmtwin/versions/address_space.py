@@ -62,14 +62,20 @@ def x86_space(page_offset: int) -> AddressSpace:
     )
 
 
+def actual_va_bits(page_size: int, built: int) -> int:
+    """The bits of an address on arm64: a kernel for 52 (`built`: CONFIG_ARM64_VA_BITS) runs on
+    machines with fewer, with 47 (16 KiB pages) or 48 (VA_BITS_MIN), which the twin's have.
+    """
+    if built < 52:
+        return built
+    return 47 if page_size == 16 * KIB else 48
+
+
 def arm64_space(
     version: str, page_size: int, built: int, kasan: bool = False
 ) -> AddressSpace:
-    """`built`: CONFIG_ARM64_VA_BITS. A kernel for 52 bits runs on machines with fewer: with 47
-    (16 KiB pages) or 48 (VA_BITS_MIN), which the twin's machines have. `kasan`: before 5.11 its
-    shadow lies below the modules.
-    """
-    actual = built if built < 52 else 47 if page_size == 16 * KIB else 48
+    """`built`: CONFIG_ARM64_VA_BITS. `kasan`: before 5.11 its shadow lies below the modules."""
+    actual = actual_va_bits(page_size, built)
     page_shift = page_size.bit_length() - 1
     page_end = -(1 << (actual - 1))  # _PAGE_END(VA_BITS_MIN)
     modules = page_end
