@@ -6,8 +6,15 @@ from any_steps import Step, any_steps
 from mmtwin.kernel import vmalloc
 from mmtwin.kernel.constants import USE_VMALLOC
 from mmtwin.kernel.vmalloc import __vmalloc_node_range as vmalloc_node_range
-from mmtwin.kernel.vmalloc_defs import GFP_KERNEL, VM_MAP, VM_MAP_PUT_PAGES, VM_NO_GUARD
+from mmtwin.kernel.vmalloc_defs import (
+    GFP_KERNEL,
+    VM_ALLOW_HUGE_VMAP,
+    VM_MAP,
+    VM_MAP_PUT_PAGES,
+    VM_NO_GUARD,
+)
 from mmtwin.machine import Machine
+from mmtwin.versions.features import features_of
 
 PROFILES = ("arm64-5.13", "x86_64-5.10", "x86_64-6.1", "x86_64-6.12", "x86_64-7.3",
             "arm64-16k-6.12", "arm64-64k-7.3")
@@ -164,14 +171,49 @@ def test_failures_say_what_the_kernel_says() -> None:
     assert k.vmalloc(managed << 12) == 0
     assert k.vmalloc(managed << 12, "GFP_KERNEL|__GFP_NOWARN") == 0
     said = [str(complaint) for complaint in k.complaints]
-    assert len(said) == 3
+    assert len(said) == 2  # 6.1 sets __GFP_NOWARN before it asks for pages
     assert said[1] == "vmalloc error: size 1099511627776, exceeds total pages"
-    assert said[2].endswith("failed to allocate pages")
     assert k.mm.vmalloc.nr_pages == 0
     assert k.validate() == []
     old = boot("x86_64-5.10")
+    old.vmalloc(0)
     old.vmalloc(1 << 40)
-    assert str(old.complaints[0]) == "vmalloc: allocation failure: 1099511627776 bytes"
+    assert [str(complaint) for complaint in old.complaints] == [
+        "vmalloc: allocation failure: 0 bytes",
+        "vmalloc: allocation failure: 1099511627776 bytes",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("6.1", []),
+        ("5.17", ["size {had}, page order 0, failed to allocate pages"]),
+        ("6.12", ["size {had}, failed to allocate pages"]),
+        ("7.3", ["size {wanted}, failed to allocate pages"]),
+    ],
+)
+def test_where_pages_run_out(version: str, said: list[str]) -> None:
+    k = boot("x86_64-6.1", memory="64M")
+    says = features_of(version, "x86_64", 4096, {})["vmalloc_says_why"]
+    k.mm.view("has")[0].vmalloc_says_why = says
+    wanted = int(k.mm.view("zone")["managed_pages"].sum()) << 12
+    assert k.vmalloc(wanted) == 0
+    texts = [str(complaint).removeprefix("vmalloc error: ") for complaint in k.complaints]
+    had = [int(text.split(",")[0].removeprefix("size ")) for text in texts]
+    assert texts == [text.format(had=had[0], wanted=wanted) for text in said]
+    assert all(wanted // 2 < size <= wanted for size in had)
+
+
+def test_huge_mappings_on_several_nodes() -> None:
+    k = Machine.boot("x86_64-6.12", memory="256M", cpus=2, nodes=2)
+    shifts = []
+    for version in ("6.12", "6.13"):
+        known = features_of(version, "x86_64", 4096, {})
+        k.mm.view("has")[0].huge_vmalloc = known["huge_vmalloc"]
+        shifts.append([vmalloc.huge_shift(k.mm, 2 << 20, node, VM_ALLOW_HUGE_VMAP)
+                       for node in (-1, 1)])
+    assert shifts == [[12, 21], [21, 21]]
 
 
 def test_a_free_of_what_is_no_area() -> None:

@@ -9,7 +9,6 @@ kernel's page tables (vmalloc_pgtable.py) that lead to them. `kvmalloc()` is in 
 
 from mmtwin.kernel.constants import (
     COMPLAINT_VFREE,
-    COMPLAINT_VMALLOC,
     COMPLAINT_VMALLOC_ZERO,
     COMPLAINT_VMAP,
     USE_VMALLOC,
@@ -34,6 +33,7 @@ from mmtwin.kernel.vmalloc_bytes import (
     set_pages,
     setup_vmalloc_vm,
 )
+from mmtwin.kernel.vmalloc_complaints import warn_no_pages, warn_pages, warn_range
 from mmtwin.kernel.vmalloc_defs import (
     GFP_DIRECT_RECLAIM,
     GFP_HIGHMEM,
@@ -147,12 +147,6 @@ def vmalloc_of(mm):
         mm.vmalloc = Vmalloc(mm)
     mm.vmalloc.cpu = mm.cpu
     return mm.vmalloc
-
-
-def warn_alloc(mm, gfp, text):
-    """warn_alloc(): a complaint, unless __GFP_NOWARN."""
-    if not gfp & GFP_NOWARN:
-        report(mm, COMPLAINT_VMALLOC, 0, text)
 
 
 def totalram_pages(mm):
@@ -292,8 +286,7 @@ def __vmalloc_area_node(mm, vm, gfp, shift, node):
     else:
         vm.pages = kmalloc_node(mm, bytes, nested, node)
     if not vm.pages:
-        warn_alloc(mm, said, f"vmalloc error: size {size}, failed to allocated page array size "
-                              f"{bytes}")
+        warn_pages(mm, said, f"size {size}, failed to allocated page array size {bytes}")
         kfree(mm, remove_vm_area(mm, vm.address).object)
         return False
     set_pages(mm, vm)
@@ -306,28 +299,23 @@ def __vmalloc_area_node(mm, vm, gfp, shift, node):
     mm.view("page")["users"][vm.pfns] = USE_VMALLOC
     if len(vm.pfns) == nr_pages and state.tables.map_pages(vm.address, vm.pfns, shift):
         return True
-    if len(vm.pfns) != nr_pages and not vm.page_order:
-        warn_alloc(mm, said, no_pages_text(mm, vm))
-    elif len(vm.pfns) == nr_pages:
-        warn_alloc(mm, said, f"vmalloc error: size {size}, failed to map pages")
+    if len(vm.pfns) != nr_pages:
+        warn_no_pages(mm, said, vm, size)
+    else:
+        warn_pages(mm, said, f"size {size}, failed to map pages")
     _free_behind(mm, remove_vm_area(mm, vm.address))
     return False
 
 
-def no_pages_text(mm, vm):
-    """What the kernel says where pages ran out."""
-    bytes = len(vm.pfns) << mm.page_shift
-    if mm.view("has")[0].vmalloc_says_why:
-        return f"vmalloc error: size {bytes}, failed to allocate pages"
-    return f"vmalloc: allocation failure, allocated {bytes} of {vm.size} bytes"
-
-
-def huge_shift(mm, size, vm_flags):
+def huge_shift(mm, size, node, vm_flags):
     """How many address bits each entry of a mapping is to cover: a page, contiguous PTEs or a PMD
-    for those who may have it (VM_ALLOW_HUGE_VMAP).
+    for those who may have it (VM_ALLOW_HUGE_VMAP). Until 6.12 each node's share (`node` -1: of
+    all) must be as large.
     """
     has = mm.view("has")[0]
     if has.huge_vmalloc and vm_flags & VM_ALLOW_HUGE_VMAP:
+        if has.huge_vmalloc == 1 and node < 0:
+            size //= mm.nr_nodes
         tables = vmalloc_of(mm).tables
         if size >= tables.pmd_size:
             return tables.shifts[1]
@@ -346,26 +334,21 @@ def __vmalloc_node_range(mm, size, align, start, end, gfp, vm_flags, node, calle
     A request that must not fail (__GFP_NOFAIL) and does is not tried for ever.
     """
     vmalloc_of(mm)
-    if size <= 0:
+    says = mm.view("has")[0].vmalloc_says_why
+    if size <= 0 and says:
         report(mm, COMPLAINT_VMALLOC_ZERO, 0, "WARNING: __vmalloc_node_range: size 0")
         return 0
-    has = mm.view("has")[0]
-    if size >> mm.page_shift > totalram_pages(mm):
-        text = f"vmalloc error: size {size}, exceeds total pages"
-        if not has.vmalloc_says_why:
-            text = f"vmalloc: allocation failure: {size} bytes"
-        warn_alloc(mm, gfp, text)
+    if size <= 0 or size >> mm.page_shift > totalram_pages(mm):
+        warn_range(mm, gfp, size, f"size {size}, exceeds total pages")
         return 0
-    shift = huge_shift(mm, size // mm.nr_nodes if node < 0 else size, vm_flags)
+    shift = huge_shift(mm, size, node, vm_flags)
     while True:
         flags = VM_ALLOC | VM_UNINITIALIZED | vm_flags
         aligned = align if shift == mm.page_shift else max(align, 1 << shift)
         vm = __get_vm_area_node(mm, size, aligned, shift, flags, start, end, node, gfp, caller)
         if vm is None:
-            text = f"vmalloc error: size {size}, vm_struct allocation failed"
-            if not has.vmalloc_says_why:
-                text = f"vmalloc: allocation failure: {size} bytes"
-            warn_alloc(mm, gfp, text)
+            asked = f"size {size}, align {aligned:#x}" if says == 5 else f"size {size}"
+            warn_range(mm, gfp, size, f"{asked}, vm_struct allocation failed")
         elif __vmalloc_area_node(mm, vm, gfp, shift, node):
             vm.flags &= ~VM_UNINITIALIZED
             kasan_map(mm, vm, size)

@@ -36,16 +36,21 @@ VMALLOC = (
             Change("5.16", 1, "9f531973dff3")),
     Feature("vm_struct_bytes", "sizeof(struct vm_struct)", 64,
             Change("6.15", 72, "a0309faf1cb0", ("6.12.107",)), Change("7.3", 80, "")),
+    # until 6.12 (1) each node's share must be large enough, since then (2) the whole
     Feature("huge_vmalloc", "CONFIG_HAVE_ARCH_HUGE_VMALLOC, for those who ask for it", 0,
-            Change("5.18", 1, "559089e0a93d")),
+            Change("5.18", 1, "559089e0a93d"), Change("6.13", 2, "")),
     Feature("vmap_cont_pte", "huge mappings of contiguous PTEs, below a PMD", 0,
             Change("6.16", 1, "06fc959fcff7"), arch="arm64"),
     Feature("vmalloc_large_orders", "vmalloc first tries the largest blocks that fit", 0,
             Change("7.0", 1, "a06157804399")),
     Feature("vmalloc_nonblocking", "vmalloc serves requests that must not wait", 0,
             Change("6.19", 1, "")),
+    # 1: but not of pages (__GFP_NOWARN), 2: of pages too, 3: without their order, 4: with the size
+    # wanted, not had, 5: with the alignment
     Feature("vmalloc_says_why", "complaints say what failed ('vmalloc error: ...')", 0,
-            Change("5.13", 1, "f4bdfeaf18a4")),
+            Change("5.13", 1, "f4bdfeaf18a4"), Change("5.17", 2, ""), Change("5.18", 1, ""),
+            Change("6.3", 2, ""), Change("6.4", 3, "95a301eefa82"), Change("7.1", 4, ""),
+            Change("7.3", 5, "")),
     Feature("vunmap_own_words", "vunmap of nothing is not said to be a vfree", 0,
             Change("6.3", 1, "79311c1fe021")),
     Feature("vmap_block_pages", "VMAP_BBMAP_BITS: pages of a block of vm_map_ram()", block_pages),
