@@ -145,9 +145,10 @@ class Ahead:
             what = np.ascontiguousarray(moments["what"])
             own = (what <= WHAT_ROOT) & (what != WHAT_LATER) & (moments["number"] <= self.done)
             self.seen.update(np.unique(moments["pid"][own]).tolist())
-            counted = (moments["number"] <= self.done) & (moments["areas"] >= 0)
-            pids, areas = moments["pid"][counted].tolist(), moments["areas"][counted].tolist()
-            self.areas_of.update(zip(pids, areas, strict=True))
+            counted = np.flatnonzero((moments["number"] <= self.done) & (moments["areas"] >= 0))
+            pids, last = np.unique(moments["pid"][counted[::-1]], return_index=True)
+            areas = moments["areas"][counted[::-1][last]]
+            self.areas_of.update(zip(pids.tolist(), areas.tolist(), strict=True))
         self.done = -1
 
     def _find(self, address, start, available):
