@@ -167,6 +167,18 @@ def test_an_idle_cpu_adds_up_what_it_held_back() -> None:
         assert k.shown_counters()[1] == shown
 
 
+def test_where_events_tell_when_a_cpu_adds_up_nothing_is_guessed() -> None:
+    k = memory(threshold=8, cpus=2)
+    k.late.told = True
+    feed(k, table(20), {**table(21, pid=0), "time": 1 << 40}, {**table(22), "time": 1 << 41})
+    assert (k.page_tables, k.shown_counters()[1]) == (3, 0)
+    k.late.fold(1)
+    assert k.shown_counters()[1] == 0
+    k.late.fold(2)  # there is none
+    k.late.fold(0)
+    assert k.shown_counters()[1] == 3
+
+
 def test_a_silent_cpu_of_two_is_idle() -> None:
     k = memory(threshold=4, tick=LONE, cpus=2)
     feed(k, table(1), {"kind": "KFREE", "pid": 8, "cpu": 1})

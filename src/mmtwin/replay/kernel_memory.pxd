@@ -94,7 +94,7 @@ cdef class KernelMemory:
     cdef s64 chains_uneven        # of them those far from the mean
     cdef u64 chain_time           # from table to table in these, all together
     cdef u64 tick                 # of the clock, in a second; 0: it tells no time
-    cdef LateCounters late
+    cdef public LateCounters late
     cdef bint overstep
     cdef s64 stack_kb
     cdef bint vmalloc_late        # CPUs add up vmalloc's pages late

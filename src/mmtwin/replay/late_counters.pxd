@@ -23,6 +23,7 @@ cdef class LateCounters:
     cdef s32 nr_cpus
     cdef s64 threshold
     cdef u64 tick                 # CPUs add up that often
+    cdef public bint told         # events tell when: nothing is guessed
     cdef dict _buffers
 
     @cython.locals(place=s64, sum=s64, most=s64)
@@ -32,6 +33,7 @@ cdef class LateCounters:
     cdef void add_up(self, s32 cpu, u64 time) noexcept nogil
     @cython.locals(other=s32, silent=u64)
     cdef void rested(self, s32 cpu, s32 pid, u64 time) noexcept nogil
+    cpdef void fold(self, s32 cpu)
     @cython.locals(counter=s32, place=s64)
     cdef void _fold(self, s32 cpu) noexcept nogil
 

@@ -28,7 +28,8 @@ if not cython.compiled:
 
 class LateCounters:
     """NR_COUNTERS counters of a machine with `nr_cpus` CPUs, each of which holds back up to
-    `threshold`. `tick`: the clock's units in a second, 0 where it tells no time.
+    `threshold`. `tick`: the clock's units in a second, 0 where it tells no time. `told`: events
+    say when a CPU adds up, see `fold()`; else it is guessed.
     """
 
     def __init__(self, nr_cpus, threshold, tick):
@@ -49,6 +50,7 @@ class LateCounters:
         self.nr_cpus = nr_cpus
         self.threshold = threshold
         self.tick = tick
+        self.told = False
         self.count = 0
 
     def value(self, counter):
@@ -95,7 +97,7 @@ class LateCounters:
 
     def add_up(self, cpu, time):
         """A CPU adds up what it held back, once in a tick of its own events: vmstat_update()."""
-        if self.tick != 0 and time >= self.due[cpu]:
+        if self.tick != 0 and not self.told and time >= self.due[cpu]:
             self.due[cpu] = time - time % self.tick + self.tick
             self._fold(cpu)
 
@@ -103,6 +105,8 @@ class LateCounters:
         """An event of a CPU: before, it was idle and added up (quiet_vmstat()) if the event finds
         it idle, if it was silent for long, or while another one had many events.
         """
+        if self.told:
+            return
         silent = TWO_TICKS if self.nr_cpus > 1 else LONG
         if pid == 0 or (self.tick and time > self.seen_at[cpu] + silent):
             self._fold(cpu)
@@ -113,6 +117,11 @@ class LateCounters:
             for other in range(self.nr_cpus):
                 if self.count - self.seen[other] == SILENT:
                     self._fold(other)
+
+    def fold(self, cpu):
+        """A CPU adds up, as an event tells (`told`); nothing for one that the machine lacks."""
+        if 0 <= cpu < self.nr_cpus:
+            self._fold(cpu)
 
     def _fold(self, cpu):
         for counter in range(NR_COUNTERS):

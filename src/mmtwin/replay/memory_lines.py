@@ -11,6 +11,7 @@ import numpy as np
 from mmtwin.procfs import meminfo, vmallocinfo
 from mmtwin.recordings.annotate import Annotated
 from mmtwin.recordings.recording import Recording
+from mmtwin.replay.counter_events import NEEDED, folds
 from mmtwin.replay.kernel_memory import CONSTANTS, KernelMemory
 from mmtwin.versions.gfp import encode_gfp
 from mmtwin.versions.profiles import Profile
@@ -69,6 +70,9 @@ class MemoryLines:
             self._tables(profile), profile.features,
             recording.counts.get("sched_process_exit", 0) > 0, self._lag(profile),
         )  # fmt: skip
+        found = folds(recording)
+        self.folds = found or []  # still to come: before which event a CPU adds up, which one
+        self.memory.late.told = found is not None
         self.begun: set[str] = set()
         # pages that the newest meminfo said, and how many the twin had then
         self.told: tuple[int | None, int] = None, 0
@@ -115,8 +119,13 @@ class MemoryLines:
             "vmalloc": self.vmalloc_late,
         }
 
-    def add(self, address: int, start: int, stop: int) -> None:
-        """Takes in events of a block."""
+    def add(self, address: int, start: int, stop: int, first: int) -> None:
+        """Takes in events of a block; number 0 of the block is number `first` of the recording."""
+        while self.folds and self.folds[0][0] < first + stop:
+            index, cpu = self.folds.pop(0)
+            self.memory.add(address, start, max(index - first, start))
+            start = max(index - first, start)
+            self.memory.late.fold(cpu)
         self.memory.add(address, start, stop)
 
     def at_truth(self, truth: Mapping[str, Any]) -> None:
@@ -192,6 +201,11 @@ class MemoryLines:
         if not lines:
             figures(name).pop("meminfo")
         self.begun.update(line for line in LINES if line in kernel and line != "PageTables")
+
+    def counters(self) -> dict[str, Any]:
+        """Whether events tell when CPUs add up their counters, and which are missing for that."""
+        told = bool(self.memory.late.told)
+        return {"told": told, "missing": [] if told else list(NEEDED)}
 
     def stacks(self) -> dict[str, int]:
         """Forks whose stack was predicted to be new or one that the CPU kept."""

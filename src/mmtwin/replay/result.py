@@ -22,6 +22,7 @@ class ReplayResult:
     misses: dict[str, int]
     geometry: dict[str, Any]
     stacks: dict[str, int]
+    counters: dict[str, Any]  # of vmstat: whether it is told when CPUs add them up
     snapshots: list[dict[str, Any]]
     seconds: dict[str, float]  # setup_seconds, seconds (the events), compare_seconds
     mm: "MM"
@@ -56,6 +57,7 @@ class ReplayResult:
             "drained": self._pair("DRAIN"),
             "slabs_freed": self._pair("SLAB_FREE"),
             "stacks": self.stacks,
+            "counters": self.counters,
             "geometry": self.geometry,
             **({"vmalloc": self.vmalloc} if self.vmalloc else {}),
             **(self.processes or {}),

@@ -267,7 +267,7 @@ class Replay:
             self.engine.observe(address, start, stop, len(events))
 
     def _feed(self, block: Block, start: int, stop: int) -> None:
-        self.lines.add(block.events.ctypes.data, start, stop)
+        self.lines.add(block.events.ctypes.data, start, stop, block.first)
         if self.vmalloc:
             self.vmalloc.feed(block.events[start:stop], block.first + start)
 
@@ -410,6 +410,7 @@ class Replay:
             },
             geometry=compare_geometry(self.recording, self.profile),
             stacks=self.lines.stacks(),
+            counters=self.lines.counters(),
             vmalloc=self.vmalloc.figures() if self.vmalloc else None,
             processes=self.demands.figures() if self.demands else None,
             snapshots=list(self.snapshots.values()),

@@ -39,6 +39,7 @@ def sections(result: Figures, rows: int | None = None) -> Iterator[RenderableTyp
     yield _fidelity(result)
     if result["fidelity"].get("snapshots"):
         yield _snapshots(result["fidelity"]["snapshots"])
+        yield from _memory_lines(result["fidelity"])
     yield from _counts("What missed", result["fidelity"].get("misses", {}))
     yield from _counts("Unexplained events", result["events"]["unexplained"])
     statistics = result.get("statistics")
@@ -129,6 +130,28 @@ def _pair(pair: Figures | None, total: str, equal: str) -> Text:
         return Text("-", "dim")
     style = "green" if pair[total] == pair[equal] else "yellow"
     return Text(f"{pair[equal]}/{pair[total]}", style)
+
+
+def _memory_lines(fidelity: Figures) -> Iterator[RenderableType]:
+    """Lines of meminfo, and what would tell those that are not the kernel's."""
+    found = [
+        (snapshot["name"], line, pair["kernel"], pair["twin"])
+        for snapshot in fidelity["snapshots"]
+        for line, pair in snapshot.get("meminfo", {}).items()
+    ]
+    if not found:
+        return
+    table = FigureTable("Lines of /proc/meminfo, kB", "at", "line", ">kernel", ">twin")
+    for name, line, kernel, twin in found:
+        style = "green" if kernel == twin else "yellow"
+        table.add_row(name, line, f"{kernel:,}", Text(f"{twin:,}", style))
+    yield table
+    missing = fidelity["counters"]["missing"]
+    if missing and any(kernel != twin for _, _, kernel, twin in found):
+        yield Text(
+            f"CPUs add up what they changed of a counter now and then (vmstat_update(), "
+            f"quiet_vmstat()): {' and '.join(missing)} would tell when, and were not recorded."
+        )
 
 
 def _counts(title: str, counts: Mapping[str, int]) -> Iterator[FigureTable]:
