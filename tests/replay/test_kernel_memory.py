@@ -264,6 +264,22 @@ def test_tables_stop_counting_with_their_process() -> None:
         assert k.page_tables == left
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_tables_stop_counting_when_another_program_is_executed(fails: bool) -> None:
+    """exec_mmap(): the old mm_struct goes, its tables' memory later; or the new one, in vain."""
+    old, new = 0xFFFF000000001000, 0xFFFF000000002000
+    k = memory(owned=True)
+    feed(k, alloc("WHAT_TASK", 1), alloc("WHAT_SIGHAND", 1))
+    feed(k, {**alloc("WHAT_MM", 1), "address": old}, table(11, 1), table(12, 1), table(13, 1))
+    feed(k, {"kind": "KMEM_CACHE_ALLOC", "call_site": PID_SITE, "pid": 1})
+    feed(k, {**alloc("WHAT_MM", 2), "address": new}, table(14, 2), table(15, 2))
+    assert k.page_tables == 3
+    feed(k, {**free("WHAT_MM", 2), "address": new if fails else old})
+    assert k.page_tables == (3 if fails else 1)
+    feed(k, {**free("WHAT_MM", 3), "address": old})  # another task's: nothing more
+    assert k.page_tables == (3 if fails else 1)
+
+
 def test_stacks_are_added_up_page_by_page() -> None:
     k = memory(threshold=8)
     k.know_tasks(10)

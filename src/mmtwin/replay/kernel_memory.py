@@ -87,8 +87,8 @@ if not cython.compiled:
 class KernelMemory:
     """What the kernel keeps for itself, counted from the first event on; a base may be set later.
 
-    `what`: {number in the recording's names: WHAT_*}; `nr_names`: how many names; `sites`: call
-    sites of the arrays of vmalloc's pages; `tables`: `gfp`, GFP_PGTABLE_USER as recorded, `comp`,
+    `what`: {number in the recording's names: WHAT_*}; `nr_names`: how many; `sites`: call sites
+    of the arrays of vmalloc's pages; `tables`: `gfp`, GFP_PGTABLE_USER as recorded, `comp`,
     __GFP_COMP, which later kernels add to it (pagetable_alloc()), `zero`, __GFP_ZERO, `levels`,
     how many levels of page tables NR_PAGETABLE counts, from the lowest, `top`, whether it counts
     pgds too, `owned`, whether they stop counting when their process ends, `pid_sites` and
@@ -130,7 +130,7 @@ class KernelMemory:
         self.waiting = as_s64(waiting.ctypes.data, len(waiting))
         self.nr_names, self.nr_sites = nr_names, len(sites)
         self.nr_pages, self.nr_cpus = nr_pages, nr_cpus
-        self.pgtable_gfp = tables["gfp"]
+        self.pgtable_gfp, self.owned = tables["gfp"], tables["owned"]
         self.comp_gfp, self.zero_gfp = tables["comp"], tables["zero"]
         self.counted_levels, self.counts_top = tables["levels"], tables["top"]
         self.owners = TableOwners(nr_pages)
@@ -139,7 +139,6 @@ class KernelMemory:
         self.ranges = as_u64(ranges.ctypes.data, len(ranges))
         self.nr_pid_ranges = len(tables["pid_sites"]) // 2
         self.nr_ranges = self.nr_pid_ranges + len(tables["exit_sites"]) // 2
-        self.owned = tables["owned"]
         self.plain = nr_cpus == 1 and not self.owned
         self.nr_areas = self.left = self.last = self.gap = 0
         self.interrupted = False
@@ -417,13 +416,14 @@ class KernelMemory:
             elif self._in_ranges(event.call_site, 0, self.nr_pid_ranges):
                 self.owners.pid_made(event.pid)
         elif event.kind == KIND_KMEM_CACHE_FREE:
+            pfn = 0
             if what == WHAT_MM:
-                self.owners.mm_freed(event.pid, event.address)
+                pfn = self.owners.mm_freed(event.pid, event.address)
             elif self._in_ranges(event.call_site, self.nr_pid_ranges, self.nr_ranges):
                 pfn = self.owners.exited(event.pid)
-                while pfn:
-                    self._count_tables(event, self._mark(pfn, TABLE_UNCOUNTED))
-                    pfn = self.owners.next_table(pfn)
+            while pfn:
+                self._count_tables(event, self._mark(pfn, TABLE_UNCOUNTED))
+                pfn = self.owners.next_table(pfn)
 
     def _in_ranges(self, site, first, stop):
         for place in range(first, stop):

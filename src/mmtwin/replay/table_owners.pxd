@@ -22,6 +22,7 @@ cdef class TableOwners:
     cdef s64 *forking             # FORK_*
     cdef s64 *shared              # whether the one before that was another task's too: vfork()
     cdef u64 *object              # the mm_struct of its newest execve()
+    cdef u64 *mm                  # by address space: its mm_struct
     cdef s64 newest
     cdef s64 pids                 # allocated since the first event
     cdef s64 first_pid            # the last one before
@@ -32,8 +33,8 @@ cdef class TableOwners:
     cdef void own_handlers(self, s32 pid) noexcept nogil
     @cython.locals(place=s64)
     cdef void mm_made(self, s32 pid, u64 object) noexcept nogil
-    @cython.locals(place=s64)
-    cdef void mm_freed(self, s32 pid, u64 object) noexcept nogil
+    @cython.locals(place=s64, space=s64)
+    cdef s64 mm_freed(self, s32 pid, u64 object) noexcept nogil
     @cython.locals(place=s64, child=s64)
     cdef void pid_made(self, s32 pid) noexcept nogil
     @cython.locals(place=s64, space=s64)

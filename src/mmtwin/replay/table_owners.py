@@ -42,8 +42,8 @@ class TableOwners:
                 ("shared", PIDS),
             )
         }  # fmt: skip
-        objects = np.zeros(PIDS, dtype=np.uint64)
-        self._buffers = {**arrays, "object": objects}
+        objects, owner = np.zeros(PIDS, dtype=np.uint64), np.zeros(SPACES, dtype=np.uint64)
+        self._buffers = {**arrays, "object": objects, "mm": owner}
         self.after = as_s64(arrays["after"].ctypes.data, pfns)
         self.before = as_s64(arrays["before"].ctypes.data, pfns)
         self.head = as_s64(arrays["head"].ctypes.data, SPACES)
@@ -54,6 +54,7 @@ class TableOwners:
         self.forking = as_s64(arrays["forking"].ctypes.data, PIDS)
         self.shared = as_s64(arrays["shared"].ctypes.data, PIDS)
         self.object = as_u64(objects.ctypes.data, PIDS)
+        self.mm = as_u64(owner.ctypes.data, SPACES)
         self.newest = 0
         self.pids = self.first_pid = 0
 
@@ -73,6 +74,7 @@ class TableOwners:
         place = pid & (PIDS - 1)
         if self.forking[place]:
             self.building[place] = self._new_space()
+            self.mm[self.building[place]] = object
             return
         self.object[place] = object
         self.previous[place] = self.space[place]
@@ -80,14 +82,23 @@ class TableOwners:
         if self.shared[place]:
             self.users[self.space[place]] -= 1
         self.space[place] = self._new_space()
+        self.mm[self.space[place]] = object
 
     def mm_freed(self, pid, object):
-        """An mm_struct is gone: of an execve() that failed, if it is the task's newest."""
+        """An mm_struct is gone: of an execve() that failed, if it is the task's newest; of one
+        that succeeded, if it is the task's one before (exec_mmap()): the first of the tables that
+        went with it, 0 for none.
+        """
         place = pid & (PIDS - 1)
+        space = self.previous[place]
+        if object != 0 and space and self.mm[space] == object:
+            self.previous[place] = 0
+            return self.head[space]
         if object != 0 and self.object[place] == object and self.previous[place]:
             self.space[place] = self.previous[place]
             self.users[self.space[place]] += self.shared[place]
             self.previous[place] = 0
+        return 0
 
     def pid_made(self, pid):
         """alloc_pid(): the child's number is the next one, and its address space is known."""
