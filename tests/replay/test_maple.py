@@ -188,6 +188,22 @@ def test_areas_and_purposes():
     assert asked["areas"].tolist() == [0, 3, 3, 3, 2, 1, 1]
 
 
+def test_what_interrupts_cut():
+    """A free whose event an interrupt's frees follow at once, and the last of those."""
+    ahead = Ahead([0, 1, 2], RANGES)
+    events = np.zeros(6, dtype=EVENT)
+    events["kind"] = CONSTANTS["KIND_KMEM_CACHE_FREE"]
+    events["call_site"] = [SITES[name] for name in ("destroy", "rcu", "rcu", "destroy") * 2][:6]
+    events["address"] = np.arange(1, 7)
+    events["pid"] = [7, 7, 7, 7, 9, 9]  # the last two: a thread for soft interrupts
+    events["flags"] = [0, 0x10, 0x10, 0, 0x10, 0x10]
+    ahead.look(events.ctypes.data, 0, len(events))
+    moments = ahead.buffers["moments"][:6]
+    assert moments["cut"].tolist() == [1, 0, 0, 0, 0, 0]
+    assert moments["since"].tolist() == [-1, 0, 0, -1, -1, -1]
+    assert moments["ends"].tolist() == [0, 0, 1, 0, 0, 1]
+
+
 def slabs_of(guess):
     """The slabs of a guess's node list, in order."""
     slabs, slab = [], guess["node_first"]

@@ -19,7 +19,7 @@ from mmtwin.replay.maple_guess cimport (
     start_slab, take_node, turn_slab, guess_p, guess_t,
 )
 from mmtwin.replay.maple_nodes cimport (
-    MARGIN, SCAN, NEAR, COST_MISS, COST_SPLIT, COST_SHRINK, ROUND_PLAIN, ROUND_FORK,
+    MARGIN, SCAN, NEAR, COST_LATE, COST_MISS, COST_SPLIT, COST_SHRINK, ROUND_PLAIN, ROUND_FORK,
     ROUND_ALL_BUT_ONE, MAPLE_CAPACITY, MAPLE_FANOUT, nodes_at, nodes_p,
 )
 from mmtwin.replay.maple_trees cimport Trees
@@ -60,13 +60,15 @@ cdef class Maple(Trees):
     cdef s32 _take_silently(self, s32 i, s64 m, s64 count) noexcept nogil
     @cython.locals(m=s64, slab=s32, base=s64, start=s64, number=s64)
     cdef bint _new_slab(self, guess_t *g, bint first) noexcept nogil
-    @cython.locals(mine=s32, k=s32, n=s32, slots=nodes_p, slab=s32)
-    cdef void _expect_bottom(self, guess_t *g, s32 round) noexcept nogil
-    @cython.locals(g=guess_p, round=s32)
-    cdef void _spare(self, s32 i, s64 m) noexcept nogil
-    @cython.locals(g=guess_p, moment=moment_p)
+    @cython.locals(g=guess_p, before=moment_p, node=s32, other=s32)
     cdef void _later(self, s32 i, s64 m) noexcept nogil
-    @cython.locals(g=guess_p, t=s32, k=s32, n=s32, leaves=nodes_p, found=s32)
-    cdef void _root(self, s32 i, s64 m) noexcept nogil
+    @cython.locals(g=guess_p, moment=moment_p, c=s32)
+    cdef void _later_free(self, s32 i, s64 m) noexcept nogil
+    @cython.locals(g=guess_p, m=s64, node=s32)
+    cdef void _take_late(self, s32 i) noexcept nogil
+    @cython.locals(g=guess_p, other=s32)
+    cdef void _take_others(self, s32 i, s64 m, s64 count) noexcept nogil
+    @cython.locals(g=guess_p, moment=moment_p, t=s32)
+    cdef void _take_round(self, s32 i, s64 m, s64 count) noexcept nogil
     @cython.locals(g=guess_p, slab=s32)
     cdef void _page(self, s32 i, s64 m) noexcept nogil

@@ -38,7 +38,6 @@ if not cython.compiled:
         take_node,
         turn_slab,
     )
-    from mmtwin.replay.maple_nodes import nodes_at
 
     globals().update(GUESS_CONSTANTS)
     globals().update(AHEAD_CONSTANTS)
@@ -286,11 +285,7 @@ class Maple(Trees):
         if not self._in_a_tree(i, m):
             return
         if moment.child >= 0:
-            count = self._nodes_of_fork(m) - 1
-            t = self._take_silently(i, m, count)
-            g.round_fork[t] = ROUND_FORK + 4 * self.copies
-            g.round_pid[t] = moment.child  # the tree is the child's
-            self._emit(i)
+            self._take_others(i, m, self._nodes_of_fork(m) - 1)
             return
         if not self.settled:
             self._new_tree(g, moment.pid, self.node)  # the first node of an empty tree
@@ -299,11 +294,32 @@ class Maple(Trees):
         t = self._tree_of(g, moment.pid)
         height = 2 if t >= 0 and g.tree_leaves[t] else 1
         other = self._branch(i, COST_SPLIT // 2) if t < 0 else -1
-        self._take_silently(i, m, 3 * height)
+        self._take_others(i, m, 3 * height)
+        if other >= 0:
+            self._take_others(other, m, 6)
+
+    def _take_others(self, i, m, count):
+        """The silent nodes of a request, and the guess goes on. Where an interrupt frees nodes
+        right behind the event of the first, they may be taken behind it.
+        """
+        other = -1
+        if self.ahead.moments[m].cut:
+            other = self._branch(i, COST_LATE)
+        self._take_round(i, m, count)
         self._emit(i)
         if other >= 0:
-            self._take_silently(other, m, 6)
+            g = guess_at(self.guesses, other)
+            g.late_request = m + 1
+            g.late_count = count
             self._emit(other)
+
+    def _take_round(self, i, m, count):
+        t = self._take_silently(i, m, count)
+        moment = moment_at(self.ahead.moments, m)
+        if moment.child >= 0:
+            g = guess_at(self.guesses, i)
+            g.round_fork[t] = ROUND_FORK + 4 * self.ahead.copies(m)
+            g.round_pid[t] = moment.child  # the tree is the child's
 
     def _request_nowait(self, i, m):
         """mas_node_count() in the midst of a store: one node, or what a split needs."""
@@ -339,7 +355,6 @@ class Maple(Trees):
     def _nodes_of_fork(self, m):
         """mas_expected_entries(): leaves, nodes above them, and three to work with."""
         copies = self.ahead.copies(m)
-        self.copies = copies
         count = (2 * copies + MAPLE_CAPACITY) // MAPLE_CAPACITY
         return count + (count + MAPLE_FANOUT - 1) // MAPLE_FANOUT + 3
 
@@ -401,48 +416,25 @@ class Maple(Trees):
             m += 1
         return False
 
-    def _expect_bottom(self, g, round):
-        """The first silent node is the one that a free names."""
-        n = g.round_slots[round]
-        slots = nodes_at(g.slot, round * GUESS_SLOTS)
-        mine = slots[0]
-        if mine == self.bottom:
-            return
-        g.amended = 1
-        if turn_slab(self.shape, g, mine, self.bottom):
-            return
-        g.cost += COST_MISS
-        if take_node(self.shape, g, self.bottom):
-            put_free(self.shape, g, self.cpu, mine, mine, 1)
-            slots[0] = self.bottom
-            return
-        for k in range(n):
-            if slots[k] == self.bottom:
-                slots[0] = self.bottom
-                slots[k] = mine
-                return
-
-    def _spare(self, i, m):
-        """mas_destroy()"""
-        g = guess_at(self.guesses, i)
-        for round in range(g.round_end):
-            if g.round_first[round] == NO_NODE:
-                continue
-            if g.round_fork[round] & 3 == ROUND_ALL_BUT_ONE:
-                if g.round_slots[round] and g.slot[round * GUESS_SLOTS] == self.node:
-                    self._settle(i, m, round)
-                    return
-            elif g.round_first[round] == self.node:
-                if g.round_fork[round] & 3 == ROUND_FORK:
-                    self._settle_fork(i, m, round)
-                else:
-                    self._settle(i, m, round)
-                return
-        self._free(g)
-        self._emit(i)
-
     def _later(self, i, m):
-        """RCU frees a node that was replaced."""
+        """RCU frees a node that was replaced. Where an interrupt does so, the free whose event
+        came right before may come behind it: kmem_cache_free() writes its event first.
+        """
+        before = moment_at(self.ahead.moments, m - 1 if m else 0)
+        if before.cut and (before.what == WHAT_SPARE or before.what == WHAT_ROOT):
+            node = self._node(before.address)
+            other = self._branch(i, COST_LATE) if node != NO_NODE else -1
+            if other >= 0:
+                g = guess_at(self.guesses, other)
+                if take_node(self.shape, g, node):
+                    g.late = node
+                    g.amended = 1
+                    self._later_free(other, m)
+                else:
+                    self.busy[other] = 0
+        self._later_free(i, m)
+
+    def _later_free(self, i, m):
         g = guess_at(self.guesses, i)
         moment = moment_at(self.ahead.moments, m)
         c = moment.cpu & (GUESS_CPUS - 1)
@@ -452,26 +444,27 @@ class Maple(Trees):
             self._forget(g, self.node)
             g.later[c] = moment.later + 1
         self._free(g)
+        if moment.ends:
+            if g.late != NO_NODE:
+                put_free(self.shape, g, self.cpu, g.late, g.late, 1)
+                g.late = NO_NODE
+                g.amended = 1
+            if g.late_request:
+                self._take_late(i)
         self._emit(i)
 
-    def _root(self, i, m):
-        """__mt_destroy(): the leaves of a tree, then its root."""
+    def _take_late(self, i):
+        """The silent nodes of a request that an interrupt came into."""
         g = guess_at(self.guesses, i)
-        if not self.ahead.moments[m].detached:
-            found = -1
-            for t in range(g.tree_end):
-                if g.tree_order[t] and g.tree_root[t] == self.node:
-                    found = t
-            if found < 0:
-                found = self._tree_of(g, self.ahead.moments[m].pid)
-                if found >= 0 or not self.loose[self.node]:
-                    g.cost += COST_MISS // 2
-            elif g.tree_leaves[found]:
-                self._give(g, nodes_at(g.leaf, found * GUESS_LEAVES), g.tree_leaves[found])
-            if found >= 0:
-                g.tree_order[found] = 0
-        self._free(g)
-        self._emit(i)
+        m = g.late_request - 1
+        node = self.node
+        self.node = self._node(self.ahead.moments[m].address)
+        self._look_at_request(m)
+        self._take_round(i, m, g.late_count)
+        self.node = node
+        g.late_request = 0
+        g.nr_taken = 0
+        g.amended = 1
 
     def _page(self, i, m):
         """A page was taken for silent nodes, or a slab went."""

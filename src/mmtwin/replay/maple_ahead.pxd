@@ -34,6 +34,8 @@ cdef enum:
 
 cdef enum:
     MAPLE_RANGES = 64             # of call sites
+    INTERRUPT = 0x18              # event.flags: hard or soft interrupt
+    MOST_EVENTS = 64              # of an interrupt, before its first node
     LOOK = 16                     # moments that a request to unmap may last
     BLOCKING = 0x400              # __GFP_DIRECT_RECLAIM, as recorded
 
@@ -52,6 +54,9 @@ cdef struct moment_t:
     s32 detached                  # a tree that holds areas to be unmapped: begins or ends here
     s32 purpose                   # of a request: FOR_*
     s32 areas                     # of the task, -1 unknown
+    s64 since                     # in an interrupt: number of the task's event before it, or -1
+    s32 cut                       # an interrupt frees nodes right behind this one's event
+    s32 ends                      # the last free of nodes in an interrupt
 
 # Where the moments of an address or of a task begin.
 cdef struct spot_t:
@@ -110,7 +115,9 @@ cdef class Ahead:
     cpdef bint look(self, size_t address, s64 start, s64 available)
     @cython.locals(events=event_p, event=event_p, i=s64, count=s64)
     cdef s64 _find(self, size_t address, s64 start, s64 available) noexcept nogil
-    @cython.locals(events=event_p, event=event_p, moment=moment_p, place=s64)
+    @cython.locals(event=event_p, before=event_p, i=s64)
+    cdef s64 _cut_off(self, event_t *events, s64 number) noexcept nogil
+    @cython.locals(events=event_p, event=event_p, moment=moment_p, after=moment_p, place=s64)
     cdef void _fill(self, size_t address, s64 available) noexcept nogil
     @cython.locals(spot=u64, m=s64, _=s32)
     cdef void _link(self, moment_t *moment, s64 place) noexcept nogil

@@ -177,8 +177,27 @@ class Ahead:
             moment.what = self.what(event)
             moment.cpu = event.cpu & 63
             moment.child = -1
+            moment.since = -1
             if moment.what < WHAT_PAGE:
                 self._link(moment, place)
+            if moment.what == WHAT_LATER and event.flags & INTERRUPT:
+                moment.since = self._cut_off(events, self.places[place])
+                moment.ends = 1
+            if place + 1 < self.nr_moments:
+                after = moment_at(self.moments, place + 1)
+                if after.since >= 0 and after.since == moment.since:
+                    moment.ends = 0
+                elif after.since == moment.number:
+                    moment.cut = 1
+
+    def _cut_off(self, events, number):
+        """The number of the task's event before an interrupt's, -1 if that is too far away."""
+        event = event_at(events, number)
+        for i in range(number - 1, max(number - MOST_EVENTS, -1), -1):
+            before = event_at(events, i)
+            if before.cpu == event.cpu and before.flags & INTERRUPT == 0:
+                return i if before.pid == event.pid else -1
+        return -1
 
     def _link(self, moment, place):
         """Links a moment with those behind it."""

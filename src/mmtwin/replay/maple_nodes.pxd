@@ -48,6 +48,7 @@ cdef enum:
     COST_UNUSED = 300             # nothing used though that could be
     COST_AREA_UNUSED = 1500       # nothing used for a new area
     COST_NODE = 300               # a node used though only bounds change
+    COST_LATE = 200               # an interrupt came before what the last event tells of was done
     COST_HABIT = 700              # or not used as it was before
     COST_UNLIKELY = 2000
     COST_FORK_REBALANCE = 600
@@ -96,7 +97,6 @@ cdef class Nodes:
     cdef s32 nr_costs
     cdef s32 beam
     cdef s32 room
-    cdef s32 copies               # areas that a fork copies
     cdef s32 nr_cpus
     cdef s32 nr_loose
     # of the moment being carried out

@@ -138,7 +138,7 @@ class Nodes:
         g = guess_at(self.guesses, 0)
         self.buffers["guesses"][0] = np.zeros(1, dtype=self.buffers["guesses"].dtype)[0]
         lists = ("head", "link", "cpu_slab", "cpu_free", "cpu_partial", "node_first")
-        for name in (*lists, "round_first"):
+        for name in (*lists, "round_first", "late"):
             self.buffers["guesses"][name][0] = PLACES["NO_NODE"]
         view = mm.view("page")[: mm.max_pfn]
         slabs = np.flatnonzero((view["flags"] & SLAB_FLAG != 0) & (view["cache"] == self.cache))
@@ -384,6 +384,8 @@ class Nodes:
         g.amended = 1
         g.nr_taken = 0
         g.nr_given = 0
+        g.late = NO_NODE
+        g.late_request = 0
         for k in range(GUESS_ROUNDS):
             g.round_first[k] = NO_NODE
         self.nr_current = 1

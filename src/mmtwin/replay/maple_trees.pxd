@@ -6,14 +6,14 @@ from mmtwin.replay.maple_ahead cimport (
 )
 from mmtwin.replay.maple_guess cimport (
     GUESS_AREAS, GUESS_CPUS, GUESS_TREES, GUESS_LEAVES, GUESS_SLOTS, HABIT_IN_PLACE, HABIT_NODE,
-    HABIT_UNKNOWN, NO_NODE, guess_at, node_is_free, put_bulk, put_free, take_node, guess_p,
-    guess_t,
+    HABIT_UNKNOWN, NO_NODE, guess_at, node_is_free, put_bulk, put_free, take_node, turn_slab,
+    guess_p, guess_t,
 )
 from mmtwin.replay.maple_nodes cimport (
     SCAN, COST_MISS, COST_SPARE_USED, COST_NOT_FREED, COST_OUT_OF_ORDER, COST_SKIPPED,
     COST_SPLIT, COST_REBALANCE, COST_SHRINK, COST_UNUSED, COST_UNLIKELY, COST_FORK_REBALANCE,
     COST_AREA_UNUSED, COST_NODE, COST_HABIT, FULL_AREAS,
-    ROUND_ALL_BUT_ONE, MAPLE_SLOTS, nodes_at, nodes_p, Nodes,
+    ROUND_ALL_BUT_ONE, ROUND_FORK, MAPLE_SLOTS, nodes_at, nodes_p, Nodes,
 )
 
 cdef class Trees(Nodes):
@@ -64,3 +64,9 @@ cdef class Trees(Nodes):
     cdef void _free(self, guess_t *g) noexcept nogil
     @cython.locals(t=s32, k=s32)
     cdef void _forget(self, guess_t *g, s32 node) noexcept nogil
+    @cython.locals(g=guess_p, t=s32, k=s32, n=s32, leaves=nodes_p, found=s32)
+    cdef void _root(self, s32 i, s64 m) noexcept nogil
+    @cython.locals(g=guess_p, round=s32)
+    cdef void _spare(self, s32 i, s64 m) noexcept nogil
+    @cython.locals(mine=s32, k=s32, n=s32, slots=nodes_p, slab=s32)
+    cdef void _expect_bottom(self, guess_t *g, s32 round) noexcept nogil

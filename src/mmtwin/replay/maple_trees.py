@@ -8,7 +8,14 @@ from mmtwin.replay.maple_nodes import CONSTANTS as NODES_CONSTANTS
 from mmtwin.replay.maple_nodes import Nodes
 
 if not cython.compiled:
-    from mmtwin.replay.maple_guess import guess_at, node_is_free, put_bulk, put_free, take_node
+    from mmtwin.replay.maple_guess import (
+        guess_at,
+        node_is_free,
+        put_bulk,
+        put_free,
+        take_node,
+        turn_slab,
+    )
     from mmtwin.replay.maple_nodes import nodes_at
 
     globals().update(GUESS_CONSTANTS)
@@ -385,3 +392,62 @@ class Trees(Nodes):
             for k in range(g.tree_leaves[t]):
                 if g.leaf[t * GUESS_LEAVES + k] == node:
                     g.leaf[t * GUESS_LEAVES + k] = NO_NODE
+
+    def _root(self, i, m):
+        """__mt_destroy(): the leaves of a tree, then its root."""
+        g = guess_at(self.guesses, i)
+        if not self.ahead.moments[m].detached:
+            found = -1
+            for t in range(g.tree_end):
+                if g.tree_order[t] and g.tree_root[t] == self.node:
+                    found = t
+            if found < 0:
+                found = self._tree_of(g, self.ahead.moments[m].pid)
+                if found >= 0 or not self.loose[self.node]:
+                    g.cost += COST_MISS // 2
+            elif g.tree_leaves[found]:
+                self._give(g, nodes_at(g.leaf, found * GUESS_LEAVES), g.tree_leaves[found])
+            if found >= 0:
+                g.tree_order[found] = 0
+        self._free(g)
+        self._emit(i)
+
+    def _spare(self, i, m):
+        """mas_destroy()"""
+        g = guess_at(self.guesses, i)
+        for round in range(g.round_end):
+            if g.round_first[round] == NO_NODE:
+                continue
+            if g.round_fork[round] & 3 == ROUND_ALL_BUT_ONE:
+                if g.round_slots[round] and g.slot[round * GUESS_SLOTS] == self.node:
+                    self._settle(i, m, round)
+                    return
+            elif g.round_first[round] == self.node:
+                if g.round_fork[round] & 3 == ROUND_FORK:
+                    self._settle_fork(i, m, round)
+                else:
+                    self._settle(i, m, round)
+                return
+        self._free(g)
+        self._emit(i)
+
+    def _expect_bottom(self, g, round):
+        """The first silent node is the one that a free names."""
+        n = g.round_slots[round]
+        slots = nodes_at(g.slot, round * GUESS_SLOTS)
+        mine = slots[0]
+        if mine == self.bottom:
+            return
+        g.amended = 1
+        if turn_slab(self.shape, g, mine, self.bottom):
+            return
+        g.cost += COST_MISS
+        if take_node(self.shape, g, self.bottom):
+            put_free(self.shape, g, self.cpu, mine, mine, 1)
+            slots[0] = self.bottom
+            return
+        for k in range(n):
+            if slots[k] == self.bottom:
+                slots[0] = self.bottom
+                slots[k] = mine
+                return
