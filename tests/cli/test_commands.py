@@ -90,6 +90,22 @@ def test_replay_expectations_are_checked_first(capsys: pytest.CaptureFixture[str
     assert "statistics" in picture
 
 
+@pytest.mark.parametrize(
+    "option", [["--mode", "follow"], ["--from", "truth"], ["--no-statistics"], ["--free-running"]]
+)
+def test_a_what_if_takes_no_option_of_replays(
+    option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["replay", "--profile", "x86_64-6.12", *option]
+    assert "make a what-if" in error(capsys, *words)
+
+
+def test_boot_options_with_dashes(capsys: pytest.CaptureFixture[str]) -> None:
+    said = output(capsys, "boot", "x86_64-6.1", "--append", "slub-min-order=2", "-c",
+                  "print(k.cache('kmalloc-64'))")
+    assert "order 2" in said
+
+
 def test_at_unknown_file(trace: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "slabinfo" in error(capsys, "at", trace, "1", "slabinfos")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmtwin.cli.errors import UserError, input_errors
 from mmtwin.cli.machines import DEFAULT, machine_errors
-from mmtwin.cli.options import add_json, print_json
+from mmtwin.cli.options import add_json, boot_options, print_json, switches_of
 from mmtwin.cli.progress import warn_if_uncompiled
 
 if TYPE_CHECKING:
@@ -86,13 +86,9 @@ def booted(arguments: argparse.Namespace) -> "Machine":
         for name in ("memory", "cpus", "nodes", "seed")
         if (value := getattr(arguments, name)) is not None
     }
-    for text in arguments.set:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UserError(f"--set {text!r}", "it takes SWITCH=VALUE: SLAB_FREELIST_RANDOM=n")
+    for name, value in switches_of(arguments.set).items():
         settings[name.removeprefix("CONFIG_")] = {"y": True, "n": False}.get(value, value)
-    words = (option.partition("=") for option in arguments.append.split())
-    cmdline = {name: value for name, _, value in words}
+    cmdline = boot_options(arguments.append)
     return Machine.boot(arguments.profile or DEFAULT, cmdline=cmdline, **settings)
 
 

@@ -12,8 +12,9 @@ from posixpath import basename
 from typing import Any, NamedTuple
 
 from mmtwin.cli.errors import UserError, input_errors
+from mmtwin.cli.live import live_process, parse_pid
 from mmtwin.cli.machines import machine_errors
-from mmtwin.cli.maps import files_of, parse_pid, process_of, run_recording
+from mmtwin.cli.maps import files_of, process_of, run_recording
 from mmtwin.cli.maps_log import DEFAULT_PROFILE, add_log_options, is_log, log_job, run_log
 from mmtwin.cli.options import add_picture, opened, write_picture
 from mmtwin.procfs.maps import MapsArea
@@ -106,8 +107,6 @@ def source_of(arguments: argparse.Namespace) -> Source:
 
 def of_pid(pid: str) -> Source:
     """A process of this machine."""
-    from mmtwin.cli.live import live_process
-
     process = live_process(pid)
     with input_errors():
         areas = process.areas
@@ -119,9 +118,9 @@ def of_input(arguments: argparse.Namespace) -> Source:
     """A process of a recording, whose residency is the twin's; or of an strace log, which does
     not tell what is resident.
     """
-    pid = parse_pid(arguments.process)
-    if pid is None:
+    if arguments.process is None:
         raise UserError("which process? give its PID", "`mmtwin maps INPUT` lists them")
+    pid = parse_pid(arguments.process)
     when = f" at {arguments.at}" if arguments.at else ""
     if is_log(arguments.input):
         job = log_job(arguments)

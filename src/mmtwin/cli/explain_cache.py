@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from mmtwin.cli.errors import UserError, input_errors
 from mmtwin.cli.machines import DEFAULT, machine_errors
-from mmtwin.cli.options import add_json, print_json
+from mmtwin.cli.options import add_json, boot_options, print_json
 
 if TYPE_CHECKING:
     from mmtwin.explain.cache import Asked, Explained
@@ -55,10 +55,8 @@ def asked_for(arguments: argparse.Namespace) -> "tuple[Asked, Profile]":
     from mmtwin.explain.cache import Asked, find_cache, parse_flags
     from mmtwin.versions.profiles import profile
 
-    words = (option.partition("=") for option in arguments.append.split())
     with machine_errors():
-        facts = profile(arguments.profile)
-    facts = facts.with_cmdline(**{name.replace("-", "_"): value for name, _, value in words})
+        facts = profile(arguments.profile).with_cmdline(**boot_options(arguments.append))
     if arguments.cpus < 1:
         raise UserError(f"--cpus {arguments.cpus}", "a machine has at least one")
     align = arguments.align or 0

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmtwin.cli.errors import UserError, input_errors
 from mmtwin.cli.machines import DEFAULT, machine_errors, recorded, size_of
-from mmtwin.cli.options import add_json, print_json
+from mmtwin.cli.options import add_json, boot_options, print_json
 
 if TYPE_CHECKING:
     from mmtwin.machine import Machine
@@ -93,12 +93,11 @@ def booted(
         known = ", ".join(SITUATIONS)
         raise UserError(f"no state {arguments.state!r}", f"there are: {known}, RECORDING@MARK")
     situation = SITUATIONS[arguments.state]
-    words = (option.partition("=") for option in arguments.append.split())
     with machine_errors():
         machine = Machine.boot(
             arguments.profile or DEFAULT, memory=arguments.memory,
             cpus=max(situation.cpus, arguments.cpu + 1), nodes=situation.nodes,
-            cmdline={name: value for name, _, value in words},
+            cmdline=boot_options(arguments.append),
         )  # fmt: skip
     if arguments.state != "fresh":
         with input_errors("states are about slab caches: SIZE of at most two pages"):

@@ -71,15 +71,13 @@ def run(arguments: argparse.Namespace) -> int:
 def kpageflags(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """What an entry of /proc/kpageflags says, as figures and in words."""
     from mmtwin.versions.page_flags import kpf_bits
-    from mmtwin.versions.uname import NEWEST, kernel_name
 
     if not arguments.word or not NUMBER.fullmatch(arguments.word):
         raise UserError("--kpageflags takes a number", "an entry is a u64: 0x1000000400")
     value = int(arguments.word, 0)
     if value >> 64:
         raise UserError(f"{value:#x} is wider than an entry of /proc/kpageflags: 64 bits")
-    newest = f"{NEWEST[0]}.{NEWEST[1]}"
-    release = kernel_name(arguments.kernel).readings[0] if arguments.kernel else newest
+    release = release_of(arguments)
     bits = kpf_bits(release)
     names = [name for name, bit in bits.items() if value >> bit & 1]
     rest = value & ~sum(1 << bit for bit in bits.values())
@@ -93,10 +91,8 @@ def word_of_names(arguments: argparse.Namespace) -> int:
     from difflib import get_close_matches
 
     from mmtwin.versions.page_flags import page_flag_bits
-    from mmtwin.versions.uname import NEWEST, kernel_name
 
-    newest = f"{NEWEST[0]}.{NEWEST[1]}"
-    release = kernel_name(arguments.kernel).readings[0] if arguments.kernel else newest
+    release = release_of(arguments)
     bits = page_flag_bits(release, arch_of(arguments), {
         "CONFIG_MEMORY_FAILURE": "y", "CONFIG_PAGE_IDLE_FLAG": "y", **config_of(arguments),
     })  # fmt: skip
@@ -109,6 +105,15 @@ def word_of_names(arguments: argparse.Namespace) -> int:
             raise UserError(f"Linux {release} has no page flag {part.strip()!r}{hint}")
         value |= 1 << bits[name]
     return value
+
+
+def release_of(arguments: argparse.Namespace) -> str:
+    """The release of --kernel, else the newest."""
+    from mmtwin.versions.uname import NEWEST, kernel_name
+
+    if arguments.kernel:
+        return kernel_name(arguments.kernel).readings[0]
+    return f"{NEWEST[0]}.{NEWEST[1]}"
 
 
 def arch_of(arguments: argparse.Namespace) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmtwin.cli.errors import UserError, input_errors
-from mmtwin.cli.options import add_json, print_json
+from mmtwin.cli.options import add_json, print_json, switches_of
 
 if TYPE_CHECKING:
     from mmtwin.recordings.btf import Btf
@@ -103,7 +103,7 @@ def declared(arguments: argparse.Namespace, name: str) -> "tuple[Structure, str]
         config = dict(debian_config(kernel, "x86_64" if arch in ("x86_64", "i386") else "arm64",
                                     4096))  # fmt: skip
         config["CONFIG_ARCH_WANT_HUGE_PMD_SHARE"] = "y"
-        config.update(switches(arguments.set))
+        config.update(switches_of(arguments.set))
         own = own_structure(arguments.view or "")
         if own and numbers(kernel)[:2] >= numbers(SINCE[own])[:2]:
             name = own
@@ -112,17 +112,6 @@ def declared(arguments: argparse.Namespace, name: str) -> "tuple[Structure, str]
     if name != arguments.name:
         what += f": since {SINCE[name]} struct {name}, which lies over the page"
     return found, what
-
-
-def switches(texts: list[str]) -> dict[str, str]:
-    """`SWITCH=VALUE` as configuration switches."""
-    found = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UserError(f"--set {text!r}", "it takes SWITCH=VALUE: MEMCG=n")
-        found["CONFIG_" + name.removeprefix("CONFIG_")] = value
-    return found
 
 
 def from_btf(arguments: argparse.Namespace, name: str) -> "tuple[Btf, Structure]":

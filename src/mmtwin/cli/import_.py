@@ -1,7 +1,6 @@
 """Turns trace data into an mmtwin recording: one folder, small and quick to read."""
 
 import argparse
-from pathlib import Path
 
 from mmtwin.cli.options import INPUTS, add_json, opened, print_json
 from mmtwin.cli.progress import progress_bar, warn_if_uncompiled
@@ -37,13 +36,14 @@ def run(arguments: argparse.Namespace) -> int:
         target = import_recording(
             recording, arguments.target, move, called_symbols=arguments.called_symbols
         )
+        bytes = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
         figures = {
             "source": arguments.source,
             "target": str(target),
             "kind": recording.kind,
             "events": recording.nr_events,
             "lost": sum(recording.lost.values()),
-            "bytes": size_of(target),
+            "bytes": bytes,
         }
     if arguments.json:
         print_json({"import": figures})
@@ -52,11 +52,6 @@ def run(arguments: argparse.Namespace) -> int:
 
         print(
             f"{figures['target']}: {figures['events']:,} events, {figures['lost']:,} lost, "
-            f"{bytes_text(size_of(target))}"
+            f"{bytes_text(bytes)}"
         )
     return 0
-
-
-def size_of(folder: Path) -> int:
-    """Bytes of all files in a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

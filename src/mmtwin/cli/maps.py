@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from mmtwin.cli.errors import DIFFERENCE, OK, UserError, input_errors
-from mmtwin.cli.live import live_process
+from mmtwin.cli.live import live_process, parse_pid
 from mmtwin.cli.maps_log import add_log_options, check_log, is_log, log_job, run_log, show_log
 from mmtwin.cli.options import add_json, console, opened, print_json
 from mmtwin.cli.progress import warn_if_uncompiled
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         return run_live(arguments)
     from mmtwin.replay.process_replay import ProcessReplay
 
-    pid = parse_pid(arguments.process)
+    pid = parse_pid(arguments.process) if arguments.process is not None else None
     warn_if_uncompiled()
     if is_log(arguments.input):
         return run_strace(arguments, pid)
@@ -123,15 +123,6 @@ def run_live(arguments: argparse.Namespace) -> int:
     else:
         sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
     return OK
-
-
-def parse_pid(text: str | None) -> int | None:
-    """The PID argument. Raises UserError for what is none."""
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise UserError(f"{text!r:.40} is no PID", "see `mmtwin maps --help`")
-    return int(text)
 
 
 def files_of(arguments: argparse.Namespace) -> Any:

@@ -106,6 +106,14 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def boot_options(text: str) -> dict[str, str]:
+    """`{"slub_debug": "FZPU", "nopti": ""}` of `--append 'slub_debug=FZPU nopti'`; dashes in names
+    are underscores, as the kernel takes them (parameq()).
+    """
+    words = (option.partition("=") for option in text.split())
+    return {name.replace("-", "_"): value for name, _, value in words}
+
+
 def switches_of(settings: Iterable[str]) -> dict[str, str]:
     """`{"CONFIG_LOCKDEP": "y"}` of `--set LOCKDEP=y`. Raises UserError for other forms."""
     found = {}

@@ -109,10 +109,10 @@ def what_if(arguments: argparse.Namespace) -> int:
     """On another kernel there is nothing to compare with: the what-if's report."""
     from mmtwin.cli import what_if as command
 
-    if arguments.expect or arguments.free_running:
+    own = (arguments.expect, arguments.free_running, arguments.no_statistics)
+    if any(own) or arguments.mode != "predict" or arguments.start not in ("auto", "empty"):
         raise UserError("--profile and --policy make a what-if", "see `mmtwin what-if --help`")
     arguments.settings = []
-    arguments.start = {"empty": "empty"}.get(arguments.start, "auto")
     return command.run(arguments)
 
 
