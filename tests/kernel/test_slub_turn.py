@@ -23,6 +23,11 @@ def filled(profile):
     return k, cache, object, slab_of(k.mm, cache, object)
 
 
+def sheaf_of(k, cache):
+    """The CPU's main sheaf, -1 if it has none."""
+    return int(k.mm.view("cache_cpu")["sheaf_main"][cache * k.mm.nr_cpus])
+
+
 @pytest.mark.parametrize("profile", ["x86_64-6.1", "x86_64-7.3"])
 def test_objects_after_the_turn_are_those_of_the_other_start(profile):
     k, cache, object, slab = filled(profile)
@@ -32,9 +37,9 @@ def test_objects_after_the_turn_are_those_of_the_other_start(profile):
     assert len({object, *coming}) == objects
     if profile.endswith("7.3"):  # the sheaf gives the last object first
         coming = coming[::-1]
-        top = top_of_slab(k.mm, cache, slab)
+        top = top_of_slab(k.mm, slab, sheaf_of(k, cache))
         assert top == turned(k.mm, cache, slab, object, objects - 1)
-    turn_slab(k.mm, cache, slab, 0)
+    turn_slab(k.mm, cache, slab, sheaf_of(k, cache), 0)
     assert k.validate() == []
     seen = [kmem_cache_alloc(k.mm, cache, GFP_KERNEL) for _ in range(objects - 1)]
     same = [address for address in seen if slab_of(k.mm, cache, address) == slab]
@@ -45,7 +50,7 @@ def test_objects_after_the_turn_are_those_of_the_other_start(profile):
 def test_a_slab_turned_by_three_begins_three_places_further():
     k, cache, object, slab = filled("x86_64-6.1")
     following = turned(k.mm, cache, slab, object, 1)
-    turn_slab(k.mm, cache, slab, 3)
+    turn_slab(k.mm, cache, slab, sheaf_of(k, cache), 3)
     assert kmem_cache_alloc(k.mm, cache, GFP_KERNEL) == turned(k.mm, cache, slab, following, 3)
 
 

@@ -25,7 +25,15 @@ cdef s64 refill_from_node(
 cdef s64 refill_from_new_slab(
     MM mm, s32 cache, gfp_t gfp, s32 node, u64 *objects, s64 first, s64 count
 ) noexcept nogil
-@cython.locals(done=s64, local=s32, node=s32, taken=s64)
+@cython.locals(done=s64, taken=s64)
+cdef s64 refill_from_new_slabs(
+    MM mm, s32 cache, gfp_t gfp, u64 *objects, s64 first, s64 count, s64 slabs
+) noexcept nogil
+@cython.locals(done=s64, node=s32)
+cdef s64 refill_from_partial(
+    MM mm, s32 cache, gfp_t gfp, u64 *objects, s64 first, s64 count
+) noexcept nogil
+@cython.locals(done=s64)
 cdef s64 refill_objects(
     MM mm, s32 cache, gfp_t gfp, u64 *objects, s64 first, s64 count
 ) noexcept nogil

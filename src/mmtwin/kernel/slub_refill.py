@@ -69,22 +69,43 @@ def refill_from_new_slab(mm, cache, gfp, node, objects, first, count):
     return done
 
 
+def refill_from_new_slabs(mm, cache, gfp, objects, first, count, slabs):
+    """refill_objects(): `count` objects into objects[first:] of at most `slabs` new slabs, of any
+    number if that is negative. Returns how many objects it got.
+    """
+    done = 0
+    while done < count and slabs != 0:
+        taken = refill_from_new_slab(
+            mm, cache, gfp, numa_node_id(mm), objects, first + done, count - done
+        )
+        if not taken:
+            break
+        done += taken
+        slabs -= 1
+    stat_add(mm, cache, STAT_ALLOC_SLOWPATH, done)
+    return done
+
+
+def refill_from_partial(mm, cache, gfp, objects, first, count):
+    """refill_objects(): `count` objects into objects[first:] of this node's and other nodes'
+    partial slabs. Returns how many there were.
+    """
+    done = refill_from_node(mm, cache, numa_node_id(mm), gfp, objects, first, count)
+    if done < count:
+        node = any_partial_node(mm, cache)
+        if node >= 0:
+            done += refill_from_node(mm, cache, node, gfp, objects, first + done, count - done)
+    stat_add(mm, cache, STAT_ALLOC_SLOWPATH, done)
+    return done
+
+
 def refill_objects(mm, cache, gfp, objects, first, count):
     """refill_objects(): `count` objects into objects[first:]: this node's, other nodes', new
     slabs'.
 
     Returns how many it got.
     """
-    local = numa_node_id(mm)
-    done = refill_from_node(mm, cache, local, gfp, objects, first, count)
+    done = refill_from_partial(mm, cache, gfp, objects, first, count)
     if done < count:
-        node = any_partial_node(mm, cache)
-        if node >= 0:
-            done += refill_from_node(mm, cache, node, gfp, objects, first + done, count - done)
-    while done < count:
-        taken = refill_from_new_slab(mm, cache, gfp, local, objects, first + done, count - done)
-        if not taken:
-            break
-        done += taken
-    stat_add(mm, cache, STAT_ALLOC_SLOWPATH, done)
+        done += refill_from_new_slabs(mm, cache, gfp, objects, first + done, count - done, -1)
     return done

@@ -58,8 +58,12 @@ cdef void barn_put(MM mm, s32 cache, s64 number, bint full) noexcept nogil
 cdef s64 barn_get(MM mm, s32 cache, bint full) noexcept nogil
 @cython.locals(c=cache_cpu_p, number=s64)
 cdef bint replace_from_barn(MM mm, s32 cache) noexcept nogil
-@cython.locals(c=cache_cpu_p, s=cache_p, empty=s64)
+@cython.locals(empty=s64)
 cdef bint replace_empty_main(MM mm, s32 cache, gfp_t gfp, bint recurse) noexcept nogil
+@cython.locals(c=cache_cpu_p, empty=s64)
+cdef s64 sheaf_to_refill(MM mm, s32 cache, gfp_t gfp, bint recurse) noexcept nogil
+@cython.locals(c=cache_cpu_p)
+cdef void install_refilled_sheaf(MM mm, s32 cache, s64 number) noexcept nogil
 @cython.locals(c=cache_cpu_p, sheaf=sheaf_p, object=virt_t)
 cdef virt_t alloc_from_pcs(MM mm, s32 cache, gfp_t gfp, s32 node, bint recurse) noexcept nogil
 @cython.locals(c=cache_cpu_p, sheaf=sheaf_p, done=s64, index=s64, batch=s64)

@@ -240,34 +240,58 @@ def replace_empty_main(mm, cache, gfp, recurse):
     """__pcs_replace_empty_main(): gets the CPU a main sheaf with objects. Returns whether it has
     one.
 
-    The last resort is to fill an empty sheaf from slabs: the spare one, one of the barn, a new
-    one; in 6.18 only if the caller may block. The old main sheaf becomes the spare one, in 6.18
-    it goes to the barn.
+    The last resort is to fill an empty sheaf from slabs; in 6.18 only if the caller may block.
     """
-    c = cache_cpu_of(mm, cache, mm.cpu)
-    s = cache_at(mm, cache)
     if replace_from_barn(mm, cache):
         return True
     if mm.has.slub_cpu_slabs and not gfp & __GFP_DIRECT_RECLAIM:
         return False
-    empty = c.sheaf_spare
-    c.sheaf_spare = -1
-    if empty < 0:
-        empty = barn_get(mm, cache, False)
-    if empty < 0 and recurse:
-        empty = alloc_empty_sheaf(mm, cache, gfp, s.sheaf_capacity)
+    empty = sheaf_to_refill(mm, cache, gfp, recurse)
     if empty < 0:
         return False
     if not refill_sheaf(mm, cache, empty, gfp | __GFP_NOMEMALLOC | __GFP_NOWARN):
         sheaf_flush(mm, cache, empty)
         free_empty_sheaf(mm, cache, empty)
         return False
-    if c.sheaf_spare < 0 and not mm.has.slub_cpu_slabs:
-        c.sheaf_spare = c.sheaf_main
-    else:
-        barn_put(mm, cache, c.sheaf_main, False)
-    c.sheaf_main = empty
+    install_refilled_sheaf(mm, cache, empty)
     return True
+
+
+def sheaf_to_refill(mm, cache, gfp, recurse):
+    """__pcs_replace_empty_main(): the empty sheaf that is filled from slabs: the CPU's spare one,
+    one of the barn, a new one. Its number, or -1.
+    """
+    c = cache_cpu_of(mm, cache, mm.cpu)
+    empty = c.sheaf_spare
+    c.sheaf_spare = -1
+    if empty < 0:
+        empty = barn_get(mm, cache, False)
+    if empty < 0 and recurse:
+        empty = alloc_empty_sheaf(mm, cache, gfp, cache_at(mm, cache).sheaf_capacity)
+    return empty
+
+
+def install_refilled_sheaf(mm, cache, number):
+    """__pcs_replace_empty_main(): where a sheaf goes that was filled with the CPU's lock given up.
+
+    If nobody else came meanwhile it is the main one, and the old main one the spare one (in 6.18
+    it goes to the barn). Else it is the spare one, or goes to the barn as a full one.
+    """
+    c = cache_cpu_of(mm, cache, mm.cpu)
+    if not sheaf_at(mm, c.sheaf_main).size:
+        if c.sheaf_spare < 0 and not mm.has.slub_cpu_slabs:
+            c.sheaf_spare = c.sheaf_main
+        else:
+            barn_put(mm, cache, c.sheaf_main, False)
+        c.sheaf_main = number
+    elif c.sheaf_spare < 0:
+        c.sheaf_spare = number
+    elif not sheaf_at(mm, c.sheaf_spare).size:
+        barn_put(mm, cache, c.sheaf_spare, False)
+        c.sheaf_spare = number
+    else:
+        barn_put(mm, cache, number, True)
+        stat(mm, cache, STAT_BARN_PUT)
 
 
 def alloc_from_pcs(mm, cache, gfp, node, recurse):

@@ -16,7 +16,7 @@ cpdef s64 place_of(MM mm, s32 cache, pfn_t pfn, virt_t object) noexcept nogil
 cpdef virt_t turned(MM mm, s32 cache, pfn_t pfn, virt_t object, s64 distance) noexcept nogil
 @cython.locals(s=cache_p, entry=virt_t, head=virt_t, object=virt_t, left=s64)
 cdef virt_t turn_chain(MM mm, s32 cache, pfn_t pfn, virt_t first, s64 distance) noexcept nogil
-@cython.locals(c=cache_cpu_p, first=virt_t, size=u64, place=s64, object=virt_t)
-cpdef virt_t top_of_slab(MM mm, s32 cache, pfn_t pfn) noexcept nogil
+@cython.locals(first=virt_t, size=u64, place=s64, object=virt_t)
+cpdef virt_t top_of_slab(MM mm, pfn_t pfn, s64 sheaf) noexcept nogil
 @cython.locals(page=page_p, c=cache_cpu_p, first=virt_t, size=u64, place=s64, object=virt_t)
-cpdef void turn_slab(MM mm, s32 cache, pfn_t pfn, s64 distance) noexcept nogil
+cpdef void turn_slab(MM mm, s32 cache, pfn_t pfn, s64 sheaf, s64 distance) noexcept nogil

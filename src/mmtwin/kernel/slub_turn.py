@@ -62,25 +62,25 @@ def turn_chain(mm, cache, pfn, first, distance):
     return head
 
 
-def top_of_slab(mm, cache, pfn):
-    """The object of a slab that the CPU's main sheaf gives out first, 0 if it has none of it."""
-    c = cache_cpu_of(mm, cache, mm.cpu)
+def top_of_slab(mm, pfn, sheaf):
+    """The object of a slab that a sheaf gives out first, 0 if it has none of it; -1 is no sheaf.
+    """
     first = page_address(mm, pfn)
     size = 1 << (mm.page_shift + pfn_to_page(mm, pfn).order)
-    if c.sheaf_main < 0:
+    if sheaf < 0:
         return 0
-    place = mm.sheaf[c.sheaf_main].size
+    place = mm.sheaf[sheaf].size
     while place:
         place -= 1
-        object = mm.sheaf[c.sheaf_main].objects[place]
+        object = mm.sheaf[sheaf].objects[place]
         if first <= object < first + size:
             return object
     return 0
 
 
-def turn_slab(mm, cache, pfn, distance):
+def turn_slab(mm, cache, pfn, sheaf, distance):
     """All free objects of a new slab come to lie so many places further in the random sequence:
-    on its free list, its CPU's, in the CPU's main sheaf.
+    on its free list, its CPU's, in a sheaf (-1 for none).
     """
     page = pfn_to_page(mm, pfn)
     c = cache_cpu_of(mm, cache, mm.cpu)
@@ -89,9 +89,9 @@ def turn_slab(mm, cache, pfn, distance):
     page.freelist = turn_chain(mm, cache, pfn, page.freelist, distance)
     if c.slab == pfn:
         c.freelist = turn_chain(mm, cache, pfn, c.freelist, distance)
-    if c.sheaf_main < 0:
+    if sheaf < 0:
         return
-    for place in range(mm.sheaf[c.sheaf_main].size):
-        object = mm.sheaf[c.sheaf_main].objects[place]
+    for place in range(mm.sheaf[sheaf].size):
+        object = mm.sheaf[sheaf].objects[place]
         if first <= object < first + size:
-            mm.sheaf[c.sheaf_main].objects[place] = turned(mm, cache, pfn, object, distance)
+            mm.sheaf[sheaf].objects[place] = turned(mm, cache, pfn, object, distance)

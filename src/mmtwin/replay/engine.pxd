@@ -4,7 +4,7 @@ from mmtwin.kernel.casts cimport as_s64
 from mmtwin.kernel.constants cimport PG_large_kmalloc, PG_slab
 from mmtwin.kernel.page_alloc cimport free_pages
 from mmtwin.kernel.ram cimport (
-    cache_at, cache_p, page_address, page_p, pfn_to_page, virt_to_head_pfn, virt_to_pfn,
+    cache_at, cache_cpu_of, cache_p, page_p, pfn_to_page, virt_to_head_pfn, virt_to_pfn,
 )
 from mmtwin.kernel.slab_common cimport __kmalloc_node as kmalloc_node, kfree, kmalloc_slab
 from mmtwin.kernel.slub cimport kmem_cache_alloc_node, slab_free
@@ -18,7 +18,7 @@ from mmtwin.recordings.event cimport (
     KIND_KMEM_CACHE_FREE,
     KIND_MM_PAGE_ALLOC, KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED,
     KIND_MM_PAGE_FREE, KIND_MM_PAGE_FREE_BATCHED, KIND_MM_PAGE_PCPU_DRAIN, ROLE_DEMAND,
-    ROLE_LARGE_KMALLOC, ROLE_NONE, ROLE_SILENT, ROLE_SLAB, as_events, event_at, event_t, wrap64,
+    ROLE_LARGE_KMALLOC, ROLE_NONE, ROLE_SILENT, ROLE_SLAB, as_events, event_at, event_t,
 )
 from mmtwin.recordings.sites cimport as_s32
 from mmtwin.replay.counts cimport *
@@ -28,9 +28,7 @@ from mmtwin.replay.queues cimport (
     QUEUE_KERNEL_ZONE, QUEUE_TWIN_SLAB, QUEUE_TWIN_SLAB_FREE, QUEUE_TWIN_ZONE, empty, get, put,
     queue_t, skip_to,
 )
-from mmtwin.replay.resync cimport (
-    adopt_slab, bring_slab, is_inside, move_large, page_is_free, vacate,
-)
+from mmtwin.replay.resync cimport bring_slab, is_inside, move_large, page_is_free, vacate
 from mmtwin.replay.unseen cimport INTERRUPT
 from mmtwin.replay.written cimport Written
 
@@ -59,25 +57,20 @@ cdef class Engine(Written):
     @cython.locals(awaited=event_p)
     cdef bint _awaits(self, event_t *event, s64 number, s32 kind) noexcept nogil
     cdef void _page_alloc_event(self, event_t *event, s64 number) noexcept nogil
-    @cython.locals(demand=event_p)
+    @cython.locals(demand=event_p, cache=s32)
     cdef void _slab_page(self, event_t *event, s64 number) noexcept nogil
     cdef void _page_free_event(self, event_t *event, s64 number) noexcept nogil
     @cython.locals(predicted=pfn_t, mine=queue_p, free=bint)
     cdef void _slab_free_event(self, event_t *event, s64 number) noexcept nogil
     @cython.locals(demand=event_p)
     cdef void _free_ahead(self, event_t *event, s64 number) noexcept nogil
-    @cython.locals(gfp=gfp_t, cache=s32, predicted=virt_t, right=bint, sheaves=s32)
+    @cython.locals(gfp=gfp_t, cache=s32, predicted=virt_t, right=bint, sheaves=s32, sheaf=s64)
     cdef void _object_alloc(self, event_t *event, s64 number) noexcept nogil
     @cython.locals(number=s64, demand=event_p)
     cdef void _outer_alloc(self, event_t *event) noexcept nogil
     @cython.locals(named=s32)
     cdef s32 _cache_of(self, event_t *event, gfp_t gfp) noexcept nogil
     cdef bint _compare_object(self, event_t *event, s32 cache, virt_t predicted) noexcept nogil
-    @cython.locals(event=event_p, target=s64, i=s64, mine=pfn_t)
-    cdef virt_t _place_slabs(self, s64 number, s32 cache, virt_t predicted) noexcept nogil
-    @cython.locals(size=u64, offset=u64, fate=s32)
-    cdef virt_t _place_slab(
-        self, event_t *event, s32 cache, pfn_t mine, virt_t predicted) noexcept nogil
     @cython.locals(pfn=pfn_t)
     cdef pfn_t _head_pfn(self, virt_t address) noexcept nogil
     @cython.locals(pfn=pfn_t, known=bint)

@@ -23,7 +23,7 @@ if not cython.compiled:
     from mmtwin.kernel.page_alloc import free_pages
     from mmtwin.kernel.ram import (
         cache_at,
-        page_address,
+        cache_cpu_of,
         pfn_to_page,
         virt_to_head_pfn,
         virt_to_pfn,
@@ -41,20 +41,13 @@ if not cython.compiled:
     )
     from mmtwin.kernel.slub_slab import rcu_free_slab
     from mmtwin.recordings.event import CONSTANTS as EVENT_CONSTANTS
-    from mmtwin.recordings.event import as_events, event_at, wrap64
+    from mmtwin.recordings.event import as_events, event_at
     from mmtwin.recordings.sites import as_s32
     from mmtwin.replay.counts import COUNTS
     from mmtwin.replay.mend import queue_of
     from mmtwin.replay.pages import collect, gfp_of, set_cpu, watch_alloc
     from mmtwin.replay.queues import QUEUES, empty, get, put, skip_to
-    from mmtwin.replay.resync import (
-        adopt_slab,
-        bring_slab,
-        is_inside,
-        move_large,
-        page_is_free,
-        vacate,
-    )
+    from mmtwin.replay.resync import bring_slab, is_inside, move_large, page_is_free, vacate
     from mmtwin.replay.unseen import INTERRUPT
 
     globals().update(COUNTS)
@@ -227,9 +220,13 @@ class Engine(Written):
         """SLUB took a page: the object that it needed a slab for is asked for now."""
         if self._awaits(event, number, KIND_KMALLOC):
             demand = event_at(self.events, number + event.ahead)
+            cache = self._cache_of(demand, gfp_of(self, demand.gfp))
+            if cache >= 0 and cache_at(self.mm, cache).sheaf_capacity:
+                if self._refill_part(event, number, cache):
+                    return
             demand.role |= DONE
             self.demand = number + event.ahead
-            self._object_alloc(demand, number)
+            self._object_alloc(demand, number if event.role & DONE == 0 else -1)
         else:
             self._compare_page(event.address, get(queue_of(self, event.cpu, QUEUE_TWIN_SLAB)))
 
@@ -297,7 +294,10 @@ class Engine(Written):
         if cache_at(self.mm, cache).size == event.bytes_alloc:
             self.count[COUNT_BYTES_EXACT] += 1
         sheaves = cache_at(self.mm, cache).sheaf_capacity
-        if number >= 0 and not sheaves:
+        if sheaves:
+            if self.nr_refills:
+                self._finish_refill(event, cache)
+        elif number >= 0:
             self._expect_start(cache, event, event_at(self.events, number).address)
         if cache == self.maple.cache:
             self.maple.expect(event.address, gfp)
@@ -305,11 +305,12 @@ class Engine(Written):
         self.mm.next_freelist_start = -1
         collect(self, event.cpu)
         if number >= 0 and sheaves:
-            predicted = self._turn_slabs(number, cache, predicted)
+            sheaf = cache_cpu_of(self.mm, cache, self.mm.cpu).sheaf_main
+            predicted = self._turn_slabs(number, self.demand, cache, sheaf, predicted)
         right = self._compare_object(event, cache, predicted)
         predicted = self._after_exchanges(predicted)
         if number >= 0:
-            predicted = self._place_slabs(number, cache, predicted)
+            predicted = self._place_slabs(number, self.demand, cache, predicted)
         if self.resync and not right and predicted != event.address:
             self._set_object_right(event, cache, predicted)
         if not empty(queue_of(self, event.cpu, QUEUE_TWIN_SLAB)):
@@ -354,38 +355,6 @@ class Engine(Written):
         elif virt_to_head_pfn(self.mm, predicted) == self._head_pfn(event.address):
             self.count[COUNT_OBJECTS_SAME_SLAB] += 1
         return False
-
-    def _place_slabs(self, number, cache, predicted):
-        """The slabs that the kernel made for one object, from event `number` on (several for a
-        sheaf): the twin's are moved to their pages. Where the predicted object is then.
-        """
-        target = number + event_at(self.events, number).ahead
-        for i in range(number, target):
-            event = event_at(self.events, i)
-            if event.kind != KIND_MM_PAGE_ALLOC or event.role & ~DONE != ROLE_SLAB:
-                continue
-            if i + event.ahead != target or not is_inside(self.mm, event.address, event.order):
-                continue
-            event.role |= DONE
-            mine = get(queue_of(self, event.cpu, QUEUE_TWIN_SLAB))
-            self._compare_page(event.address, mine)
-            if self.resync and mine != event.address:
-                predicted = self._place_slab(event, cache, mine, predicted)
-        return predicted
-
-    def _place_slab(self, event, cache, mine, predicted):
-        """One slab of the twin's, -1 for none, comes to the kernel's page for it."""
-        self.objects.doubt()
-        if mine < 0:
-            adopt_slab(self.mm, cache, event.address, event.order, gfp_of(self, event.gfp))
-        else:
-            size = 1 << (self.mm.page_shift + pfn_to_page(self.mm, mine).order)
-            offset = wrap64(predicted - page_address(self.mm, mine))
-            fate = self._fate(mine)
-            if bring_slab(self.mm, mine, event.address, fate) and offset < size:
-                predicted = page_address(self.mm, event.address) + offset
-        self.seen = self.mm.next_step
-        return predicted
 
     def _head_pfn(self, address):
         pfn = virt_to_pfn(self.mm, address)

@@ -3,21 +3,45 @@
 from importlib.resources import files
 
 import cython
+import numpy as np
 
 from mmtwin.kernel.constants import parse_constants
+from mmtwin.kernel.structs import parse_structs
 from mmtwin.replay.unseen import Unseen
 
+TEXT = files(__package__).joinpath("sheaves.pxd").read_text()
+STRUCTS = parse_structs(TEXT)
+OWN = parse_constants(TEXT)
+
 if not cython.compiled:
-    from mmtwin.kernel.ram import cache_at, page_address, pfn_to_page
+    from mmtwin.kernel.page_alloc_pcp import order_to_pindex
+    from mmtwin.kernel.ram import cache_at, cache_cpu_of, page_address, pcp_of, pfn_to_page
+    from mmtwin.kernel.slub_refill import refill_from_new_slabs, refill_from_partial
+    from mmtwin.kernel.slub_sheaf import (
+        install_refilled_sheaf,
+        replace_from_barn,
+        sheaf_at,
+        sheaf_to_refill,
+    )
     from mmtwin.kernel.slub_turn import is_turnable, place_of, top_of_slab, turn_slab, turned
     from mmtwin.recordings.event import CONSTANTS as EVENT_CONSTANTS
-    from mmtwin.recordings.event import event_at
+    from mmtwin.recordings.event import event_at, wrap64
     from mmtwin.replay.mend import queue_of
-    from mmtwin.replay.queues import QUEUES, item_at, waiting
+    from mmtwin.replay.pages import collect, gfp_of, set_cpu
+    from mmtwin.replay.queues import QUEUES, empty, get, item_at, waiting
+    from mmtwin.replay.resync import adopt_slab, bring_slab, is_inside
 
     globals().update(EVENT_CONSTANTS)
     globals().update(QUEUES)
-    globals().update(parse_constants(files(__package__).joinpath("sheaves.pxd").read_text()))
+    globals().update(OWN)
+
+    def refill_at(refills, place):
+        """One record of an array."""
+        return refills[place]
+
+    def as_refills(address, count):
+        """The records at an address."""
+        return (STRUCTS["refill_t"] * count).from_address(address)
 
 
 class Sheaves(Unseen):
@@ -26,6 +50,10 @@ class Sheaves(Unseen):
     def __init__(self, mm, gfp_bits, resync, bulk_sites, maple):
         Unseen.__init__(self, mm, gfp_bits, resync, bulk_sites, maple)
         mm.sheaves_unbacked = 1  # a sheaf's own kmalloc and kfree are events
+        refills = np.zeros(OWN["MOST_REFILLS"], dtype=np.dtype(STRUCTS["refill_t"]))
+        self._buffers["refills"] = refills
+        self.refills = as_refills(refills.ctypes.data, len(refills))
+        self.nr_refills = 0
 
     def _expect_start(self, cache, event, page):
         """Where a shuffled new slab begins was drawn at random: the recording's first object
@@ -40,36 +68,195 @@ class Sheaves(Unseen):
                 self.mm.next_freelist_start = place
                 return
 
-    def _turn_slabs(self, number, cache, predicted):
-        """The new slabs that the kernel took for one object, from event `number` on: the twin's
-        begin where the kernel's began. Where the predicted object is then.
+    def _refill_part(self, event, number, cache):
+        """A slab was made for a sheaf, which __pcs_replace_empty_main() fills with the CPU's lock
+        given up: whether another task or an interrupt asks for or frees an object of the cache
+        before the object that it is for is given out. Then the sheaf is filled as far as it was.
+        """
+        target = number + event.ahead
+        demand = event_at(self.events, target)
+        stop = self._others_come(number, target, demand)
+        place = self._refill_of(demand)
+        if place < 0:
+            earlier = self._earlier_refill(target, demand, cache)
+            if earlier >= 0 and self._begin_refill(event_at(self.events, earlier), cache):
+                self._take_held_page(number, earlier, cache)
+        if place < 0 and (stop == target or not self._begin_refill(demand, cache)):
+            return False
+        refill = refill_at(self.refills, self._refill_of(demand))
+        slabs = self._slabs_between(number, stop, target)
+        set_cpu(self.mm, event)
+        self._fill(refill, cache, gfp_of(self, demand.gfp), slabs if stop < target else -1)
+        collect(self, event.cpu)
+        self._turn_slabs(number, stop, cache, refill.sheaf, 0)
+        self._place_slabs(number, stop, cache, 0)
+        if stop < target:
+            self._take_held_page(stop, target, cache)
+        return stop < target
+
+    def _others_come(self, number, target, demand):
+        """The number of the first event after `number` in which another task or an interrupt
+        asks for or frees an object of the demand's cache, `target` if none does before it.
+        """
+        for i in range(number + 1, target):
+            event = event_at(self.events, i)
+            if KIND_KMALLOC <= event.kind <= KIND_KMEM_CACHE_FREE:
+                if event.cache == demand.cache and event.cpu == demand.cpu:
+                    return i
+        return target
+
+    def _earlier_refill(self, target, demand, cache):
+        """The number of another task's demand whose sheaf was being filled when this task came,
+        though its first slab shows only later; -1 if there is none.
+
+        A slab is made for it with fewer objects given out since this refill than a sheaf has:
+        without a refill of its own it would have needed none.
+        """
+        asked = 0
+        stop = target + NEAREST if target + NEAREST < self.available else self.available
+        for i in range(target + 1, stop):
+            event = event_at(self.events, i)
+            if event.kind == KIND_KMALLOC or event.kind == KIND_KMEM_CACHE_ALLOC:
+                asked += event.cache == demand.cache
+                if asked + 1 >= cache_at(self.mm, cache).sheaf_capacity:
+                    return -1
+            if event.kind != KIND_MM_PAGE_ALLOC or event.role & ROLE_BITS != ROLE_SLAB:
+                continue
+            if not event.ahead or event.pid == demand.pid or i + event.ahead >= self.available:
+                continue
+            other = event_at(self.events, i + event.ahead)
+            if other.cache == demand.cache and other.pid == event.pid and other.cpu == demand.cpu:
+                return i + event.ahead if self._refill_of(other) < 0 else -1
+        return -1
+
+    def _refill_of(self, demand):
+        """The place of a refill that a demand's task has begun, -1 if it has none."""
+        for place in range(self.nr_refills):
+            refill = refill_at(self.refills, place)
+            if refill.pid == demand.pid and refill.address == demand.address:
+                return place
+        return -1
+
+    def _begin_refill(self, demand, cache):
+        """The first step of a refill: what partial slabs have. Whether the CPU needs one."""
+        set_cpu(self.mm, demand)
+        c = cache_cpu_of(self.mm, cache, self.mm.cpu)
+        if self.mm.has.slub_cpu_slabs or self.nr_refills == MOST_REFILLS or c.sheaf_main < 0:
+            return False
+        if sheaf_at(self.mm, c.sheaf_main).size or replace_from_barn(self.mm, cache):
+            return False
+        gfp = gfp_of(self, demand.gfp)
+        sheaf = sheaf_to_refill(self.mm, cache, gfp, True)
+        if sheaf < 0:
+            return False
+        refill = refill_at(self.refills, self.nr_refills)
+        self.nr_refills += 1
+        refill.pid = demand.pid
+        refill.address = demand.address
+        refill.sheaf = sheaf
+        wanted = sheaf_at(self.mm, sheaf).capacity
+        objects = sheaf_at(self.mm, sheaf).objects
+        filled = refill_from_partial(self.mm, cache, gfp, objects, 0, wanted)
+        sheaf_at(self.mm, sheaf).size = filled
+        return True
+
+    def _take_held_page(self, first, target, cache):
+        """A task that others came between had taken its next slab's page already, though its event
+        comes later (prep_new_page() clears it before trace_mm_page_alloc()): the page is next on
+        its CPU's list, and from event `first` on another comes off that list before it.
+        """
+        for number in range(first, target):
+            if self._is_slab_for(number, target):
+                break
+        else:
+            return
+        page = event_at(self.events, number)
+        if page.migratetype < 0 or not is_inside(self.mm, page.address, page.order):
+            return
+        cpu = page.cpu if page.cpu < self.mm.nr_cpus else 0
+        pcp = pcp_of(self.mm, pfn_to_page(self.mm, page.address).zone, cpu)
+        head = pcp.lists + order_to_pindex(self.mm, page.migratetype, page.order)
+        if pfn_to_page(self.mm, head).next != page.address:
+            return
+        for i in range(first, number):
+            event = event_at(self.events, i)
+            if event.kind != KIND_MM_PAGE_ALLOC or event.cpu != page.cpu:
+                continue
+            if event.order == page.order and event.migratetype == page.migratetype:
+                break
+        else:
+            return
+        demand = event_at(self.events, target)
+        refill = refill_at(self.refills, self._refill_of(demand))
+        self._fill(refill, cache, gfp_of(self, demand.gfp), 1)
+        collect(self, page.cpu)
+        self._turn_slabs(number, number + 1, cache, refill.sheaf, 0)
+        self._place_slabs(number, number + 1, cache, 0)
+
+    def _fill(self, refill, cache, gfp, slabs):
+        """A step of a refill: so many new slabs, as many as it takes if that is negative."""
+        sheaf = sheaf_at(self.mm, refill.sheaf)
+        sheaf.size += refill_from_new_slabs(
+            self.mm, cache, gfp, sheaf.objects, sheaf.size, sheaf.capacity - sheaf.size, slabs
+        )
+
+    def _finish_refill(self, demand, cache):
+        """The last step of a refill that others came between: the sheaf is the CPU's."""
+        place = self._refill_of(demand)
+        if place < 0:
+            return
+        refill = refill_at(self.refills, place)
+        self._fill(refill, cache, gfp_of(self, demand.gfp), -1)
+        install_refilled_sheaf(self.mm, cache, refill.sheaf)
+        last = refill_at(self.refills, self.nr_refills - 1)
+        refill.pid = last.pid
+        refill.address = last.address
+        refill.sheaf = last.sheaf
+        self.nr_refills -= 1
+
+    def _is_slab_for(self, number, target):
+        """Whether an event is of a page that the kernel took for a slab for that demand."""
+        event = event_at(self.events, number)
+        if event.kind != KIND_MM_PAGE_ALLOC or event.role & ROLE_BITS != ROLE_SLAB:
+            return False
+        return number + event.ahead == target
+
+    def _slabs_between(self, number, stop, target):
+        """How many slabs were made for a demand from one event to before another."""
+        slabs = 0
+        for i in range(number, stop):
+            slabs += self._is_slab_for(i, target)
+        return slabs
+
+    def _turn_slabs(self, number, stop, cache, sheaf, predicted):
+        """The new slabs that the kernel took for one object from event `number` to before `stop`,
+        whose objects went into a sheaf: the twin's begin where the kernel's began. Where the
+        predicted object is then.
 
         A slab's start was drawn at random; of each the first object that is given out tells it.
         """
         target = number + event_at(self.events, number).ahead
         queue = queue_of(self, event_at(self.events, number).cpu, QUEUE_TWIN_SLAB)
         nth = 0
-        for i in range(number, target):
-            event = event_at(self.events, i)
-            if event.kind != KIND_MM_PAGE_ALLOC or event.role & ROLE_BITS != ROLE_SLAB:
-                continue
-            if i + event.ahead != target:
+        for i in range(number, stop):
+            if not self._is_slab_for(i, target):
                 continue
             if nth >= waiting(queue):
                 break
             mine = item_at(queue, nth)
             nth += 1
             if is_turnable(self.mm, cache, mine):
-                predicted = self._turn_slab(event, target, cache, mine, predicted)
+                event = event_at(self.events, i)
+                predicted = self._turn_slab(event, target, cache, mine, sheaf, predicted)
         return predicted
 
-    def _turn_slab(self, event, target, cache, mine, predicted):
+    def _turn_slab(self, event, target, cache, mine, sheaf, predicted):
         """One of them: the twin's at pfn `mine`, the kernel's at the event's."""
         first = page_address(self.mm, mine)
         size = 1 << (self.mm.page_shift + pfn_to_page(self.mm, mine).order)
         object = self._first_object(page_address(self.mm, event.address), size, target)
         given = predicted if first <= predicted < first + size else 0
-        top = given if given else top_of_slab(self.mm, cache, mine)
+        top = given if given else top_of_slab(self.mm, mine, sheaf)
         if not object or not top:
             return predicted
         wanted = object - page_address(self.mm, event.address) + first
@@ -78,8 +265,51 @@ class Sheaves(Unseen):
         if place < 0 or not distance:
             return predicted
         distance += pfn_to_page(self.mm, mine).objects
-        turn_slab(self.mm, cache, mine, distance)
+        turn_slab(self.mm, cache, mine, sheaf, distance)
         return turned(self.mm, cache, mine, given, distance) if given else predicted
+
+    def _place_slabs(self, number, stop, cache, predicted):
+        """The slabs that the kernel made for one object from event `number` to before `stop`
+        (several for a sheaf): the twin's are moved to their pages. Where the predicted object is
+        then.
+        """
+        first = event_at(self.events, number)
+        target = number + first.ahead
+        queue = queue_of(self, first.cpu, QUEUE_TWIN_SLAB)
+        count = self._slabs_between(number, stop, target)
+        # None shall come to where the twin has one that is still to be moved.
+        back = count > 1 and waiting(queue) > 1 and item_at(queue, 0) < first.address
+        nth = count - 1 if back else 0
+        for offset in range(stop - number):
+            i = stop - 1 - offset if back else number + offset
+            event = event_at(self.events, i)
+            if not self._is_slab_for(i, target):
+                continue
+            if is_inside(self.mm, event.address, event.order):
+                event.role |= DONE
+                mine = item_at(queue, nth) if nth < waiting(queue) else NO_SLAB
+                self._compare_page(event.address, mine)
+                if self.resync and mine != event.address:
+                    predicted = self._place_slab(event, cache, mine, predicted)
+            nth += -1 if back else 1
+        while count and not empty(queue):
+            get(queue)
+            count -= 1
+        return predicted
+
+    def _place_slab(self, event, cache, mine, predicted):
+        """One slab of the twin's, -1 for none, comes to the kernel's page for it."""
+        self.objects.doubt()
+        if mine < 0:
+            adopt_slab(self.mm, cache, event.address, event.order, gfp_of(self, event.gfp))
+        else:
+            size = 1 << (self.mm.page_shift + pfn_to_page(self.mm, mine).order)
+            offset = wrap64(predicted - page_address(self.mm, mine))
+            fate = self._fate(mine)
+            if bring_slab(self.mm, mine, event.address, fate) and offset < size:
+                predicted = page_address(self.mm, event.address) + offset
+        self.seen = self.mm.next_step
+        return predicted
 
     def _first_object(self, first, size, number):
         """The first object that is given out of `size` bytes from event `number` on, 0 if none is
