@@ -86,8 +86,9 @@ def test_the_command_line_overrides_features() -> None:
     assert facts.features["slub_debug_flags"] == 0x10D00
     assert facts.features["slab_merge"] == 0
     assert facts.features["init_on_alloc"] == 0
-    assert overrides({"slub_max_order": "1", "slub_min_objects": "x"}) == {"slub_max_order": 1}
-    assert overrides({"quiet": "", "init_on_free": "on"}) == {"init_on_free": 1}
+    given = {"slub_max_order": "1", "slub_min_objects": "x"}
+    assert overrides(given, "6.1") == {"slub_max_order": 1}
+    assert overrides({"quiet": "", "init_on_free": "on"}, "6.1") == {"init_on_free": 1}
 
 
 @pytest.mark.parametrize(
@@ -105,8 +106,12 @@ def test_slub_debug_blocks() -> None:
         (0x500, ("kmalloc-64", "dentry")), (0x800, ("*",)), (0x10D00, ("last",)),
     )
     assert (options.flags, options.spares_orders) == (0x10000, True)
-    assert slub_debug_of({"quiet": ""}) is None
-    assert slub_debug_of({"slab_debug": "F-Z"}) == slub_debug_options("Z")
+    assert slub_debug_of({"quiet": ""}, "6.9") is None
+    assert slub_debug_of({"slab_debug": "F-Z"}, "6.9") == slub_debug_options("Z")
+    assert slub_debug_of({"slab_debug": "F-Z"}, "6.8") is None
+    assert slub_debug_of({"slub_debug": "F-Z"}, "6.8") == slub_debug_options("Z")
+    assert overrides({"slab_max_order": "1"}, "6.9") == {"slub_max_order": 1}
+    assert overrides({"slab_max_order": "1", "slab_nomerge": ""}, "6.8") == {"slab_merge": 0}
 
 
 @pytest.mark.parametrize("name", FLAG_BITS)

@@ -13,7 +13,7 @@ from mmtwin.kernel.constants import (
 from mmtwin.kernel.mm import MM, report
 from mmtwin.kernel.slub_freelist import draw
 from mmtwin.kernel.slub_options import SlubDebug
-from mmtwin.versions.options import SlubDebugOptions, slub_debug_of
+from mmtwin.versions.options import SlubDebugOptions, prefixes, slub_debug_of
 from mmtwin.versions.page_flag_layout import page_flag_layout
 from mmtwin.versions.page_flags import page_flag_names
 from mmtwin.versions.profiles import Profile
@@ -25,7 +25,6 @@ STRUCT_PAGE_BYTES = 64
 TAINTS = "GFSRMBUDAWCIOELKXT"
 LATER_TAINTS = (("N", "5.18"), ("J", "6.15"))
 NO_HASH_SINCE = "5.12"
-SLAB_OPTION_SINCE = "6.9"  # 671776b32b81
 # Where struct page's array begins: x86-64 with four and five levels; arm64 by release.
 X86_VMEMMAP = {0xFFFF888000000000: 0xFFFFEA0000000000, 0xFF11000000000000: 0xFFD4000000000000}
 # Where the kernel's text begins, without KASLR.
@@ -36,7 +35,7 @@ def set_up_slub_debug(mm: MM, profile: Profile) -> None:
     """Gives a machine that boots its slub_debug= options; debug caches keep their bytes."""
     if not profile.on("SLUB_DEBUG"):
         return
-    options = slub_debug_of(profile.cmdline) or SlubDebugOptions()
+    options = slub_debug_of(profile.cmdline, profile.version) or SlubDebugOptions()
     pointer = pointer_format(mm, profile, bool(options.flags or options.blocks))
     base = vmemmap(mm, profile)
     mm.slub_debug = SlubDebug(
@@ -50,7 +49,7 @@ def set_up_slub_debug(mm: MM, profile: Profile) -> None:
         ),
         text_start=TEXT[profile.arch],
     )
-    option = "slab" if has_since(profile.version, SLAB_OPTION_SINCE) else "slub"
+    option = prefixes(profile.version)[0]
     for letter in options.unknown:  # parse_slub_debug_flags()
         text = f"{option}_debug option '{letter}' unknown. skipped"
         report(mm, COMPLAINT_BAD_OPTION, 0, text)

@@ -2,12 +2,16 @@
 
 Sources: mm/slub.c setup_slub_debug(), parse_slub_debug_flags(); mm/slab_common.c; mm/page_alloc.c
 and mm/mm_init.c (init_on_alloc=, init_on_free=); mm/shuffle.c; mm/memcontrol.c.
-The `slab_` names of options came with 6.9 (671776b32b81) beside the `slub_` ones.
+The `slab_` names of options came with 6.9 (671776b32b81) beside the `slub_` ones, those of merging
+long before.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mmtwin.versions.releases import has_since
+
+SLAB_OPTION_SINCE = "6.9"  # 671776b32b81
 # Letters of slub_debug= as the twin's SLAB_* (kernel/slub_defs.pxd; those of 5.10).
 DEBUG_LETTERS = {"F": 0x100, "Z": 0x400, "P": 0x800, "U": 0x10000, "T": 0x200000, "A": 0x2000000}
 DEBUG_DEFAULT = DEBUG_LETTERS["F"] | DEBUG_LETTERS["Z"] | DEBUG_LETTERS["P"] | DEBUG_LETTERS["U"]
@@ -64,16 +68,23 @@ def slub_debug_options(value: str) -> SlubDebugOptions:
     return SlubDebugOptions(everywhere, tuple(blocks), spares, unknown)
 
 
-def slub_debug_of(cmdline: Mapping[str, str]) -> SlubDebugOptions | None:
-    """The options of a command line, None where it has no slub_debug=."""
-    for name in ("slab_debug", "slub_debug"):
-        if name in cmdline:
-            return slub_debug_options(cmdline[name])
+def prefixes(version: str) -> tuple[str, ...]:
+    """What options of SLUB may begin with in a release."""
+    return ("slab", "slub") if has_since(version, SLAB_OPTION_SINCE) else ("slub",)
+
+
+def slub_debug_of(cmdline: Mapping[str, str], version: str) -> SlubDebugOptions | None:
+    """The options of a command line, None where it has no slub_debug= that the release knows."""
+    for prefix in prefixes(version):
+        if f"{prefix}_debug" in cmdline:
+            return slub_debug_options(cmdline[f"{prefix}_debug"])
     return None
 
 
-def overrides(cmdline: Mapping[str, str]) -> dict[str, int]:
-    """The features that a command line changes; `cmdline` as `{"slub_debug": "FZPU"}`."""
+def overrides(cmdline: Mapping[str, str], version: str) -> dict[str, int]:
+    """The features that a command line changes; `cmdline` as `{"slub_debug": "FZPU"}`; `version`:
+    the release that reads it.
+    """
     found: dict[str, int] = {}
     for option, feature in SWITCHES.items():
         value = BOOLEANS.get(cmdline.get(option, ""))
@@ -84,11 +95,12 @@ def overrides(cmdline: Mapping[str, str]) -> dict[str, int]:
             found["slab_merge"] = 0
         if f"{prefix}_merge" in cmdline:
             found["slab_merge"] = 1
+    for prefix in reversed(prefixes(version)):
         for name in NUMBERS:
             value_text = cmdline.get(f"{prefix}_{name}", "")
             if value_text.isdigit():
                 found[f"slub_{name}"] = int(value_text)
-    debug = slub_debug_of(cmdline)
+    debug = slub_debug_of(cmdline, version)
     if debug is not None:
         found["slub_debug_flags"] = debug.flags
     if BOOLEANS.get(cmdline.get("page_poison", "")):

@@ -57,7 +57,7 @@ class Profile:
     def features(self) -> dict[str, int]:
         """Every field of kernel/features.pxd for this kernel, as its command line leaves it."""
         features = features_of(self.version, self.arch, self.page_size, self.config)
-        changed = overrides(self.cmdline)
+        changed = overrides(self.cmdline, self.version)
         changed |= self.given
         return features | {name: value for name, value in changed.items() if name in features}
 
