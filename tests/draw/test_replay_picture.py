@@ -36,3 +36,9 @@ def test_bars_are_as_long_as_caches_are_large() -> None:
 def test_picture_without_fragmentation() -> None:
     statistics = {**FIGURES["statistics"], "fragmentation": {"orders": [], "unusable": []}}
     ElementTree.fromstring(replay_svg({**FIGURES, "statistics": statistics}))
+
+
+def test_whose_answers_they_are() -> None:
+    assert "every answer is the twin" in replay_svg(FIGURES)
+    replay = {**FIGURES["replay"], "mode": "follow"}
+    assert "with the recorded answers" in replay_svg({**FIGURES, "replay": replay})

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmtwin.draw.svg import box, course, document, legend, line, text
-from mmtwin.units import bytes_text, share_text
+from mmtwin.units import bytes_text, counted, share_text
 
 Figures = Mapping[str, Any]
 WIDTH, HEIGHT = 930, 470
@@ -42,9 +42,11 @@ def replay_svg(result: Figures) -> str:
 
 def _summary(result: Figures) -> str:
     recording = result["recording"]
+    own = "every answer is the twin's own"
+    told = own if result["replay"]["mode"] == "predict" else "with the recorded answers"
     return (
-        f"{recording['events']:,} events of {recording['cpus']} CPU with "
-        f"{bytes_text(recording['memory'])}, replayed: every answer is the twin's own"
+        f"{recording['events']:,} events of {counted(recording['cpus'], 'CPU')} with "
+        f"{bytes_text(recording['memory'])}, replayed: {told}"
     )
 
 

@@ -61,8 +61,8 @@ def mark_free(mm: MM, pfns: Sequence[int], order: int, flag: int, what: str) -> 
 def pcp_place(mm: MM, index: int) -> tuple[int, int]:
     """(order, migratetype) of a per-CPU list's index: order_to_pindex() turned round.
 
-    Behind the lists of the small orders come those of huge pages: one before 6.9, then one for
-    unmovable and one for movable blocks.
+    Behind the lists of the small orders come those of huge pages: one for each type from 5.14 to
+    6.9, one in 6.10, since then one for movable blocks and one for others (`pcp_thp_lists`).
     """
     small = PCP_TYPES * (int(mm.view("has")[0].pcp_max_order) + 1)
     if index < small:

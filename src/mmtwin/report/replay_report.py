@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from mmtwin.report.table import FigureTable
-from mmtwin.units import bytes_text, count_text, share_text, spark
+from mmtwin.units import bytes_text, count_text, counted, share_text, spark
 
 Figures = Mapping[str, Any]
 CACHES = 15
@@ -58,7 +58,7 @@ def _machine(result: Figures) -> RenderableType:
     lines = [
         Text(f"{recording['name']}: Linux {recording['kernel']}, {recording['arch']}", "bold"),
         Text(
-            f"{recording['cpus']} CPU{'s' * (recording['cpus'] != 1)}, "
+            f"{counted(recording['cpus'], 'CPU')}, "
             f"{bytes_text(recording['page_size'])} pages, "
             f"{bytes_text(recording['memory'])} of memory"
         ),
