@@ -14,6 +14,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from walk_sources import pairs
 
 from mmtwin.cli.main import main
 from mmtwin.explain.fault_cases import CASES, walk_fault
@@ -90,6 +91,16 @@ def test_functions_and_callers_are_those_of_the_sources(name: str) -> None:
         mine = {f"{above} {below}" for above, below in edges(
             tree_of(entry, facts.version, config_of(facts))) if above}  # fmt: skip
         assert mine <= set(known), sorted(mine - set(known))
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_functions_are_called_in_the_order_of_the_sources(name: str) -> None:
+    known = set(json.loads((HERE / "fixtures" / "walk_order.json").read_text())[name])
+    facts = profile(name)
+    for entry in ENTRIES:
+        mine = {" ".join(each) for each in pairs(
+            tree_of(entry, facts.version, config_of(facts)))}  # fmt: skip
+        assert mine <= known, sorted(mine - known)
 
 
 def test_every_branch_of_the_slow_path_is_reached() -> None:

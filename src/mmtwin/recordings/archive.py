@@ -251,10 +251,10 @@ class PackedStore(Store):
     """
 
     ARCHIVES = ("trace.tar.zst", "snap.tar.zst")
-    KEEP_LIMIT = 1 << 23
+    KEEP_LIMIT = 1 << 24
     KEPT_LIMIT = 1 << 28  # of all together
     MEMBERS_LIMIT = 1 << 20
-    NOT_KEPT = ("btf_vmlinux", ".raw", "trace.txt")
+    NOT_KEPT = ("btf_vmlinux", "trace.txt")
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
