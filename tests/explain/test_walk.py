@@ -40,7 +40,8 @@ OTHERS = (
     "explain kfree 20000", "explain kfree 100 --remote", "explain kfree 100 --remote --full",
     "explain vmalloc 100000", "explain vmalloc 0", "explain kvmalloc 100",
     "explain kvmalloc 9000000", "explain kmem_cache_alloc dentry",
-    "explain alloc_pages 0", "explain alloc_pages 9",
+    "explain alloc_pages 0", "explain alloc_pages 9", "explain alloc_pages 99",
+    "explain alloc_pages 0 --state low-memory", "explain alloc_pages 0 --state no-memory",
 )  # fmt: skip
 RECORDING = "x86_64-6.1"  # that comes with mmtwin
 OF_RECORDING = tuple(
@@ -107,7 +108,8 @@ def test_every_branch_of_the_slow_path_is_reached() -> None:
     """Each condition of ___slab_alloc's tree holds in one golden and not in another."""
     for name in PROFILES[:4]:
         text = (HERE / "goldens" / f"{name}.txt").read_text()
-        for part in ("refilled", "cpu-partial", "node-partial", "no-memory", "other-node"):
+        for part in ("refilled", "cpu-partial", "node-partial", "low-memory", "no-memory",
+                     "other-node"):
             assert f"--state {part}" in text
         for function in ("get_freelist()", "get_partial_node()", "allocate_slab()",
                          "deactivate_slab()", "slab_out_of_memory()", "rmqueue_bulk()",

@@ -7,6 +7,7 @@
   refilled      used up, then another CPU freed objects to its slab
   cpu-partial   used up, with a slab on the CPU's partial list
   node-partial  no slab, but one on the node's partial list
+  low-memory    used up, and free memory below the low watermark
   no-memory     used up, and no free page
   other-node    two nodes, the CPU's slab on node 0 (with --node 1)
   RECORDING@MARK  a recording's machine at a marker, as `mmtwin at` takes it

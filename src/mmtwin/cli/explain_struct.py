@@ -90,6 +90,7 @@ def declared(arguments: argparse.Namespace, name: str) -> "tuple[Structure, str]
     from mmtwin.versions.profiles import debian_config
     from mmtwin.versions.releases import numbers
     from mmtwin.versions.struct_page import SINCE, structure
+    from mmtwin.versions.uname import kernel_name
 
     arch = arguments.arch or DEFAULT_ARCH
     if arch not in WORDS:
@@ -98,8 +99,7 @@ def declared(arguments: argparse.Namespace, name: str) -> "tuple[Structure, str]
         raise UserError(f"no view {arguments.view!r}", f"there are: {views()}")
     kernel = arguments.kernel or DEFAULT_KERNEL
     with input_errors("--kernel takes a release: 6.1, 6.1.176, 6.1.0-50-amd64"):
-        if numbers(kernel) < (5, 10, 0):
-            raise ValueError(f"{kernel}: struct page is known from 5.10 on")
+        kernel_name(kernel, (5, 10))
         config = dict(debian_config(kernel, "x86_64" if arch in ("x86_64", "i386") else "arm64",
                                     4096))  # fmt: skip
         config["CONFIG_ARCH_WANT_HUGE_PMD_SHARE"] = "y"

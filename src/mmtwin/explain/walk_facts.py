@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmtwin.kernel.constants import __GFP_KSWAPD_RECLAIM as KSWAPD
 from mmtwin.machine import Machine
 from mmtwin.units import counted
 from mmtwin.versions.gfp import decode_gfp
@@ -287,6 +288,9 @@ def page_facts(
         "got_pages": got, "pcp": "pcp_alloc" in steps, "pcp_refill": "pcp_refill" in steps,
         "split": bool(splits), "fallback": "mm_page_alloc_extfrag" in steps,
         "alloc_slowpath": "alloc_slowpath" in steps,
+        "wakes_kswapd": any(each[1] & KSWAPD for each in steps.get("alloc_slowpath", ())),
+        "too_large": int(facts.get("order", 0)) >= machine.mm.nr_orders,
+        "largest_order": machine.mm.nr_orders - 1,
     }  # fmt: skip
     if allocated:
         pfn, order, gfp, _ = allocated[0][:4]
@@ -297,7 +301,8 @@ def page_facts(
             found.update(pfn=f"{pfn:#x}", zone=f"zone {zone}", zone_text=f"first zone: {zone}")
     found.setdefault("gfp_slab", facts.get("gfp", ""))
     found.setdefault("zone_text", "no zone has a page to give")
-    failed = steps.get("watermark_fail", [])
+    # the first that has pages at all
+    failed = sorted(steps.get("watermark_fail", []), key=lambda each: each[2] == 0)
     found["watermark_text"] = (
         f"{failed[0][3]} pages free, mark {failed[0][2]}: below it" if failed
         else "enough pages above the low watermark"

@@ -6,9 +6,11 @@ Each situation is made on a machine just booted, for the cache that serves a siz
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mmtwin.kernel.constants import VM_PAGEOUTRUN
 from mmtwin.machine.machine import Machine
 from mmtwin.machine.views import Cache
 
+STEADY = 4  # calls
 MOST_OBJECTS = 1 << 16  # allocated to empty a CPU's lists
 
 
@@ -85,6 +87,20 @@ def node_partial(machine: Machine, cache: Cache) -> None:
     machine.kmem_cache_shrink(cache)
 
 
+def low_memory(machine: Machine, cache: Cache) -> None:
+    """The CPU's slab is used up, and fewer pages are free than the low watermark, no zone has
+    more: kswapd was woken.
+    """
+    used_up(machine, cache)
+    events = machine.mm.view("vm_event")
+    running = 0  # calls one after the other that woke it; pages that a CPU's list holds come first
+    while running < STEADY:
+        before = int(events[VM_PAGEOUTRUN])
+        if machine.alloc_pages(0, "GFP_NOWAIT") is None:  # no reclaim: that drains the lists
+            break
+        running = running + 1 if int(events[VM_PAGEOUTRUN]) > before else 0
+
+
 def no_memory(machine: Machine, cache: Cache) -> None:
     """The CPU's slab is used up, and no page is left."""
     used_up(machine, cache)
@@ -108,6 +124,7 @@ SITUATIONS = {
     "refilled": Situation("used up, then another CPU freed to its slab", refilled, cpus=2),
     "cpu-partial": Situation("used up, with a slab on the CPU's partial list", cpu_partial),
     "node-partial": Situation("no slab, but one on the node's partial list", node_partial),
+    "low-memory": Situation("used up, and free memory below the low watermark", low_memory),
     "no-memory": Situation("used up, and no free page", no_memory),
     "other-node": Situation("two nodes, the CPU's slab on node 0", other_node, 2, 2),
 }
