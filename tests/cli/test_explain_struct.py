@@ -63,7 +63,7 @@ def test_btf_with_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         (["page", "--view", "tial"], "no view 'tial'"),
         (["page", "--kernel", "4.4"], "no tables for kernel 4.4: the nearest of 5.10 to"),
         (["page", "--kernel", "9.1"], "no tables for kernel 9.1: the nearest of 5.10 to"),
-        (["page", "--kernel", "six"], "not a kernel release"),
+        (["page", "--kernel", "six"], "is no kernel release"),
         (["page", "--arch", "vax"], "no architecture 'vax'"),
         (["ptdesc", "--kernel", "6.1"], "Linux 6.1 has no struct ptdesc"),
         (["page", "--set", "MEMCG"], "--set 'MEMCG'"),
