@@ -218,6 +218,7 @@ cdef struct features_t:
     s32 pgtable_table_pxn         # arm64: entries that lead to tables of users say PXN
     s32 old_prefaulted_pte        # pages mapped around a fault are not young
     s32 rss_split                 # tasks count faults of their own before the mm does
+    s32 shared_fault_retry        # a write fault that dirties a shared page is taken twice
     s32 rss_sum_shown             # /proc sums what CPUs hold of rss_stat
     s32 rss_batched_map           # a fault-around counts its pages at once
     s32 user_gfp_comp             # user pages are folios: __GFP_COMP

@@ -28,7 +28,10 @@ def madvise_collapse(vma, start, end):
         return -EINVAL
     lru_add_drain(vma.vm_mm.machine)
     error = 0
-    for address in blocks(p, start, end):
+    whole = blocks(p, start, end)
+    if whole.stop < whole.start and has_of(vma.vm_mm).madv_collapse < 3:
+        return -EINVAL  # as many as -1 are wanted; no error from 7.3 on
+    for address in whole:
         error = min(scan_pmd(vma, address, False), 0) or error
     return error
 

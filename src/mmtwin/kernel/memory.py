@@ -161,7 +161,7 @@ def wp_page_copy(vmf):
         if old >= 0:
             put_page(vmf.machine, old)
         return VM_FAULT_OOM
-    if not zero:
+    if old >= 0 and not zero:  # what a device's memory holds is not known
         copy_user_page(vmf.machine, pfn, pte_pfn(vmf.paging, vmf.orig_pte))
     if old < 0:
         add_mm_counter_fast(vmf.mm, MM_ANONPAGES, 1)
@@ -215,7 +215,7 @@ def handle_pte_fault(vmf):
                 entry = pte_mkdirty(vmf.paging, entry)
             vmf.machine.ram[vmf.pte] = entry
             return 0
-    if vmf.vma.vm_file is None and not vmf.vma.special:
+    if vmf.vma.no_ops and not vmf.vma.special:
         return do_anonymous_page(vmf)
     return do_fault(vmf)
 
@@ -228,7 +228,7 @@ def __handle_mm_fault(vmf):
     if vmf.paging.thp:
         entry = vmf.machine.ram[vmf.pmd]
         if entry == 0:
-            if vmf.vma.vm_file is None and thp_allowed(vmf.paging, vmf.vma):
+            if vmf.vma.no_ops and thp_allowed(vmf.paging, vmf.vma):
                 result = do_huge_pmd_anonymous_page(vmf)
                 if not result & VM_FAULT_FALLBACK:
                     return result

@@ -13,7 +13,9 @@ from mmtwin.kernel.pgtable cimport table_free
 from mmtwin.kernel.rmap cimport (
     linear_page_index, mm_counter, page_add_file_rmap, page_add_new_anon_rmap,
 )
-from mmtwin.kernel.rss_stat cimport add_mm_counter, add_mm_counter_fast, is_current
+from mmtwin.kernel.rss_stat cimport (
+    add_mm_counter, add_mm_counter_fast, check_sync_rss_stat, is_current,
+)
 from mmtwin.kernel.structs cimport pfn_t, s32, s64, u64, virt_t
 from mmtwin.kernel.swap cimport get_page, put_page
 from mmtwin.kernel.vm_fault cimport (

@@ -27,7 +27,12 @@ if not cython.compiled:
         page_add_file_rmap,
         page_add_new_anon_rmap,
     )
-    from mmtwin.kernel.rss_stat import add_mm_counter, add_mm_counter_fast, is_current
+    from mmtwin.kernel.rss_stat import (
+        add_mm_counter,
+        add_mm_counter_fast,
+        check_sync_rss_stat,
+        is_current,
+    )
     from mmtwin.kernel.swap import get_page, put_page
     from mmtwin.kernel.vm_fault import (
         alloc_pte,
@@ -221,6 +226,9 @@ def do_shared_fault(vmf):
     if result & VM_FAULT_ERROR:
         put_page(vmf.machine, vmf.page)
         return result
+    if vmf.machine.has.shared_fault_retry and not vmf.machine.page[vmf.page].flags & PG_dirty:
+        # fault_dirty_shared_page() gave up the lock: VM_FAULT_RETRY, and the fault begins again
+        check_sync_rss_stat(vmf.mm)
     vmf.machine.page[vmf.page].flags |= PG_dirty
     return result
 

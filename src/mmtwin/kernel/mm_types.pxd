@@ -27,6 +27,7 @@ cdef class File:
     cdef public s32 can_mmap            # it has f_op->mmap
     cdef public s32 get_area            # its f_op->get_unmapped_area: GET_AREA_*
     cdef public u64 vm_flags            # VM_* that its f_op->mmap sets
+    cdef public s32 zero                # /dev/zero: mmap_zero()
     cdef public s64 promised            # pages of vm_committed_as that go with it
     cdef public s32 vm_close            # its areas have vm_ops->close
     cdef public bytes head              # first bytes of the file where data is None
@@ -39,6 +40,7 @@ cdef class vm_area_struct:
     cdef public u64 vm_pgoff            # offset in vm_file, in pages; of anonymous memory too
     cdef public mm_struct vm_mm
     cdef public object vm_file          # a File, or None
+    cdef public s32 no_ops              # no file but /dev/zero, private: no vm_ops
     cdef public object anon_vma         # an rmap.anon_vma, or None
     cdef public list anon_vma_chain     # rmap.anon_vma_chain, oldest first
     cdef public u64 anon_pgoff          # offset as anonymous memory, in pages (vma_anon_pgoff)

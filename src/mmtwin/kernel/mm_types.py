@@ -30,6 +30,7 @@ class File:
         self.ino = ino
         self.size = size if data is None else len(data)
         self.device = device
+        self.zero = path == "/dev/zero"
         self.shmem = shmem
         self.data = data
         self.i_pages = {}
@@ -59,6 +60,8 @@ class vm_area_struct:
         self.vm_flags = flags
         self.vm_pgoff = pgoff
         self.vm_file = file
+        # mmap_zero() of drivers/char/mem.c leaves a private mapping without vm_ops
+        self.no_ops = file is None or file.zero
         self.vm_name = name
         self.anon_vma = None
         self.anon_vma_chain = []

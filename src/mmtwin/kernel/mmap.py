@@ -60,7 +60,12 @@ from mmtwin.kernel.mman import (
 )
 from mmtwin.kernel.mmap_pages import DEV_ZERO, mm_populate
 from mmtwin.kernel.munmap import complete_munmap, detach_areas, do_munmap, gather_areas
-from mmtwin.kernel.unmapped_area import get_unmapped_area
+from mmtwin.kernel.unmapped_area import (
+    get_unmapped_area,
+    hugetlb_get_unmapped_area,
+    pmd_size,
+    pud_size,
+)
 from mmtwin.kernel.vma import (
     vma_link,
     vma_merge_new_range,
@@ -78,7 +83,8 @@ from mmtwin.kernel.vma_flags import (
 )
 
 MAP_UNINITIALIZED = 0x4000000
-MAP_HUGE_SIZES = 0x3F << 26  # MAP_HUGE_2MB, MAP_HUGE_1GB
+MAP_HUGE_SHIFT, MAP_HUGE_MASK = 26, 0x3F
+MAP_HUGE_SIZES = MAP_HUGE_MASK << MAP_HUGE_SHIFT  # MAP_HUGE_2MB, MAP_HUGE_1GB
 # What every file's mmap knows (LEGACY_MAP_MASK); other bits are no error without _VALIDATE.
 LEGACY_MAP_MASK = (
     MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE | MAP_EXECUTABLE
@@ -101,13 +107,28 @@ def sys_mmap(mm, file, addr, length, prot, flags, offset):
     if flags & MAP_ANONYMOUS:
         file = None
         if flags & MAP_HUGETLB:
-            return -ENOMEM  # hugetlb_file_setup(): no huge page is reserved
+            return mmap_hugetlb(mm, addr & U64, length & U64, flags)
     elif file is None:
         return -EBADF
     elif flags & MAP_HUGETLB:
         return -EINVAL
     flags &= ~(MAP_EXECUTABLE | MAP_DENYWRITE)
     return vm_mmap_pgoff(mm, file, addr & U64, length & U64, prot, flags, (offset & U64) >> shift)
+
+
+def mmap_hugetlb(mm, addr, length, flags):
+    """MAP_HUGETLB: an address is looked for, but hugetlb_reserve_pages() finds no huge page in an
+    empty pool: -errno.
+    """
+    size_bits = flags >> MAP_HUGE_SHIFT & MAP_HUGE_MASK
+    size = 1 << size_bits if size_bits else pmd_size(mm)
+    if size not in (pmd_size(mm), pud_size(mm)):
+        return -EINVAL  # hstate_sizelog()
+    length = -(-length // size) * size
+    if not length:
+        return -EINVAL
+    found = hugetlb_get_unmapped_area(mm, addr, length, flags, size)
+    return found if found < 0 else -ENOMEM
 
 
 def vm_mmap_pgoff(mm, file, addr, length, prot, flags, pgoff):
@@ -360,9 +381,9 @@ def new_area(mm, file, addr, length, vm_flags, pgoff):
     """A new vm_area_struct in the tree, None without memory; shared anonymous memory gets a file
     of its own.
     """
-    if file is not None:
+    if file is not None and not (file.zero and vm_flags & VM_SHARED):
         vm_flags |= file.vm_flags  # what f_op->mmap sets
-    elif vm_flags & VM_SHARED:
+    elif vm_flags & VM_SHARED:  # of /dev/zero as well: mmap_zero()
         file = shmem_zero_setup(mm, length, vm_flags)
         if file is None:
             return None

@@ -116,6 +116,34 @@ def pmd_size(mm):
     return (1 << shift) // PMD_ENTRY_BYTES << shift
 
 
+def pud_size(mm):
+    """What an entry of the table above maps, in bytes (PUD_SIZE)."""
+    return pmd_size(mm) * ((1 << mm.machine.page_shift) // PMD_ENTRY_BYTES)
+
+
+def hugetlb_get_unmapped_area(mm, addr, length, flags, size):
+    """An address for huge pages of `size` bytes (hugetlb_get_unmapped_area()): the address or
+    -errno.
+    """
+    if length > mm.task_size:
+        return -ENOMEM
+    if flags & MAP_FIXED:
+        return -EINVAL if addr & (size - 1) else addr
+    hint = -(-addr // size) * size
+    if addr and mm.task_size - length >= hint and hint_is_free(mm, hint, length):
+        return hint
+    page, tree = 1 << mm.machine.page_shift, mm.tree
+    mask = size - page
+    if mm.topdown:
+        found = tree.vm_unmapped_area(
+            vm_unmapped_area_info(length, page, mm.mmap_base, mask, 0, 0, True))
+        if found >= 0:
+            return found
+    begin = mm.mmap_legacy_base
+    return tree.vm_unmapped_area(
+        vm_unmapped_area_info(length, begin, default_map_window(mm), mask))
+
+
 def thp_get_unmapped_area(mm, file, addr, length, pgoff, flags, vm_flags):
     """An address whose offset in a huge page is the file's (thp_get_unmapped_area())."""
     offset = pgoff << mm.machine.page_shift

@@ -56,8 +56,10 @@ def vm_start_gap(vma):
 
 
 def vma_is_anonymous(vma):
-    """Whether an area has no vm_ops: neither a file nor a special mapping (vma_is_anonymous())."""
-    return vma.vm_file is None and not vma.special
+    """Whether an area has no vm_ops: neither a file, other than /dev/zero, nor a special mapping
+    (vma_is_anonymous()).
+    """
+    return bool(vma.no_ops) and not vma.special
 
 
 def is_exec_mapping(flags):

@@ -8,15 +8,18 @@ the kernel gave. `learnt` counts those named by a snapshot.
 
 from mmtwin.kernel.commit import commit_of
 from mmtwin.kernel.mm import MM
-from mmtwin.kernel.mm_types import File
+from mmtwin.kernel.mm_types import FMODE_READ, FMODE_WRITE, File
+from mmtwin.kernel.truncate import truncate_inode_pages_range
 from mmtwin.procfs import maps
 from mmtwin.procfs.maps import MapsArea
 from mmtwin.recordings.descriptors import Descriptors
 from mmtwin.recordings.process_events import Step
 from mmtwin.recordings.recording import Recording
-from mmtwin.replay.process_files import DELETED, FileTable
+from mmtwin.replay.process_files import DELETED, SHARED_ANONYMOUS, FileTable
 
 MAP_ANONYMOUS, O_CLOEXEC = 0x20, 0o2000000
+O_ACCMODE = 3
+ACCESS_MODES = (FMODE_READ, FMODE_WRITE, FMODE_READ | FMODE_WRITE, 0)
 S32 = 1 << 31
 OPENS = ("open", "openat", "openat2", "creat", "memfd_create")
 
@@ -36,6 +39,10 @@ class Names:
         self.shown: dict[int, list[tuple[int, MapsArea]]] = {}
         self.learnt = self.unnamed = 0
         self.gone: dict[str, int] = {}  # paths without a name in a snapshot, and its event
+        self.modes: dict[str, int] = {}  # FMODE_* by token
+        self.memfds: set[str] = set()
+        self.sizes: dict[str, int] = {}  # by token, of ftruncate()
+        self.opens_told = recording.counts.get("sys_enter_openat", 0) > 0
         self.by_inode: dict[tuple[str, str, int], File] = {}
         for name, index in snapshot_indexes(recording):
             snapshot = recording.snapshots[name]
@@ -60,12 +67,20 @@ class Names:
             flags = args[{"openat": 2, "open": 1, "memfd_create": 1}.get(name, 0)] if args else 0
             path = files.path(pid, text) if text else f"open:{step.index}"
             files.open(pid, result, path, bool(flags & O_CLOEXEC))
+            if name == "memfd_create":
+                self.memfds.add(path)
+            elif name in ("open", "openat") and args:
+                self.modes[path] = ACCESS_MODES[flags & O_ACCMODE]
         elif name == "close":
             files.close_range(pid, signed(args[0]), signed(args[0]))
         elif name in ("dup", "dup2", "dup3"):
             files.dup(pid, signed(args[0]), result)
         elif name == "fcntl" and args[1] in (0, 1030):
             files.dup(pid, signed(args[0]), result, args[1] == 1030)
+
+    def mode_of(self, pid: int, args: tuple[int, ...]) -> int | None:
+        """FMODE_* of the file that an mmap maps, None where no event tells how it was opened."""
+        return self.modes.get(self.descriptors.file(pid, signed(args[4])) or "")
 
     # ---- files
 
@@ -88,7 +103,33 @@ class Names:
             return self.of_token.get(token) or self.files.named(token)
         if token not in self.of_token or token.startswith("fd:"):
             self.of_token[token] = self._found(step, token, length, offset, result)
+            self._as_told(token, self.of_token[token])
         return self.of_token[token]
+
+    def _as_told(self, token: str, file: File) -> None:
+        """What the calls that made a file tell of its pages: those of a memfd, or of a file whose
+        size ftruncate() set, are made when they are touched.
+        """
+        unopened = self.opens_told and token.startswith("fd:")
+        made = unopened or token in self.memfds or file.path.startswith("/memfd:")
+        if (made or token in self.sizes) and file.shmem:
+            file.cached = False
+        file.size = self.sizes.get(token, file.size)
+
+    def truncated(self, machine: MM, pid: int, fd: int, length: int) -> None:
+        """ftruncate(): a file's size is known from now on, pages behind its end go
+        (shmem_setattr()).
+        """
+        token = self.descriptors.file(pid, fd)
+        if token is None:
+            return
+        self.sizes[token] = length
+        file = self.of_token.get(token)
+        if file is not None:
+            page = 1 << machine.page_shift
+            file.size, file.cached = length, False
+            truncate_inode_pages_range(
+                machine, file, (length + page - 1) >> machine.page_shift, 1 << 51)
 
     def _found(self, step: Step, token: str, length: int, offset: int, result: int) -> File:
         path = self.files.by_length(length) if offset == 0 else None
@@ -119,6 +160,8 @@ class Names:
         if known is not None and (known.ino == area.inode or not known.ino):
             return known
         key = (path, area.dev, area.inode)
+        if area.name == SHARED_ANONYMOUS:
+            return self.files.named(path)  # mmap_zero(): each shared area has a file of its own
         if key not in self.by_inode:
             file = self.files.unnamed(path, area.dev, area.inode)
             file.path = area.name

@@ -19,7 +19,6 @@ from mmtwin.kernel.mman import (
     PROT_READ,
     PROT_WRITE,
     RLIM_INFINITY,
-    RLIMIT_DATA,
     RLIMIT_DEFAULTS,
     VM_ARCH_1,
     VM_DONTDUMP,
@@ -27,6 +26,7 @@ from mmtwin.kernel.mman import (
     VM_IO,
     VM_PFNMAP,
 )
+from mmtwin.kernel.walk import translate
 from mmtwin.machine.boot import boot_mm
 from mmtwin.machine.recorded import profile_of
 from mmtwin.recordings.process_events import (
@@ -40,6 +40,8 @@ from mmtwin.recordings.recording import Recording
 from mmtwin.replay.process_adopt import adopt
 from mmtwin.replay.process_files import FileTable
 from mmtwin.replay.process_names import OPENS, Names, snapshot_indexes
+from mmtwin.replay.process_refused import LIMIT, MODE, hidden_limit, opened_so, with_limit
+from mmtwin.replay.process_shm import Segments
 from mmtwin.replay.process_steps import TwinSteps
 from mmtwin.replay.process_tables import Tables
 from mmtwin.replay.process_tally import Tally
@@ -53,9 +55,10 @@ NAMING = (*OPENS, "close", "dup", "dup2", "dup3", "fcntl")
 FORKS = ("clone", "clone3", "fork", "vfork")
 NO_ASLR = re.compile(r"(^|\s)(norandmaps|kernel\.randomize_va_space=0)(\s|$)")
 LAST_ERRNO = 4095
-X86_PF_WRITE = 2
+X86_PF_WRITE, X86_PF_BOTH = 2, 3
 FAULT_FLAG_WRITE, FAULT_FLAG_TRIED = 0x1, 0x20
 LIMITS = 16  # RLIM_NLIMITS
+U32 = (1 << 32) - 1
 
 
 class ProcessReplay:
@@ -87,9 +90,13 @@ class ProcessReplay:
         # pci_mmap_resource_range(): remap_pfn_range(), and VM_PAT where x86 has it
         pat = VM_ARCH_1 if mnemonics(self.profile).get(VM_ARCH_1) == "ar" else 0
         self.pci_flags = VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP | pat
+        self.segments = Segments(self.processes, self.names)
+        # nothing tells of a limit: any process may have one
+        self.limits_told = recording.counts.get("sys_enter_prlimit64", 0) > 0
         self.tally = Tally()
         self.twin = TwinSteps(self.machine, self.tally)
         self.entered: dict[int, Step] = {}
+        self.copied: dict[int, Any] = {}  # address spaces of children not announced yet
         self.steps = (step for step in process_steps(recording) if step.index >= start)
         self.held: Step | None = None
         self.hints: dict[int, tuple[int, int]] | None = None
@@ -211,7 +218,7 @@ class ProcessReplay:
 
     def _fork(self, step: Step) -> None:
         child, flags = step.args
-        self.processes.fork(step.pid, child, flags, step.text)
+        self.processes.fork(step.pid, child, flags, step.text, self.copied.pop(step.pid, None))
         if self.touches is not None and not flags & CLONE_VM:
             self.touches.new_mm(step.pid, self.processes.process(child))
         self.names.descriptors.fork(step.pid, child, flags)
@@ -291,8 +298,25 @@ class ProcessReplay:
     def _fault(self, step: Step) -> None:
         address, error_code = step.args
         process = self._faulting(step.pid, error_code & X86_PF_WRITE != 0)
+        if process is not None and error_code & X86_PF_BOTH == X86_PF_BOTH:
+            self._forking(process, address)
         if process is not None and not address >> 63:
             self.twin.fault(self.processes, process, step)
+
+    def _forking(self, process: Process, address: int) -> None:
+        """A page that can be written is not: a thread beside this one is in fork(), has copied
+        the address space (dup_mmap()), and its child is not announced yet.
+        """
+        entry = translate(process.mm, address)
+        if entry is None or process.mm.mm_users < 2 or not entry & process.mm.paging.write:
+            return
+        for pid, call in self.entered.items():
+            forker = self.processes.by_pid.get(pid)
+            plain = call.name == "fork" or (call.name == "clone" and not call.args[0] & CLONE_VM)
+            if plain and pid not in self.copied and forker and forker.mm is process.mm:
+                self.copied[pid] = self.processes.copy(pid)
+                self.twin.gather(pid)
+                return
 
     def _served(self, step: Step) -> None:
         """A probe on handle_mm_fault(): of a processor's fault, not of get_user_pages(), which
@@ -339,6 +363,10 @@ class ProcessReplay:
                 self.names.unlink(self.names.descriptors.path(step.pid, entered.text))
             else:
                 self._unlinked(step.index)
+        elif step.name == "ftruncate" and result == 0:
+            self.names.truncated(self.machine, step.pid, args[0] & U32, args[1])
+        elif step.name in ("shmat", "shmdt"):
+            self._segment(step, entered, result)
         elif step.name == "mmap" or step.name in CALLS:
             self._call(step, entered, args, result)
         self.twin.took(step.pid)
@@ -372,14 +400,23 @@ class ProcessReplay:
             file.vm_flags, file.noexec = self.pci_flags, 1
         if step.name == "mremap" and self.touches is not None:
             self.touches.before_mremap(process, args, result)
-        if process.limited and self._refused(process, step.name, args, result):
-            example = f"#{step.index} {step.pid}: {step.name}({args[0]:#x}) = {result:#x}"
-            self.tally.miss("calls refused by a limit whose value no event tells", example)
-            return
         mm = process.mm
+        mode = self.names.mode_of(step.pid, args) if step.name == "mmap" else None
+        if opened_so(mm, step.name, args, result, file, mode):
+            self.tally.miss(MODE, called(step, args, result))
+        hidden = (process.limited or not self.limits_told) and hidden_limit(
+            process, step.name, args, result)
+        if hidden:
+            self.tally.miss(LIMIT, called(step, args, result))
+            if step.name == "brk":
+                return
         searches: list[tuple[Any, int]] = []
         total_vm, mm.tree.searches = mm.total_vm, searches
-        got = self.processes.syscall(step.pid, step.name, args, file)
+
+        def call() -> int:
+            return self.processes.syscall(step.pid, step.name, args, file)
+
+        got = with_limit(mm, step.name, call) if hidden else call()
         mm.tree.searches = None
         if self.searching:
             self.twin.searched(step.pid, searches, total_vm)
@@ -388,8 +425,7 @@ class ProcessReplay:
             kind = "errors"
         elif step.name in ADDRESSES:
             kind = "addresses"
-        text = ", ".join(f"{argument:#x}" for argument in args)
-        example = f"#{step.index} {step.pid}: {step.name}({text}) = {result:#x}, twin {got:#x}"
+        example = f"{called(step, args, result)}, twin {got:#x}"
         if not self.tally.compare(kind, got == result, f"{step.name}: {kind}", example):
             self._adopt(process, step.name, args, result, got, file)
         if step.name == "mmap" and result > 0:
@@ -397,25 +433,25 @@ class ProcessReplay:
 
     def _limit(self, process: Process, args: tuple[int, ...], result: int) -> None:
         """prlimit64: the new limit is behind a pointer. Until a call is refused it counts as
-        none; see _refused().
+        none; see process_refused.py.
         """
         if result == 0 and args[2] and args[0] in (0, process.pid) and args[1] < LIMITS:
             process.limited = True
             if args[1] in process.mm.rlimits:
                 process.mm.rlimits[args[1]] = RLIMIT_DEFAULTS.get(args[1], RLIM_INFINITY)
 
-    def _refused(
-        self, process: Process, name: str, args: tuple[int, ...], result: int
-    ) -> bool:
-        """Whether a limit not known yet explains that the kernel refused a call: it is set."""
-        mm = process.mm
-        if name != "brk" or not result == mm.brk < args[0]:
-            return False
-        limit = result - mm.start_brk + mm.end_data - mm.start_data
-        if mm.rlimits[RLIMIT_DATA] <= limit:
-            return False  # the twin refuses it as well
-        mm.rlimits[RLIMIT_DATA] = limit
-        return True
+    def _segment(self, step: Step, entered: Step, result: int) -> None:
+        """shmat() and shmdt()."""
+        process = self.processes.by_pid.get(step.pid)
+        if process is None or process.mm is None or result < 0:
+            return
+        if step.name == "shmdt":
+            self.segments.detach(process, entered.args[0])
+            return
+        got = self.segments.attach(process, entered, self.twin.searches.get(step.pid, []), result)
+        if got is not None:
+            self.tally.compare("addresses", got == result, "shmat: addresses",
+                               f"{called(step, entered.args, result)}, twin {got:#x}")
 
     def _mapped(
         self, process: Process, step: Step, args: tuple[int, ...], address: int, file: Any
@@ -424,7 +460,8 @@ class ProcessReplay:
         vma = process.mm.tree.find_vma(address)
         if vma is None or vma.vm_file is None:
             return
-        if args[3] & MAP_ANONYMOUS and args[3] & MAP_TYPE == MAP_SHARED:
+        zero = args[3] & MAP_ANONYMOUS or (file is not None and file.zero)
+        if zero and args[3] & MAP_TYPE == MAP_SHARED:
             self.names.shmem_mapping(self.machine, step, address, vma.vm_file)
         elif file is not None and file.vm_flags & VM_PFNMAP:
             area = self.names.shown_at(step, address, args[5])
@@ -455,3 +492,9 @@ class ProcessReplay:
             length = -(-args[2] // page) * page
             anonymous = (result, length, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_FIXED | 2)
             self.processes.syscall(pid, "mmap", (*anonymous, -1, 0))
+
+
+def called(step: Step, args: tuple[int, ...], result: int) -> str:
+    """A call and its result, as an example shows it."""
+    text = ", ".join(f"{argument:#x}" for argument in args)
+    return f"#{step.index} {step.pid}: {step.name}({text}) = {result:#x}"

@@ -117,8 +117,17 @@ class Processes:
             self.machine, process, path, strings, list(envp), self.context, file
         ))  # fmt: skip
 
-    def fork(self, parent: int, child: int, flags: int, comm: str = "") -> int:
-        """clone() and its like: the child's number, or -errno. `flags`: CLONE_*."""
+    def copy(self, parent: int) -> Any:
+        """What a fork's dup_mm() makes of the parent's address space, None without memory."""
+        old = self.run(parent)
+        return fork_mm.dup_mm(self.machine, Process(0, old.comm), old.mm)
+
+    def fork(
+        self, parent: int, child: int, flags: int, comm: str = "", copied: Any = None
+    ) -> int:
+        """clone() and its like: the child's number, or -errno. `flags`: CLONE_*; `copied`: what
+        copy() made for it.
+        """
         old = self.run(parent)
         tgid = old.tgid if flags & CLONE_THREAD else child
         new = Process(child, comm or old.comm, tgid)
@@ -126,7 +135,7 @@ class Processes:
             if flags & CLONE_VM:
                 new.mm = fork_mm.mmget(old.mm)
             else:
-                new.mm = fork_mm.dup_mm(self.machine, new, old.mm)
+                new.mm = copied or fork_mm.dup_mm(self.machine, new, old.mm)
                 if new.mm is None:
                     return -12
         self.by_pid[child] = new

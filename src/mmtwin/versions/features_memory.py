@@ -22,6 +22,8 @@ MEMORY = (
             Change("5.12", 1, "46bdb4277f98"), config="CONFIG_ARM64_HW_AFDBM", arch="arm64"),
     Feature("rss_split", "tasks count faults of their own before the mm does", 1,
             Change("6.2", 0, "f1a7941243c1")),
+    Feature("shared_fault_retry", "a write fault that dirties a shared page is taken twice", 1,
+            Change("6.0", 0, "d92725256b4f")),
     Feature("rss_sum_shown", "/proc sums what CPUs hold of rss_stat", 0,
             Change("6.16", 1, "82241a83cd15", ("6.12.107",))),
     Feature("rss_batched_map", "a fault-around counts its pages at once", 0,

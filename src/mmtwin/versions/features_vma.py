@@ -65,8 +65,9 @@ VMA = (
     Feature("madv_populate", "MADV_POPULATE_READ, MADV_POPULATE_WRITE", 0,
             Change("5.14", 1, "4ca9b3859dac")),
     Feature("madv_dontneed_locked", "MADV_DONTNEED_LOCKED", 0, Change("5.18", 1, "9457056ac426")),
-    Feature("madv_collapse", "MADV_COLLAPSE: 1 where an entry is writable, 2 of any pages", 0,
-            Change("6.1", 1, "7d8faaf15545"), Change("6.18", 2, ""), config=THP),
+    Feature("madv_collapse", "MADV_COLLAPSE: 1 where an entry is writable, 2 of any pages, "
+            "3 a range without a whole block is no error", 0, Change("6.1", 1, "7d8faaf15545"),
+            Change("6.18", 2, ""), Change("7.3", 3, ""), config=THP),
     Feature("madv_guard", "MADV_GUARD_INSTALL: 1 anonymous writable areas, 2 files too", 0,
             Change("6.13", 1, "662df3e5c376"), Change("6.15", 2, "")),
     Feature("madv_remove_may", "MADV_REMOVE asks for VM_MAYWRITE, not VM_WRITE", 0,
