@@ -122,7 +122,7 @@ cdef class Nodes:
     cdef void _begin_lists(self, list slabs)
     @cython.locals(node=s32, last=s32, head=s32, entry=virt_t, s=cache_p)
     cdef s32 _read_chain(self, guess_t *g, virt_t entry) noexcept nogil
-    @cython.locals(slab=s32, node=s32)
+    @cython.locals(slab=s32, node=s32, i=s32)
     cpdef void look(self, size_t address, s64 start, s64 available)
     @cython.locals(pfn=pfn_t, slab=s32, i=s32, k=s64)
     cdef s32 _slab_number(self, pfn_t pfn) noexcept nogil

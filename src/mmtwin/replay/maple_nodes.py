@@ -219,6 +219,8 @@ class Nodes:
         if self.cache >= 0 and self.ahead.look(address, start, available):
             self.near = 0
             self.nr_loose = 0
+            for i in range(self.nr_current):
+                guess_at(self.guesses, self.current[i]).late_request = 0  # a moment of the last
             for slab in range(self.shape.nr_slabs):
                 self._refresh(slab)
             for node in range(self.shape.nr_slabs * self.shape.objects):
