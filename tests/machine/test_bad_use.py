@@ -32,7 +32,9 @@ def test_sizes_that_nothing_holds(k: Machine) -> None:
         ), size
     for size in (1 << 40, 1 << 63, (1 << 64) - 1):
         assert said(k, lambda size=size: k.vmalloc(size)) == ["VMALLOC"]  # type: ignore[misc]
-    assert said(k, lambda: k.vmalloc(0)) == ["VMALLOC_ZERO"]
+    # 5.10 fails as for a size that is too large, later ones warn at once
+    nothing = "VMALLOC" if k.profile.name == "x86_64-5.10" else "VMALLOC_ZERO"
+    assert said(k, lambda: k.vmalloc(0)) == [nothing]
     assert k.alloc_pages(11, "GFP_KERNEL|__GFP_NOWARN") is None
     assert said(k, lambda: k.alloc_pages(31)) == ["ORDER"]
     with pytest.raises(ValueError, match="order -1"):
