@@ -1,7 +1,9 @@
 """Turns trace data into an mmtwin recording: one folder, small and quick to read."""
 
 import argparse
+from typing import Any
 
+from mmtwin.cli.errors import input_errors
 from mmtwin.cli.options import INPUTS, add_json, opened, print_json
 from mmtwin.cli.progress import progress_bar, warn_if_uncompiled
 
@@ -9,6 +11,7 @@ EXAMPLES = """\
 examples:
   mmtwin import lab-data-set my-recording       raw ring-buffer pages, snapshots, symbols
   mmtwin import /sys/kernel/tracing/trace mine  ftrace's text
+  mmtwin import trace.txt mine --kernel 6.12 --memory 1G   what a text does not say
   perf script > kmem.txt; mmtwin import kmem.txt mine
 
 docs/recording-format.md describes the folder. It must not exist before."""
@@ -23,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep only the kernel functions that events name: smaller",
     )
+    parser.add_argument(
+        "--kernel", metavar="RELEASE",
+        help="the kernel it was recorded on, where it does not say: 6.12, 6.12.107",
+    )  # fmt: skip
+    parser.add_argument("--memory", metavar="SIZE", help="the same of its memory: 1G")
     add_json(parser)
 
 
@@ -32,6 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     warn_if_uncompiled()
     with opened(arguments.source) as recording, progress_bar("importing") as progress:
+        with input_errors():
+            tell_machine(recording, arguments.kernel, arguments.memory)
         move = (lambda events: progress(events, None)) if progress else None
         target = import_recording(
             recording, arguments.target, move, called_symbols=arguments.called_symbols
@@ -55,3 +65,27 @@ def run(arguments: argparse.Namespace) -> int:
             f"{bytes_text(bytes)}"
         )
     return 0
+
+
+def tell_machine(recording: Any, kernel: str | None, memory: str | None) -> None:
+    """Completes what a recording says of its machine. Raises ValueError for what it says itself,
+    and for what is no release or size.
+    """
+    from dataclasses import replace
+
+    from mmtwin.machine.memory_map import parse_memory
+    from mmtwin.versions.releases import nearest_release, release_line
+
+    machine = recording.machine
+    if kernel:
+        if machine.release:
+            raise ValueError(
+                f"--kernel: {recording.path} says itself that it is {machine.release}"
+            )
+        nearest_release(kernel)
+        machine = replace(machine, release=kernel, version=release_line(kernel))
+    if memory:
+        if machine.mem_bytes:
+            raise ValueError(f"--memory: {recording.path} says itself how much there is")
+        machine = replace(machine, mem_bytes=parse_memory(memory))
+    recording.machine = machine

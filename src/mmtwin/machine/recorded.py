@@ -66,7 +66,10 @@ def profile_of(recording: Any) -> Profile:
     """
     machine = recording.machine
     if not machine.arch or not machine.release:
-        raise ValueError(f"{recording.path} does not say what kernel it was made on")
+        raise ValueError(
+            f"{recording.path} does not say what kernel it was made on: tell it with "
+            "mmtwin import --kernel"
+        )
     version = parse_release(static_text(recording, "version") or machine.release)
     config = {name: value for name, value in machine.config.items() if value not in ("n", "")}
     if not config:

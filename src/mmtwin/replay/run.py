@@ -91,6 +91,11 @@ class Replay:
     # ---- the start
 
     def _machine(self) -> MM:
+        if not self.recording.snapshots:
+            raise ReplayError(
+                f"{self.recording.path} has no snapshot to begin with, and none to compare with; "
+                "mmtwin what-if carries its demands out all the same"
+            )
         if self.start == "truth":
             return machine_at_truth(self.recording, self.snapshot, profile=self.profile)
         layout = layout_of_recording(

@@ -17,9 +17,10 @@ def print_info(figures: Mapping[str, Any], console: Console) -> None:
     console.print(
         Text(f"{recording['path']}: {recording['kind']} recording", "bold"), soft_wrap=True
     )
+    memory = f", {bytes_text(recording['memory'])}" if recording["memory"] else ""
     console.print(
         f"{kernel} {recording['arch']}, {counted(recording['cpus'], 'CPU')}, "
-        f"{bytes_text(recording['page_size'])} pages, {bytes_text(recording['memory'])}"
+        f"{bytes_text(recording['page_size'])} pages{memory}"
     )
     if recording["cmdline"]:
         console.print(Text(recording["cmdline"], "dim"), soft_wrap=True)
