@@ -30,27 +30,23 @@ COMMON = (
     ("int common_pid", 4, 4),
 )
 # event: (its kind, {field: (C type, offset, bytes, column of event_t)})
-ALLOC = {
+FREE = {
     "call_site": ("unsigned long", 8, 8, "call_site"),
     "ptr": ("const void *", 16, 8, "address"),
+}
+ALLOC = FREE | {
     "bytes_req": ("size_t", 24, 8, "bytes_req"),
     "bytes_alloc": ("size_t", 32, 8, "bytes_alloc"),
     "gfp_flags": ("unsigned long", 40, 8, "gfp"),
     "node": ("int", 48, 4, "node"),
 }
-FREE = {
-    "call_site": ("unsigned long", 8, 8, "call_site"),
-    "ptr": ("const void *", 16, 8, "address"),
-}
-PAGE_ALLOC = {
-    "pfn": ("unsigned long", 8, 8, "address"),
-    "order": ("unsigned int", 16, 4, "order"),
-    "gfp_flags": ("unsigned long", 24, 8, "gfp"),
-    "migratetype": ("int", 32, 4, "migratetype"),
-}
 PAGE_FREE = {
     "pfn": ("unsigned long", 8, 8, "address"),
     "order": ("unsigned int", 16, 4, "order"),
+}
+PAGE_ALLOC = PAGE_FREE | {
+    "gfp_flags": ("unsigned long", 24, 8, "gfp"),
+    "migratetype": ("int", 32, 4, "migratetype"),
 }
 Layouts = dict[str, tuple[str, dict[str, tuple[str, int, int, str]]]]
 SLAB_EVENTS: Layouts = {

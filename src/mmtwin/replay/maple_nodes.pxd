@@ -59,7 +59,9 @@ cdef enum:
     GFP_NODES = 0xcc0             # GFP_KERNEL
     MAPLE_SLOTS = 15              # entries of a leaf, MAPLE_RANGE64_SLOTS - 1
     MAPLE_CAPACITY = 14           # MAPLE_RANGE64_SLOTS - 2
-    FULL_AREAS = 11               # of a leaf that is almost full: four gaps lie between them
+    # Areas of a leaf that is almost full (mas_wr_modify(), 6.1), if four gaps lie between them:
+    # how many do no event tells, four is chosen on recordings.
+    FULL_AREAS = 11
     MAPLE_FANOUT = 8              # MAPLE_ARANGE64_SLOTS - 2
 
 cdef inline u16 *nodes_at(u16 *nodes, s64 place) noexcept nogil:
