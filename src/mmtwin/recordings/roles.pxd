@@ -46,7 +46,7 @@ cdef struct pending_t:
     u32 idle_context
     s32 nr_served
     u32 spare
-    u64 served[8]                 # pfns
+    u64 served[32]                # pfns
 
 # What runs on a CPU, in one context (task, hard interrupt, soft interrupt, both).
 cdef struct task_t:
@@ -89,8 +89,9 @@ cdef inline waiting_t *waiting_at(waiting_t *waiting, s32 place) noexcept nogil:
     return &waiting[place]
 
 cdef enum:
-    WAITING = 8                   # pages that wait for their object, on each CPU
-    LAST_PLACE = 7
+    WAITING = 32                  # pages that wait for their object, on each CPU
+    LAST_PLACE = 31
+    GFP_HIGHMEM = 0x2             # __GFP_HIGHMEM: the same bit in every release
     WINDOW = 60000                # events an answer may lie ahead: `ahead` is 16 bits
     CONTEXTS = 4
     INTERRUPT = 0x18              # common_flags: hard or soft interrupt

@@ -48,6 +48,7 @@ if not cython.compiled:
     LAST_PLACE = CONSTANTS["LAST_PLACE"]
     WINDOW = CONSTANTS["WINDOW"]
     INTERRUPT = CONSTANTS["INTERRUPT"]
+    GFP_HIGHMEM = CONSTANTS["GFP_HIGHMEM"]
 
     def as_uses(address, count):
         """The records at an address, for the uncompiled run."""
@@ -279,7 +280,8 @@ class Annotator:
             self.use[event.address + page].demand = 0
         self.use[event.address].taken = number + 1
         self.use[event.address].order = order
-        if event.cpu < self.nr_cpus:
+        # No slab and no large kmalloc is of such pages (GFP_SLAB_BUG_MASK).
+        if event.cpu < self.nr_cpus and not event.gfp & GFP_HIGHMEM:
             self._wait(event, number)
 
     def _wait(self, event, number):

@@ -1,0 +1,31 @@
+"""A task that takes a slab's page and is interrupted there: its page waits for its object while
+others take theirs.
+"""
+
+import numpy as np
+import pytest
+
+from mmtwin.recordings.event import CONSTANTS, EVENT
+from mmtwin.recordings.roles import Annotator
+from mmtwin.recordings.sites import SiteTable
+
+BASE = 0xFFFF_8880_0000_0000
+OBJECT, PAGE = CONSTANTS["KIND_KMEM_CACHE_ALLOC"], CONSTANTS["KIND_MM_PAGE_ALLOC"]
+USER, TABLE = 0x140CCA, 0x440DC0  # gfp of a user page, of a page table
+FIRST, SECOND = 10, 11  # the tasks
+
+
+@pytest.mark.parametrize("gfp, others", [(USER, 500), (TABLE, 20)])
+def test_a_slab_page_waits_while_another_task_takes_pages(gfp, others) -> None:
+    rows = [
+        (PAGE, FIRST, 7, 0xD2C40),
+        *((PAGE, SECOND, 100 + number, gfp) for number in range(others)),
+        (OBJECT, FIRST, BASE + (7 << 12), 0xD40),
+    ]
+    events = np.zeros(len(rows), EVENT)
+    for event, (kind, pid, address, mask) in zip(events, rows, strict=True):
+        event["kind"], event["pid"], event["address"], event["gfp"] = kind, pid, address, mask
+    annotator = Annotator(SiteTable(4096, BASE, 12, 0), 1, 8192)
+    annotator.annotate(events.ctypes.data, 0, len(events), 0)
+    assert events["role"][0] == CONSTANTS["ROLE_SLAB"]
+    assert events["ahead"][0] == others + 1
