@@ -98,3 +98,36 @@ def test_a_page_taken_before_its_event_is_not_given_to_the_task_that_comes_betwe
         *(("KMEM_CACHE_ALLOC", FIRST, object, 0) for object in theirs[1:] + mine),
     ]
     assert story.replay() == (2 * CAPACITY, 2 * CAPACITY)
+
+
+def test_a_task_that_gives_way_behind_its_free_s_event_frees_when_it_runs_again() -> None:
+    story = Story()
+    first, second, third, *_ = objects = story.sheaf(story.slabs(2))
+    pages = story.slabs(2)
+    story.rows = [
+        ("MM_PAGE_ALLOC", FIRST, pages[0], 2),
+        ("MM_PAGE_ALLOC", FIRST, pages[1], 1),
+        ("KMEM_CACHE_ALLOC", FIRST, first, 0),
+        ("KMEM_CACHE_ALLOC", FIRST, second, 0),
+        ("KMEM_CACHE_FREE", FIRST, second, 0),
+        ("KMEM_CACHE_ALLOC", SECOND, third, 0),
+        ("KMEM_CACHE_ALLOC", FIRST, second, 0),
+        *(("KMEM_CACHE_ALLOC", SECOND, object, 0) for object in objects[3:]),
+    ]
+    assert story.replay() == (CAPACITY + 1, CAPACITY + 1)
+
+
+def test_a_task_that_had_freed_before_another_ran_is_not_late() -> None:
+    story = Story()
+    first, second, third, *_ = story.sheaf(story.slabs(2))
+    pages = story.slabs(2)
+    story.rows = [
+        ("MM_PAGE_ALLOC", FIRST, pages[0], 2),
+        ("MM_PAGE_ALLOC", FIRST, pages[1], 1),
+        ("KMEM_CACHE_ALLOC", FIRST, first, 0),
+        ("KMEM_CACHE_ALLOC", FIRST, second, 0),
+        ("KMEM_CACHE_FREE", FIRST, second, 0),
+        ("KMEM_CACHE_ALLOC", SECOND, second, 0),
+        ("KMEM_CACHE_ALLOC", FIRST, third, 0),
+    ]
+    assert story.replay() == (4, 4)

@@ -46,5 +46,11 @@ cpdef s32 object_state(MM mm, s32 cache, virt_t object) noexcept nogil
 cdef virt_t last_of_sheaf(MM mm, s64 number) noexcept nogil
 @cython.locals(c=cache_cpu_p, n=cache_node_p, pfn=pfn_t, head=pfn_t)
 cpdef virt_t next_object(MM mm, s32 cache, gfp_t gfp, s32 node) noexcept nogil
+@cython.locals(place=s64)
+cdef void put_first(MM mm, s64 number, virt_t object) noexcept nogil
+@cython.locals(
+    c=cache_cpu_p, n=cache_node_p, place=s64, last=virt_t, main=s64, spare=bint, number=s64,
+    room=bint)
+cpdef void put_under(MM mm, s32 cache, virt_t object) noexcept nogil
 @cython.locals(s=cache_p, c=cache_cpu_p)
 cdef bint skip_objects(MM mm, s32 cache, virt_t object) noexcept nogil

@@ -231,6 +231,57 @@ def put_back(mm, cache, object):
     return True
 
 
+def put_first(mm, number, object):
+    """Puts an object under all others of a sheaf that has room for it."""
+    place = mm.sheaf[number].size
+    mm.sheaf[number].size += 1
+    while place:
+        mm.sheaf[number].objects[place] = mm.sheaf[number].objects[place - 1]
+        place -= 1
+    mm.sheaf[number].objects[0] = object
+
+
+def put_under(mm, cache, object):
+    """An object that was put back into the CPU's main sheaf, where the kernel gave out another,
+    makes way for that one and what lies under it: its own place is not known.
+
+    It goes under all others where the kernel's is next to it. Where it is alone in the main sheaf
+    and the kernel's lies in the one that would be next, that one is the main sheaf now.
+    """
+    c = cache_cpu_of(mm, cache, mm.cpu)
+    if c.sheaf_main < 0 or not mm.sheaf[c.sheaf_main].size:
+        return
+    place = mm.sheaf[c.sheaf_main].size - 1
+    last = mm.sheaf[c.sheaf_main].objects[place]
+    if place:
+        if mm.sheaf[c.sheaf_main].objects[place - 1] == object:
+            mm.sheaf[c.sheaf_main].size = place
+            put_first(mm, c.sheaf_main, last)
+        return
+    n = cache_node_of(mm, cache, numa_node_id(mm))
+    main = c.sheaf_main
+    spare = c.sheaf_spare >= 0 and mm.sheaf[c.sheaf_spare].size != 0
+    number = c.sheaf_spare if spare else n.barn_full
+    if sheaf_index(mm, number, object) < 0:
+        return
+    room = mm.sheaf[number].size < cache_at(mm, cache).sheaf_capacity
+    if not room and not spare:
+        return
+    if room:
+        mm.sheaf[main].size = 0
+        put_first(mm, number, last)
+    c.sheaf_main = number
+    if spare:
+        c.sheaf_spare = main
+        return
+    n.barn_full = mm.sheaf[number].next
+    n.nr_full -= 1
+    mm.sheaf[number].next = -1
+    mm.sheaf[main].next = n.barn_empty
+    n.barn_empty = main
+    n.nr_empty += 1
+
+
 def skip_objects(mm, cache, object):
     """Takes the object off this CPU's free list, and all before it: they stay allocated, unseen.
 

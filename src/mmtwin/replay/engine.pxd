@@ -9,7 +9,7 @@ from mmtwin.kernel.ram cimport (
 from mmtwin.kernel.slab_common cimport __kmalloc_node as kmalloc_node, kfree, kmalloc_slab
 from mmtwin.kernel.slub cimport kmem_cache_alloc_node, slab_free
 from mmtwin.kernel.slub_resync cimport (
-    make_cpu_slab, next_object, object_state, put_back, skip_objects, take_object,
+    make_cpu_slab, next_object, object_state, put_back, put_under, skip_objects, take_object,
 )
 from mmtwin.kernel.slub_slab cimport rcu_free_slab
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u64, virt_t

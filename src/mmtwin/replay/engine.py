@@ -36,6 +36,7 @@ if not cython.compiled:
         next_object,
         object_state,
         put_back,
+        put_under,
         skip_objects,
         take_object,
     )
@@ -370,8 +371,8 @@ class Engine(Written):
             self.count[UNEXPLAINED_SILENT_OBJECT_ALLOC] += 1
             self.seen = self.mm.next_step
             return
-        if predicted != 0:
-            put_back(self.mm, cache, predicted)
+        if predicted != 0 and put_back(self.mm, cache, predicted) and self.sheaves:
+            put_under(self.mm, cache, event.address)
         pfn = self._head_pfn(event.address)
         if not self._is_slab_of(pfn, cache):
             self.objects.doubt()
@@ -435,6 +436,9 @@ class Engine(Written):
                 return
         if not self.resync and not self.objects.sure:
             self.objects.doubt()  # it may be the twin's object of another address
+        if self.sheaves and cache_at(self.mm, cache).sheaf_capacity:
+            if self._frees_late(event, cache):
+                return
         slab_free(self.mm, cache, pfn, object)
         collect(self, event.cpu)
         if nodes:

@@ -3,7 +3,9 @@ cimport cython
 from mmtwin.kernel.page_alloc_pcp cimport order_to_pindex
 from mmtwin.kernel.ram cimport (
     cache_at, cache_cpu_of, cache_cpu_p, cache_p, page_address, pcp_of, pcp_p, pfn_to_page,
+    virt_to_head_pfn,
 )
+from mmtwin.kernel.slub cimport slab_free
 from mmtwin.kernel.slub_refill cimport refill_from_new_slabs, refill_from_partial
 from mmtwin.kernel.slub_sheaf cimport (
     install_refilled_sheaf, replace_from_barn, sheaf_at, sheaf_p, sheaf_to_refill,
@@ -11,18 +13,20 @@ from mmtwin.kernel.slub_sheaf cimport (
 from mmtwin.kernel.slub_turn cimport is_turnable, place_of, top_of_slab, turn_slab, turned
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u64, virt_t
 from mmtwin.recordings.event cimport (
-    KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC, ROLE_SLAB,
+    KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
+    ROLE_SLAB,
     event_at, event_t, wrap64,
 )
 from mmtwin.replay.mend cimport queue_of
 from mmtwin.replay.pages cimport collect, gfp_of, set_cpu
 from mmtwin.replay.queues cimport QUEUE_TWIN_SLAB, empty, get, item_at, queue_t, waiting
 from mmtwin.replay.resync cimport adopt_slab, bring_slab, is_inside
-from mmtwin.replay.unseen cimport Unseen
+from mmtwin.replay.unseen cimport INTERRUPT, Unseen
 
 ctypedef event_t *event_p
 ctypedef queue_t *queue_p
 ctypedef refill_t *refill_p
+ctypedef late_t *late_p
 
 cdef enum:
     DONE = 0x80                   # set in event.role: the demand was carried out earlier
@@ -30,12 +34,26 @@ cdef enum:
     FURTHEST = 131072             # events that are looked through for a slab's first object
     NEAREST = 2048                # events that are looked through for a refill begun earlier
     NO_SLAB = -1
+    MOST_LATE = 16                # frees that wait for their task
     MOST_REFILLS = 16             # refills that others came between, of tasks that wait to go on
 
 cdef struct refill_t:
     s64 pid                       # whose it is, and which object it is for
     u64 address
     s64 sheaf                     # its number in mm.sheaf
+
+# An object whose task gave way between its free's event and the free.
+cdef struct late_t:
+    s64 pid
+    u64 address
+    s32 cache
+    s32 cpu
+
+cdef inline late_t *as_lates(size_t address, s64 count) noexcept nogil:
+    return <late_t *>address
+
+cdef inline late_t *late_at(late_t *lates, s64 place) noexcept nogil:
+    return &lates[place]
 
 cdef inline refill_t *as_refills(size_t address, s64 count) noexcept nogil:
     return <refill_t *>address
@@ -46,6 +64,9 @@ cdef inline refill_t *refill_at(refill_t *refills, s64 place) noexcept nogil:
 cdef class Sheaves(Unseen):
     cdef refill_t *refills
     cdef s64 nr_refills
+    cdef late_t *lates
+    cdef s64 nr_late
+    cdef bint sheaves             # whether there are any
 
     @cython.locals(s=cache_p, offset=u64, place=s64)
     cdef void _expect_start(self, s32 cache, event_t *event, pfn_t page) noexcept nogil
@@ -91,3 +112,12 @@ cdef class Sheaves(Unseen):
         self, event_t *event, s32 cache, pfn_t mine, virt_t predicted) noexcept nogil
     @cython.locals(event=event_p, i=s64, stop=s64)
     cdef virt_t _first_object(self, virt_t first, u64 size, s64 number) noexcept nogil
+    @cython.locals(c=cache_cpu_p, late=late_p)
+    cdef bint _frees_late(self, event_t *event, s32 cache) noexcept nogil
+    @cython.locals(other=event_p, i=s64, first=s64, stop=s64, above=s64)
+    cdef bint _is_late(self, event_t *event, u64 top) noexcept nogil
+    @cython.locals(other=event_p, i=s64, stop=s64)
+    cdef s64 _gave_way(self, event_t *event) noexcept nogil
+    @cython.locals(late=late_p, kept=s64, place=s64)
+    cdef void _free_late(self, event_t *event) noexcept nogil
+    cdef void _take_nodes(self, event_t *event) noexcept nogil

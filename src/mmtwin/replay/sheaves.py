@@ -15,7 +15,15 @@ OWN = parse_constants(TEXT)
 
 if not cython.compiled:
     from mmtwin.kernel.page_alloc_pcp import order_to_pindex
-    from mmtwin.kernel.ram import cache_at, cache_cpu_of, page_address, pcp_of, pfn_to_page
+    from mmtwin.kernel.ram import (
+        cache_at,
+        cache_cpu_of,
+        page_address,
+        pcp_of,
+        pfn_to_page,
+        virt_to_head_pfn,
+    )
+    from mmtwin.kernel.slub import slab_free
     from mmtwin.kernel.slub_refill import refill_from_new_slabs, refill_from_partial
     from mmtwin.kernel.slub_sheaf import (
         install_refilled_sheaf,
@@ -30,6 +38,7 @@ if not cython.compiled:
     from mmtwin.replay.pages import collect, gfp_of, set_cpu
     from mmtwin.replay.queues import QUEUES, empty, get, item_at, waiting
     from mmtwin.replay.resync import adopt_slab, bring_slab, is_inside
+    from mmtwin.replay.unseen import INTERRUPT
 
     globals().update(EVENT_CONSTANTS)
     globals().update(QUEUES)
@@ -38,6 +47,14 @@ if not cython.compiled:
     def refill_at(refills, place):
         """One record of an array."""
         return refills[place]
+
+    def late_at(lates, place):
+        """One record of an array."""
+        return lates[place]
+
+    def as_lates(address, count):
+        """The records at an address."""
+        return (STRUCTS["late_t"] * count).from_address(address)
 
     def as_refills(address, count):
         """The records at an address."""
@@ -54,6 +71,11 @@ class Sheaves(Unseen):
         self._buffers["refills"] = refills
         self.refills = as_refills(refills.ctypes.data, len(refills))
         self.nr_refills = 0
+        lates = np.zeros(OWN["MOST_LATE"], dtype=np.dtype(STRUCTS["late_t"]))
+        self._buffers["lates"] = lates
+        self.lates = as_lates(lates.ctypes.data, len(lates))
+        self.nr_late = 0
+        self.sheaves = self.mm.has.sheaves != 0
 
     def _expect_start(self, cache, event, page):
         """Where a shuffled new slab begins was drawn at random: the recording's first object
@@ -323,3 +345,89 @@ class Sheaves(Unseen):
             if first <= event.address < first + size:
                 return event.address
         return 0
+
+    def _frees_late(self, event, cache):
+        """kfree() and kmem_cache_free() write their event before slab_free(): a task that gives
+        way right behind the event frees the object only when it runs again. Whether it is so; the
+        object is kept until then.
+
+        The recording does not say where the task gave way; it did there if what was last in the
+        CPU's sheaf before the free is given out before this object.
+        """
+        if self.nr_late == MOST_LATE or event.flags & INTERRUPT:
+            return False
+        set_cpu(self.mm, event)
+        c = cache_cpu_of(self.mm, cache, self.mm.cpu)
+        if c.sheaf_main < 0 or not sheaf_at(self.mm, c.sheaf_main).size:
+            return False
+        sheaf = sheaf_at(self.mm, c.sheaf_main)
+        if not self._is_late(event, sheaf.objects[sheaf.size - 1]):
+            return False
+        late = late_at(self.lates, self.nr_late)
+        late.pid = event.pid
+        late.address = event.address
+        late.cache = cache
+        late.cpu = self.mm.cpu
+        self.nr_late += 1
+        self.interrupted = True
+        return True
+
+    def _gave_way(self, event):
+        """The number of the next event of the CPU's tasks, if it is another task's, else -1."""
+        stop = self.demand + NEAREST if self.demand + NEAREST < self.available else self.available
+        for i in range(self.demand + 1, stop):
+            other = event_at(self.events, i)
+            if other.cpu == event.cpu and other.flags & INTERRUPT == 0:
+                return i if other.pid != event.pid else -1
+        return -1
+
+    def _is_late(self, event, top):
+        """Whether the next object of the cache that another task gets, but for those that are
+        freed meanwhile, is `top`, before the event's task runs again.
+        """
+        first = self._gave_way(event)
+        if first < 0:
+            return False
+        above = 0
+        stop = first + NEAREST if first + NEAREST < self.available else self.available
+        for i in range(first, stop):
+            other = event_at(self.events, i)
+            if other.cpu != event.cpu:
+                continue
+            if other.pid == event.pid and other.flags & INTERRUPT == 0:
+                return False
+            if other.cache != event.cache:
+                continue
+            if other.kind == KIND_KFREE or other.kind == KIND_KMEM_CACHE_FREE:
+                above += 1
+            elif other.kind == KIND_KMALLOC or other.kind == KIND_KMEM_CACHE_ALLOC:
+                if not above:
+                    return other.address == top
+                above -= 1
+        return False
+
+    def _free_late(self, event):
+        """A task runs again that gave way before it freed an object."""
+        kept = 0
+        for place in range(self.nr_late):
+            late = late_at(self.lates, place)
+            if late.pid == event.pid and event.flags & INTERRUPT == 0:
+                set_cpu(self.mm, event)
+                slab_free(
+                    self.mm, late.cache, virt_to_head_pfn(self.mm, late.address), late.address
+                )
+                collect(self, event.cpu)
+                continue
+            self.lates[kept] = self.lates[place]
+            kept += 1
+        self.nr_late = kept
+
+    def _take_nodes(self, event):
+        """A task runs again that had not done all that its last event tells."""
+        if self.nr_late:
+            self._free_late(event)
+        if self.maple.cache >= 0:
+            Unseen._take_nodes(self, event)
+            self.interrupted |= self.nr_late > 0
+        else:
+            self.interrupted = self.nr_late > 0
