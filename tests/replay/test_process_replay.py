@@ -24,7 +24,7 @@ OWN = [folder for folder in os.environ.get("MMTWIN_RECORDINGS", "").split(":") i
 NAMED = ("smaps: ", "status: ", "rss_stat: ", "calls refused by a limit")
 
 
-@pytest.fixture(scope="module", params=["x86-6.1", "x86-5.10", "arm64-6.1-probe"])
+@pytest.fixture(scope="module", params=["x86-6.1", "x86-5.10", "x86-6.12-aslr", "arm64-6.1-probe"])
 def checked(request):
     with open_recording(FOLDER / request.param) as recording:
         job = ProcessReplay(recording)

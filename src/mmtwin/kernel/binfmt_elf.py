@@ -248,6 +248,7 @@ def place_first(load, program, phdr, interpreter):
         bias = et_dyn_base(load.machine)
         bias += arch_mmap_rnd(load.machine, load.bprm.context.randomize)
         bias &= -alignment if alignment else MASK64
+        bias = load.bprm.context.drawn.get("first_page", bias)
         flags = noreplace
     elif load.has.elf_align_static_pie and alignment > load.page:
         # mapped once to see where, then again as p_align asks
@@ -404,7 +405,8 @@ def load_elf_binary(bprm):
         return -EINVAL
     mm, level = load.mm, bprm.context.randomize
     window = default_map_window(load.machine)
-    error = arch_setup_additional_pages(mm, mm.start_stack, window, level)
+    drawn = bprm.context.drawn
+    error = arch_setup_additional_pages(mm, mm.start_stack, window, level, drawn.get("vdso"))
     error = error or create_elf_tables(
         bprm, program.header, base, entry, (program.phdr_addr + program.bias) & MASK64
     )
@@ -487,4 +489,5 @@ def set_layout(load, program, interpreter):
         brk += load.page
     mm.start_brk = mm.brk = brk
     if level > 1:
-        mm.start_brk = mm.brk = arch_randomize_brk(load.machine, brk)
+        drawn = load.bprm.context.drawn.get("start_brk")
+        mm.start_brk = mm.brk = drawn or arch_randomize_brk(load.machine, brk)

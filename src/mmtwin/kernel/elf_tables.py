@@ -93,7 +93,10 @@ def create_elf_tables(bprm, header, base, entry, phdr_addr):
     machine, mm = bprm.machine, bprm.mm
     platform = b"aarch64\0" if machine.view("has")[0].pgtable_arm64 else b"x86_64\0"
     at = {}
-    at[AT_PLATFORM] = arch_align_stack(machine, bprm.p, bprm.context.randomize) - len(platform)
+    drawn = bprm.context.drawn
+    level = 0 if "platform" in drawn else bprm.context.randomize
+    at[AT_PLATFORM] = arch_align_stack(machine, bprm.p, level) - len(platform)
+    at[AT_PLATFORM] = drawn.get("platform") or at[AT_PLATFORM]
     at[AT_RANDOM] = at[AT_PLATFORM] - 16
     for address, data in (
         (at[AT_PLATFORM], platform), (at[AT_RANDOM], random_bytes(bprm))
@@ -105,6 +108,9 @@ def create_elf_tables(bprm, header, base, entry, phdr_addr):
     items = (bprm.argc + 1) + (bprm.envc + 1) + 1
     # STACK_ADD() takes the vector off, STACK_ROUND() the rest
     bprm.p = (at[AT_RANDOM] - 8 * words - 8 * items) & ~15
+    if "platform" in drawn:
+        bprm.p = drawn["stack_pointer"] or max(bprm.p, at[AT_PLATFORM] >> machine.page_shift
+                                               << machine.page_shift)
     if expand_stack(mm, bprm.p) is None:
         return -EFAULT
     pointers = [bprm.argc]

@@ -67,14 +67,21 @@ class ExecContext:
     `auxv`: values that differ from a root process's on the twin's own CPU, by AT_* number:
     AT_HWCAP, AT_UID ... `random_bytes`: the 16 of AT_RANDOM, drawn if None; `rlimits`: RLIMIT_* ->
     value, changes to those of the old address space.
+    `drawn`: what a kernel drew, where it is known, so that it is not drawn here: addresses
+    "mmap_base", "stack_top" (end of the stack's area), "first_page" (of the program),
+    "start_brk", "vdso" (lowest page of its areas), "platform" (AT_PLATFORM, 0: not moved) and
+    with it "stack_pointer" (0: in the same page).
     """
 
-    def __init__(self, open_exec, randomize=0, auxv=None, random_bytes=None, rlimits=None):
+    def __init__(
+        self, open_exec, randomize=0, auxv=None, random_bytes=None, rlimits=None, drawn=None
+    ):
         self.open_exec = open_exec
         self.randomize = randomize
         self.auxv = auxv or {}
         self.random_bytes = random_bytes
         self.rlimits = rlimits or {}
+        self.drawn = drawn or {}
 
 
 class linux_binprm:
@@ -299,12 +306,18 @@ def setup_new_exec(bprm):
         mm.task_size = stack_top_max(bprm.machine)
     stack = stack_rnd_mask(bprm.machine) << bprm.machine.page_shift if level else 0
     setup_mmap_base(mm, bprm.rlim_stack, arch_mmap_rnd(bprm.machine, level), stack)
+    mm.randomized = bool(level)
+    base = bprm.context.drawn.get("mmap_base", mm.mmap_base)
+    mm.mmap_legacy_base += mm.mmap_base - base  # both are moved by the same, the other way
+    mm.mmap_base = base
 
 
 def final_stack(bprm, executable_stack):
     """setup_arg_pages() at randomize_stack_top(STACK_TOP)."""
     level = bprm.context.randomize
     top = randomize_stack_top(bprm.machine, default_map_window(bprm.machine), level)
+    if "stack_top" in bprm.context.drawn:
+        top, level = bprm.context.drawn["stack_top"], 0
     return setup_arg_pages(bprm, top, executable_stack, level)
 
 

@@ -31,9 +31,10 @@ from mmtwin.kernel.vma_tree import make_tree
 VM_INIT_DEF_MASK = VM_NOHUGEPAGE
 # A copied mm_struct begins as its parent's (dup_mm()); what mm_init() then resets is not here.
 COPIED = (
-    "mmap_base", "mmap_legacy_base", "task_size", "topdown", "start_code", "end_code",
-    "start_data", "end_data", "start_brk", "brk", "start_stack", "arg_start", "arg_end",
-    "env_start", "env_end", "exe_file", "vdso", "total_vm", "data_vm", "exec_vm", "stack_vm",
+    "mmap_base", "mmap_legacy_base", "randomized", "task_size", "topdown", "start_code",
+    "end_code", "start_data", "end_data", "start_brk", "brk", "start_stack", "arg_start",
+    "arg_end", "env_start", "env_end", "exe_file", "vdso", "total_vm", "data_vm",
+    "exec_vm", "stack_vm",
 )  # fmt: skip
 
 

@@ -67,6 +67,8 @@ cdef class mm_struct:
     cdef public s64 map_count
     cdef public virt_t mmap_base
     cdef public virt_t mmap_legacy_base
+    cdef public virt_t low_begin        # where a search for MAP_32BIT is to begin, 0: draw it
+    cdef public s32 randomized          # its tasks have PF_RANDOMIZE
     cdef public virt_t task_size
     cdef public virt_t highest_vm_end
     cdef public s32 privileged          # its tasks have CAP_IPC_LOCK, CAP_SYS_ADMIN, CAP_SYS_RAWIO

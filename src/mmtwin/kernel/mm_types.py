@@ -90,6 +90,8 @@ class mm_struct:
         self.map_count = 0
         self.mmap_base = self.mmap_legacy_base = self.task_size = self.highest_vm_end = 0
         self.topdown = self.privileged = True
+        self.randomized = False
+        self.low_begin = 0
         self.def_flags = 0
         self.total_vm = self.locked_vm = self.pinned_vm = 0
         self.data_vm = self.exec_vm = self.stack_vm = 0

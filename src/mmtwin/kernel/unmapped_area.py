@@ -15,12 +15,14 @@ from mmtwin.kernel.mman import (
     RLIM_INFINITY,
     VM_SHADOW_STACK,
 )
+from mmtwin.kernel.randomize import randomize_page
 from mmtwin.kernel.vma_flags import U64, page_align, vm_start_gap
 from mmtwin.kernel.vma_tree import vm_unmapped_area_info
 
 SIZE_128M = 128 << 20
 SIZE_4G = 4 << 30
 LOW_BEGIN, LOW_END = 0x40000000, 0x80000000  # MAP_32BIT
+LOW_SPAN = 0x02000000
 X86_WINDOW_BITS, ARM64_WINDOW_BITS = 47, 48
 PMD_ENTRY_BYTES = 8
 
@@ -203,6 +205,8 @@ def x86_bottomup(mm, addr, length, pgoff, flags, vm_flags):
     begin, end = mm.mmap_legacy_base, default_map_window(mm)
     if flags & MAP_32BIT:
         begin, end = LOW_BEGIN, LOW_END
+        if mm.randomized:  # find_start_end(): drawn by each call
+            begin = mm.low_begin or randomize_page(mm.machine, LOW_BEGIN, LOW_SPAN)
     elif addr > end:
         end = mm.task_size
     if length > end:

@@ -46,11 +46,12 @@ def vdso_addr(mm, start, length, end_of_map, level):
     return start + (get_random_long(mm.machine) % pages << mm.machine.page_shift if level else 0)
 
 
-def arch_setup_additional_pages(mm, start_stack, end_of_map, level):
+def arch_setup_additional_pages(mm, start_stack, end_of_map, level, drawn=None):
     """Maps vDSO and data, lowest first: [vvar], [vvar_vclock], [vdso]. 0 or -ERRNO.
 
     `start_stack`: the stack pointer as it is before the auxiliary vector is written; `end_of_map`:
-    DEFAULT_MAP_WINDOW. arch_setup_additional_pages(), map_vdso().
+    DEFAULT_MAP_WINDOW; `drawn`: the address that x86-64 asked for, if known.
+    arch_setup_additional_pages(), map_vdso().
     """
     has = mm.machine.view("has")[0]
     page = 1 << mm.machine.page_shift
@@ -61,6 +62,7 @@ def arch_setup_additional_pages(mm, start_stack, end_of_map, level):
     hint = 0
     if has.vdso_above_stack:
         hint = vdso_addr(mm, start_stack, length, end_of_map, level)
+        hint = hint if drawn is None else drawn
     address = get_unmapped_area(mm, None, hint, length, 0, 0)
     if address < 0:
         return address

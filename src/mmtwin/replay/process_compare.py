@@ -25,6 +25,7 @@ def check_processes(job: ProcessReplay) -> dict[str, Any]:
                       "arch": job.recording.machine.arch},
         "missing_events": missing(job.recording),
         "taken_over": job.adopted,
+        "random_starts": dict(sorted(job.calls.drawn.items())),
         "files_named_by_snapshots": job.names.learnt,
         "files_unnamed": job.names.unnamed,
         "snapshots": moments,

@@ -8,24 +8,8 @@ is counted by kind, and the twin takes the recorded one, so that one miss stays 
 import re
 from typing import Any
 
-from mmtwin.kernel.fault import set_current
-from mmtwin.kernel.memory import handle_mm_fault
 from mmtwin.kernel.mm import MM
-from mmtwin.kernel.mman import (
-    MAP_ANONYMOUS,
-    MAP_FIXED,
-    MAP_SHARED,
-    MAP_TYPE,
-    PROT_READ,
-    PROT_WRITE,
-    RLIM_INFINITY,
-    RLIMIT_DEFAULTS,
-    VM_ARCH_1,
-    VM_DONTDUMP,
-    VM_DONTEXPAND,
-    VM_IO,
-    VM_PFNMAP,
-)
+from mmtwin.kernel.mm_types import File
 from mmtwin.kernel.walk import translate
 from mmtwin.machine.boot import boot_mm
 from mmtwin.machine.recorded import profile_of
@@ -38,26 +22,22 @@ from mmtwin.recordings.process_events import (
 )
 from mmtwin.recordings.recording import Recording
 from mmtwin.replay.process_adopt import adopt
+from mmtwin.replay.process_calls import Calls
 from mmtwin.replay.process_files import FileTable
 from mmtwin.replay.process_names import OPENS, Names, snapshot_indexes
-from mmtwin.replay.process_refused import LIMIT, MODE, hidden_limit, opened_so, with_limit
-from mmtwin.replay.process_shm import Segments
+from mmtwin.replay.process_starts import ExecTrace, ExecTraces, drawn_by
 from mmtwin.replay.process_steps import TwinSteps
 from mmtwin.replay.process_tables import Tables
 from mmtwin.replay.process_tally import Tally
 from mmtwin.replay.process_touches import Touches
 from mmtwin.replay.processes import CALLS, CLONE_VM, Process, Processes
-from mmtwin.versions.process_items import mnemonics
 
 DEFAULT_MEMORY = 1 << 30
-ADDRESSES = ("mmap", "brk", "mremap")
 NAMING = (*OPENS, "close", "dup", "dup2", "dup3", "fcntl")
 FORKS = ("clone", "clone3", "fork", "vfork")
 NO_ASLR = re.compile(r"(^|\s)(norandmaps|kernel\.randomize_va_space=0)(\s|$)")
-LAST_ERRNO = 4095
 X86_PF_WRITE, X86_PF_BOTH = 2, 3
 FAULT_FLAG_WRITE, FAULT_FLAG_TRIED = 0x1, 0x20
-LIMITS = 16  # RLIM_NLIMITS
 U32 = (1 << 32) - 1
 
 
@@ -85,21 +65,15 @@ class ProcessReplay:
         self.machine: MM = boot_mm(
             self.profile, machine.mem_bytes or DEFAULT_MEMORY, ring_size=ring_size
         )
-        level = 0 if NO_ASLR.search(machine.cmdline) else 2
-        self.processes = Processes(self.machine, self.files, level)
-        # pci_mmap_resource_range(): remap_pfn_range(), and VM_PAT where x86 has it
-        pat = VM_ARCH_1 if mnemonics(self.profile).get(VM_ARCH_1) == "ar" else 0
-        self.pci_flags = VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP | pat
-        self.segments = Segments(self.processes, self.names)
-        # nothing tells of a limit: any process may have one
-        self.limits_told = recording.counts.get("sys_enter_prlimit64", 0) > 0
+        self.randomize = 0 if NO_ASLR.search(machine.cmdline) else 2
+        self.processes = Processes(self.machine, self.files, self.randomize)
         self.tally = Tally()
         self.twin = TwinSteps(self.machine, self.tally)
         self.entered: dict[int, Step] = {}
         self.copied: dict[int, Any] = {}  # address spaces of children not announced yet
         self.steps = (step for step in process_steps(recording) if step.index >= start)
         self.held: Step | None = None
-        self.hints: dict[int, tuple[int, int]] | None = None
+        self.traces: dict[int, ExecTrace] | None = None
         self.unlinks: dict[int, list[str]] | None = None if self.names.gone else {}
         self.snapshots = snapshot_indexes(recording)
         self.next_snapshot = self.snapshots[0][1] if self.snapshots else 1 << 62
@@ -114,7 +88,7 @@ class ProcessReplay:
         self.touches = None if seen else Touches(self.processes)
         self.tables = None if seen else Tables(recording, self.processes)
         self.twin.silent = not seen
-        self.searching = recording.counts.get("vm_unmapped_area", 0) > 0
+        self.calls = Calls(recording, self.processes, self.names, self.twin, self.touches)
 
     # ---- the loop
 
@@ -230,7 +204,9 @@ class ProcessReplay:
         process = self.processes.process(pid)
         comm = process.comm
         path = step.text
-        error = self.processes.exec_(pid, path, file=self._program(process, path, step.index))
+        file = self._program(process, path, step.index)
+        drawn = self._drawn(file, step.index)
+        error = self.processes.exec_(pid, path, file=file, drawn=drawn)
         process.comm = comm
         if self.touches is not None:
             self.touches.new_mm(pid, process)
@@ -247,30 +223,23 @@ class ProcessReplay:
         found = self.files.find(path)
         if found is not None and found.head:
             return found
-        entry, brk = self._hints().get(index, (0, 0))
-        return self.files.executable(path, entry or None, brk or None)
+        trace = self._traces().get(index, ExecTrace())
+        return self.files.executable(path, trace.entry or None, trace.brk or None)
 
-    def _hints(self) -> dict[int, tuple[int, int]]:
-        """By the number of an exec's event: the first instruction fetched behind it, and what
-        brk(0) then said; 0 where nobody tells. One more pass over the events.
-        """
-        if self.hints is None:
-            self.hints = {}
-            last: dict[int, int] = {}
-            for step in process_steps(self.recording):
-                if step.what == "sched_process_exec":
-                    last[step.args[0]] = step.index
-                    self.hints[step.index] = (0, 0)
-                    continue
-                at = last.get(step.pid)
-                if at is None:
-                    continue
-                entry, brk = self.hints[at]
-                if step.what == "page_fault_user" and not entry:
-                    self.hints[at] = (step.args[0], brk)
-                elif step.what == "exit" and step.name == "brk" and not brk:
-                    self.hints[at] = (entry, step.args[0])
-        return self.hints
+    def _traces(self) -> dict[int, ExecTrace]:
+        """What the events tell of each exec, by the number of its event."""
+        if self.traces is None:
+            self.traces = ExecTraces(self.recording, self.machine).by_index
+        return self.traces
+
+    def _drawn(self, file: File | None, index: int) -> dict[str, int]:
+        """What an exec drew at random."""
+        trace = self._traces().get(index) if self.randomize else None
+        if trace is None or file is None:
+            return {}
+        drawn = drawn_by(trace, file, self.files, self.machine)
+        self.calls.drawn.update(drawn.keys())
+        return drawn
 
     def _exit(self, step: Step) -> None:
         """sched_process_exit: since 6.16 it comes before exit_mm() (do_exit()), whose faults and
@@ -366,9 +335,9 @@ class ProcessReplay:
         elif step.name == "ftruncate" and result == 0:
             self.names.truncated(self.machine, step.pid, args[0] & U32, args[1])
         elif step.name in ("shmat", "shmdt"):
-            self._segment(step, entered, result)
+            self.calls.segment(step, entered, result)
         elif step.name == "mmap" or step.name in CALLS:
-            self._call(step, entered, args, result)
+            self.calls.returned(step, entered, args, result)
         self.twin.took(step.pid)
 
     def _unlinked(self, index: int) -> None:
@@ -387,114 +356,3 @@ class ProcessReplay:
                     self.unlinks.setdefault(before[-1], []).append(path)
         for path in self.unlinks.get(index, ()):
             self.files.unlink(path)
-
-    def _call(self, step: Step, entered: Step, args: tuple[int, ...], result: int) -> None:
-        process = self.processes.by_pid.get(step.pid)
-        if process is None or process.mm is None:
-            return
-        if step.name == "prlimit64":
-            self._limit(process, args, result)
-            return
-        file = self.names.of_mapping(entered, args, result) if step.name == "mmap" else None
-        if file is not None and file.path.startswith("/sys/"):
-            file.vm_flags, file.noexec = self.pci_flags, 1
-        if step.name == "mremap" and self.touches is not None:
-            self.touches.before_mremap(process, args, result)
-        mm = process.mm
-        mode = self.names.mode_of(step.pid, args) if step.name == "mmap" else None
-        if opened_so(mm, step.name, args, result, file, mode):
-            self.tally.miss(MODE, called(step, args, result))
-        hidden = (process.limited or not self.limits_told) and hidden_limit(
-            process, step.name, args, result)
-        if hidden:
-            self.tally.miss(LIMIT, called(step, args, result))
-            if step.name == "brk":
-                return
-        searches: list[tuple[Any, int]] = []
-        total_vm, mm.tree.searches = mm.total_vm, searches
-
-        def call() -> int:
-            return self.processes.syscall(step.pid, step.name, args, file)
-
-        got = with_limit(mm, step.name, call) if hidden else call()
-        mm.tree.searches = None
-        if self.searching:
-            self.twin.searched(step.pid, searches, total_vm)
-        kind = "results"
-        if -LAST_ERRNO <= result < 0:
-            kind = "errors"
-        elif step.name in ADDRESSES:
-            kind = "addresses"
-        example = f"{called(step, args, result)}, twin {got:#x}"
-        if not self.tally.compare(kind, got == result, f"{step.name}: {kind}", example):
-            self._adopt(process, step.name, args, result, got, file)
-        if step.name == "mmap" and result > 0:
-            self._mapped(process, entered, args, result, file)
-
-    def _limit(self, process: Process, args: tuple[int, ...], result: int) -> None:
-        """prlimit64: the new limit is behind a pointer. Until a call is refused it counts as
-        none; see process_refused.py.
-        """
-        if result == 0 and args[2] and args[0] in (0, process.pid) and args[1] < LIMITS:
-            process.limited = True
-            if args[1] in process.mm.rlimits:
-                process.mm.rlimits[args[1]] = RLIMIT_DEFAULTS.get(args[1], RLIM_INFINITY)
-
-    def _segment(self, step: Step, entered: Step, result: int) -> None:
-        """shmat() and shmdt()."""
-        process = self.processes.by_pid.get(step.pid)
-        if process is None or process.mm is None or result < 0:
-            return
-        if step.name == "shmdt":
-            self.segments.detach(process, entered.args[0])
-            return
-        got = self.segments.attach(process, entered, self.twin.searches.get(step.pid, []), result)
-        if got is not None:
-            self.tally.compare("addresses", got == result, "shmat: addresses",
-                               f"{called(step, entered.args, result)}, twin {got:#x}")
-
-    def _mapped(
-        self, process: Process, step: Step, args: tuple[int, ...], address: int, file: Any
-    ) -> None:
-        """What an mmap leaves to files: the inode of shared memory, where a device's memory is."""
-        vma = process.mm.tree.find_vma(address)
-        if vma is None or vma.vm_file is None:
-            return
-        zero = args[3] & MAP_ANONYMOUS or (file is not None and file.zero)
-        if zero and args[3] & MAP_TYPE == MAP_SHARED:
-            self.names.shmem_mapping(self.machine, step, address, vma.vm_file)
-        elif file is not None and file.vm_flags & VM_PFNMAP:
-            area = self.names.shown_at(step, address, args[5])
-            if area is not None and area.offset != args[5]:
-                vma.vm_pgoff = area.offset >> self.machine.page_shift
-            # remap_pfn_range(): all of it at once, and nobody's faults
-            set_current(self.machine, None)
-            for place in range(vma.vm_start, vma.vm_end, 1 << self.machine.page_shift):
-                handle_mm_fault(process.mm, vma, place, 0)
-
-    def _adopt(
-        self, process: Process, name: str, args: tuple[int, ...], result: int, got: int, file: Any
-    ) -> None:
-        """After a miss the twin has what the kernel had."""
-        page = 1 << self.machine.page_shift
-        pid = process.pid
-        if name == "mmap":
-            if got >= 0:
-                self.processes.syscall(pid, "munmap", (got, args[1]))
-            if result >= 0:
-                forced = (result, args[1], args[2], args[3] | MAP_FIXED, args[4], args[5])
-                self.processes.syscall(pid, "mmap", forced, file)
-        elif name == "brk":
-            self.processes.syscall(pid, "brk", (result,))
-        elif name == "mremap" and result >= 0:
-            if got >= 0:
-                self.processes.syscall(pid, "munmap", (got, args[2]))
-            length = -(-args[2] // page) * page
-            anonymous = (result, length, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_FIXED | 2)
-            self.processes.syscall(pid, "mmap", (*anonymous, -1, 0))
-
-
-def called(step: Step, args: tuple[int, ...], result: int) -> str:
-    """A call and its result, as an example shows it."""
-    text = ", ".join(f"{argument:#x}" for argument in args)
-    return f"#{step.index} {step.pid}: {step.name}({text}) = {result:#x}"

@@ -104,15 +104,17 @@ class Processes:
 
     def exec_(
         self, pid: int, path: str, argv: Sequence[bytes] = (), envp: Sequence[bytes] = (),
-        file: File | None = None,
+        file: File | None = None, drawn: dict[str, int] | None = None,
     ) -> int:  # fmt: skip
-        """execve(): 0, or -errno. Raises UnknownFile where the file's ELF head is not known."""
+        """execve(): 0, or -errno. `drawn`: see ExecContext. Raises UnknownFile where
+        the file's ELF head is not known."""
         process = self.run(pid)
         if path == "/proc/self/exe" and process.mm is not None and file is None:
             file = process.mm.exe_file
         file = file or self.files.executable(path)
         process.tgid = process.pid
         strings = list(argv) or [path.encode()]
+        self.context.drawn = drawn or {}
         return int(kernel_exec.do_execve(
             self.machine, process, path, strings, list(envp), self.context, file
         ))  # fmt: skip

@@ -55,6 +55,9 @@ def print_processes(figures: Figures, console: Console) -> None:
         console.print()
     for what in figures["missing_events"]:
         console.print(f"not recorded, so not compared: {what}")
+    if figures["random_starts"]:
+        starts = ", ".join(f"{count:,} {name}" for name, count in figures["random_starts"].items())
+        console.print(f"random starts of execs, taken from the events: {starts}")
     if figures["files_named_by_snapshots"] or figures["files_unnamed"]:
         console.print(
             f"files that no event names: {figures['files_named_by_snapshots']} named by a later "
