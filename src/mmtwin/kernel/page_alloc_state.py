@@ -158,5 +158,8 @@ def recall_refill(mm, pfn, order, blocks):
     if not mm.has.pcp_auto_tune or order:
         return
     pcp = pcp_of(mm, mm.page[pfn].zone, mm.cpu)
+    # nr_pcp_alloc() gives at most batch << alloc_factor: so many blocks tell of one not seen.
+    while blocks > pcp.batch << pcp.alloc_factor and pcp.alloc_factor < mm.has.pcp_batch_scale:
+        pcp.alloc_factor += 1
     if blocks >= pcp.batch << pcp.alloc_factor and pcp.alloc_factor < mm.has.pcp_batch_scale:
         pcp.alloc_factor += 1

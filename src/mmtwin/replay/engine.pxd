@@ -29,6 +29,7 @@ from mmtwin.replay.queues cimport (
     queue_t, skip_to,
 )
 from mmtwin.replay.resync cimport bring_slab, is_inside, move_large, page_is_free, vacate
+from mmtwin.replay.sheaves cimport SETTLED
 from mmtwin.replay.unseen cimport INTERRUPT
 from mmtwin.replay.written cimport Written
 
@@ -77,7 +78,7 @@ cdef class Engine(Written):
     cdef void _set_object_right(self, event_t *event, s32 cache, virt_t predicted) noexcept nogil
     @cython.locals(demand=event_p, cache=s32, gfp=gfp_t)
     cdef void _interrupted(self, event_t *event, s64 number) noexcept nogil
-    @cython.locals(page=event_p, late=queue_p)
+    @cython.locals(page=event_p, late=queue_p, mine=pfn_t)
     cdef void _zone_event(self, event_t *event, s64 number) noexcept nogil
     @cython.locals(predicted=virt_t, pfn=pfn_t, recorded=pfn_t)
     cdef void _large_alloc(self, event_t *event, gfp_t gfp) noexcept nogil

@@ -49,6 +49,7 @@ if not cython.compiled:
     from mmtwin.replay.pages import collect, gfp_of, set_cpu, watch_alloc
     from mmtwin.replay.queues import QUEUES, empty, get, put, skip_to
     from mmtwin.replay.resync import bring_slab, is_inside, move_large, page_is_free, vacate
+    from mmtwin.replay.sheaves import SETTLED
     from mmtwin.replay.unseen import INTERRUPT
 
     globals().update(COUNTS)
@@ -197,7 +198,10 @@ class Engine(Written):
         late = queue_of(self, event.cpu, QUEUE_TWIN_ZONE)
         if not empty(late):
             self.nr_wrong = 0
-            self._count_zone(get(late), event.address, event.order)
+            mine = get(late)
+            self._count_zone(mine, event.address, event.order)
+            if mine == SETTLED:
+                self.nr_wrong = 0
             self._set_zone_right()
             return
         put(queue_of(self, event.cpu, QUEUE_KERNEL_ZONE), self._zone_item(event))
@@ -302,9 +306,12 @@ class Engine(Written):
             self._expect_start(cache, event, event_at(self.events, number).address)
         if cache == self.maple.cache:
             self.maple.expect(event.address, gfp)
+        if number >= 0 and sheaves:
+            self.coming = self._blocks_between(number, self.demand)
         predicted = kmem_cache_alloc_node(self.mm, cache, gfp, -1)
         self.mm.next_freelist_start = -1
         collect(self, event.cpu)
+        self.coming = 0
         if number >= 0 and sheaves:
             sheaf = cache_cpu_of(self.mm, cache, self.mm.cpu).sheaf_main
             predicted = self._turn_slabs(number, self.demand, cache, sheaf, predicted)

@@ -118,6 +118,7 @@ class Pages(Mend):
         self.bulk_site = as_u64(bulk_site.ctypes.data, len(bulk_site))
         self.nr_bulk_sites = len(bulk_sites)
         self.silent = False
+        self.coming = 0
         self.refilled = 0
         self.refill_pfn = 0
         for name in COMPARED_STEPS:
@@ -288,8 +289,9 @@ class Pages(Mend):
         queue = queue_of(self, cpu, QUEUE_KERNEL_ZONE)
         if not empty(queue):
             self._count_zone(predicted, low40(get(queue)), order)
-        elif self.silent:
+        elif self.silent or self.coming:
             put(queue_of(self, cpu, QUEUE_TWIN_ZONE), predicted)
+            self.coming -= self.coming > 0
         else:
             self.count[UNEXPLAINED_ZONE_EXTRA] += 1
             if self.nr_extra < MOST_WRONG:

@@ -14,12 +14,14 @@ from mmtwin.kernel.slub_turn cimport is_turnable, place_of, top_of_slab, turn_sl
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u64, virt_t
 from mmtwin.recordings.event cimport (
     KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
-    ROLE_SLAB,
+    KIND_MM_PAGE_ALLOC_ZONE_LOCKED, ROLE_SLAB,
     event_at, event_t, wrap64,
 )
 from mmtwin.replay.mend cimport queue_of
 from mmtwin.replay.pages cimport collect, gfp_of, set_cpu
-from mmtwin.replay.queues cimport QUEUE_TWIN_SLAB, empty, get, item_at, queue_t, waiting
+from mmtwin.replay.queues cimport (
+    QUEUE_TWIN_SLAB, QUEUE_TWIN_ZONE, empty, get, item_at, queue_t, replace, waiting,
+)
 from mmtwin.replay.resync cimport adopt_slab, bring_slab, is_inside
 from mmtwin.replay.unseen cimport INTERRUPT, Unseen
 
@@ -34,6 +36,7 @@ cdef enum:
     FURTHEST = 131072             # events that are looked through for a slab's first object
     NEAREST = 2048                # events that are looked through for a refill begun earlier
     NO_SLAB = -1
+    SETTLED = -2                  # instead of a block that waits: it became the kernel's
     MOST_LATE = 16                # frees that wait for their task
     MOST_REFILLS = 16             # refills that others came between, of tasks that wait to go on
 
@@ -91,6 +94,8 @@ cdef class Sheaves(Unseen):
     cdef void _finish_refill(self, event_t *demand, s32 cache) noexcept nogil
     @cython.locals(event=event_p)
     cdef bint _is_slab_for(self, s64 number, s64 target) noexcept nogil
+    @cython.locals(event=event_p, page=event_p, blocks=s64, run=s64, target=s64, i=s64)
+    cdef s64 _blocks_between(self, s64 number, s64 stop) noexcept nogil
     @cython.locals(slabs=s64, i=s64)
     cdef s64 _slabs_between(self, s64 number, s64 stop, s64 target) noexcept nogil
     @cython.locals(event=event_p, queue=queue_p, target=s64, nth=s64, i=s64, mine=pfn_t)
@@ -107,7 +112,7 @@ cdef class Sheaves(Unseen):
         offset=s64, i=s64, mine=pfn_t)
     cdef virt_t _place_slabs(
         self, s64 number, s64 stop, s32 cache, virt_t predicted) noexcept nogil
-    @cython.locals(size=u64, offset=u64, fate=s32)
+    @cython.locals(size=u64, offset=u64, fate=s32, late=queue_p)
     cdef virt_t _place_slab(
         self, event_t *event, s32 cache, pfn_t mine, virt_t predicted) noexcept nogil
     @cython.locals(event=event_p, i=s64, stop=s64)

@@ -36,7 +36,7 @@ if not cython.compiled:
     from mmtwin.recordings.event import event_at, wrap64
     from mmtwin.replay.mend import queue_of
     from mmtwin.replay.pages import collect, gfp_of, set_cpu
-    from mmtwin.replay.queues import QUEUES, empty, get, item_at, waiting
+    from mmtwin.replay.queues import QUEUES, empty, get, item_at, replace, waiting
     from mmtwin.replay.resync import adopt_slab, bring_slab, is_inside
     from mmtwin.replay.unseen import INTERRUPT
 
@@ -108,8 +108,10 @@ class Sheaves(Unseen):
         refill = refill_at(self.refills, self._refill_of(demand))
         slabs = self._slabs_between(number, stop, target)
         set_cpu(self.mm, event)
+        self.coming = self._blocks_between(number, stop)
         self._fill(refill, cache, gfp_of(self, demand.gfp), slabs if stop < target else -1)
         collect(self, event.cpu)
+        self.coming = 0
         self._turn_slabs(number, stop, cache, refill.sheaf, 0)
         self._place_slabs(number, stop, cache, 0)
         if stop < target:
@@ -243,6 +245,25 @@ class Sheaves(Unseen):
             return False
         return number + event.ahead == target
 
+    def _blocks_between(self, number, stop):
+        """How many blocks the task takes off the free lists behind a slab's page, event `number`,
+        and before event `stop`: the lists that the next slabs come from are filled.
+        """
+        page = event_at(self.events, number)
+        target = number + page.ahead
+        blocks = run = 0
+        for i in range(number + 1, stop):
+            event = event_at(self.events, i)
+            if event.pid != page.pid or event.cpu != page.cpu or event.flags & INTERRUPT:
+                continue
+            if event.kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED:
+                run += 1
+            elif event.kind == KIND_MM_PAGE_ALLOC:
+                if self._is_slab_for(i, target):
+                    blocks += run
+                run = 0
+        return blocks
+
     def _slabs_between(self, number, stop, target):
         """How many slabs were made for a demand from one event to before another."""
         slabs = 0
@@ -328,6 +349,9 @@ class Sheaves(Unseen):
             size = 1 << (self.mm.page_shift + pfn_to_page(self.mm, mine).order)
             offset = wrap64(predicted - page_address(self.mm, mine))
             fate = self._fate(mine)
+            late = queue_of(self, event.cpu, QUEUE_TWIN_ZONE)
+            replace(late, mine, SETTLED)
+            replace(late, event.address, mine)
             if bring_slab(self.mm, mine, event.address, fate) and offset < size:
                 predicted = page_address(self.mm, event.address) + offset
         self.seen = self.mm.next_step
