@@ -40,6 +40,7 @@ from mmtwin.kernel.page_alloc_pcp import (
 )
 from mmtwin.kernel.page_alloc_state import recall_alloc, recall_free, recall_refill
 from mmtwin.kernel.trace import clear_steps, read_steps
+from mmtwin.machine import Machine
 
 
 def full(version: str, pages: int = 1024, **features: int) -> MM:
@@ -323,3 +324,14 @@ def test_counters_of_lists_and_events() -> None:
     assert list(pcp_of(mm)["stat"][:4]) == [20, 2, 30, 1]
     assert mm.view("vm_event")[NORMAL] == 20 and mm.view("vm_event")[16] == 1
     assert free_list(mm, 10, MOVABLE) == [1024] and free_list(mm, 9, UNMOVABLE) == [512]
+
+
+@pytest.mark.parametrize("blocks, factor", [(3, 0), (4, 1), (10, 2), (16, 3), (17, 3), (100, 5)])
+def test_a_refill_tells_the_factor_of_its_batch(blocks, factor):
+    k = Machine.boot("x86_64-7.3", memory="512M", seed=1)
+    pfn = k.alloc_pages(0).pfn
+    pcp = k.mm.view("pcp")
+    place = int(k.mm.view("page")["zone"][pfn]) * k.mm.nr_cpus
+    pcp["batch"][place], pcp["alloc_factor"][place] = 4, 0
+    recall_refill(k.mm, pfn, 0, blocks)
+    assert int(pcp["alloc_factor"][place]) == factor
