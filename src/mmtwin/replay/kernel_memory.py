@@ -143,7 +143,7 @@ class KernelMemory:
         self.nr_areas = self.left = self.last = self.gap = 0
         self.interrupted = False
         self.chains = self.chain_time = self.chains_uneven = 0
-        self.late = LateCounters(nr_cpus, lag["threshold"], lag["tick"])
+        self.late = LateCounters(nr_cpus, lag["threshold"], lag["tick"], lag.get("lists"))
         self.tick, self.overstep = lag["tick"], lag["overstep"]
         self.stack_parts, self.vmalloc_late = lag["stack_parts"], lag["vmalloc"]
         self.exits, self.stack_kb = exits, has["thread_size"] >> 10

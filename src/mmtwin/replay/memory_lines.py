@@ -34,6 +34,8 @@ STACK_BY_PAGE_SINCE = "5.13"
 # vmalloc's pages became a node's counter too, NR_VMALLOC: mod_lruvec_page_state() in mm/vmalloc.c.
 VMALLOC_BY_NODE_SINCE = "7.1"
 THRESHOLD = re.compile(r"vm stats threshold: (\d+)")
+MANAGED = re.compile(r"managed +[1-9]")
+MOST_ZONES = 4  # DMA, DMA32, Normal, Movable
 CLOCKS_WITHOUT_TIME = ("counter", "x86-tsc", "uptime")
 NS_IN_SECOND = 1_000_000_000
 WHAT = {
@@ -48,6 +50,7 @@ WHAT = {
     "sched_process_exit": "WHAT_EXIT",
 }
 LINES = ("KernelStack", "PageTables", "VmallocUsed")
+COUNTERS = ("COUNTER_STACKS", "COUNTER_TABLES", "COUNTER_VMALLOC")  # of LINES
 Figures = dict[str, dict[str, int]]
 
 
@@ -74,6 +77,7 @@ class MemoryLines:
         self.folds = found or []  # still to come: before which event a CPU adds up, which one
         self.memory.late.told = found is not None
         self.begun: set[str] = set()
+        self.tasks_counted = False  # by the objects of task_struct
         # pages that the newest meminfo said, and how many the twin had then
         self.told: tuple[int | None, int] = None, 0
 
@@ -102,7 +106,7 @@ class MemoryLines:
         rows = zip(symbols.names, symbols.addresses, symbols.ends, strict=True)
         return [int(at) for text, *range in rows if name.fullmatch(text) for at in range]
 
-    def _lag(self, profile: Profile) -> dict[str, int]:
+    def _lag(self, profile: Profile) -> dict[str, Any]:
         """How the recorded kernel's CPUs add up late; its zoneinfo tells the threshold."""
         thresholds = [0]
         for snapshot in self.recording.snapshots.values():
@@ -111,13 +115,20 @@ class MemoryLines:
         by_page = has_since(profile.version, STACK_BY_PAGE_SINCE)
         pages = max(profile.features["thread_size"] // profile.page_size, 1)
         counts_time = self.recording.machine.clock not in CLOCKS_WITHOUT_TIME
+        by_node = has_since(profile.version, TABLES_BY_NODE_SINCE)
         return {
             "threshold": max(thresholds),
+            "lists": (1, 1 if by_node else self._populated_zones(), 1),
             "tick": NS_IN_SECOND if counts_time else 0,
-            "overstep": 0 if has_since(profile.version, TABLES_BY_NODE_SINCE) else 1,
+            "overstep": 0 if by_node else 1,
             "stack_parts": pages if by_page else 1,
             "vmalloc": self.vmalloc_late,
         }
+
+    def _populated_zones(self) -> int:
+        """Zones with pages; each has a threshold and diffs of its own on every CPU."""
+        texts = [s.text("zoneinfo") for s in self.recording.snapshots.values() if "zoneinfo" in s]
+        return max((len(MANAGED.findall(text)) for text in texts), default=MOST_ZONES)
 
     def add(self, address: int, start: int, stop: int, first: int) -> None:
         """Takes in events of a block; number 0 of the block is number `first` of the recording."""
@@ -133,6 +144,7 @@ class MemoryLines:
         if "KernelStack" in self.begun:
             return
         self.begun.add("KernelStack")
+        self.tasks_counted = True
         live = [cache["live"] for cache in truth["slab"] if cache["name"] == "task_struct"]
         self.memory.know_tasks(sum(live) - self.memory.dead)
 
@@ -180,16 +192,28 @@ class MemoryLines:
             "VmallocUsed": areas * self.page_kb,
         }
 
+    def bounds(self) -> dict[str, tuple[int, int]]:
+        """Least and most that each line may be in kB, whenever CPUs added up."""
+        late, pages = self.memory.late, self.memory.vmalloc_pages
+        (least, most), tables, areas = (late.bounds(CONSTANTS[name]) for name in COUNTERS)
+        if not self.vmalloc_late:
+            areas = pages, pages
+        if not self.tasks_counted:  # meminfo told how many tasks there were, as late as this one
+            slack = late.limit * self.recording.machine.cpus
+            least, most = least - slack, most + slack
+        in_kb = [(low * self.page_kb, high * self.page_kb) for low, high in (tables, areas)]
+        return dict(zip(LINES, [(least, most), *in_kb], strict=True))
+
     def _compare(self, name: str, figures: Callable[[str], dict[str, Any]]) -> None:
         kernel = meminfo.parse(self.recording.snapshots[name].text("meminfo"))
-        twin = self.values()
+        twin, bounds = self.values(), self.bounds()
         lines: Figures = figures(name).setdefault("meminfo", {})
         for line in LINES:
             if line not in kernel:
                 continue
             theirs = kernel[line].value
             if line in self.begun:
-                better(lines, line, theirs, twin[line])
+                better(lines, line, theirs, twin[line], bounds[line])
             elif line == "KernelStack":
                 self.memory.know_tasks(theirs // self.stack_kb)
             elif line == "VmallocUsed":
@@ -213,7 +237,17 @@ class MemoryLines:
         return {"predicted": int(memory.stacks_predicted), "exact": int(memory.stacks_exact)}
 
 
-def better(lines: Figures, line: str, kernel: int, twin: int) -> None:
-    """Keeps what agrees, at the beginning or at the end of the file's reading."""
-    if line not in lines or lines[line]["kernel"] != lines[line]["twin"]:
-        lines[line] = {"kernel": kernel, "twin": twin}
+def better(lines: Figures, line: str, kernel: int, twin: int, bounds: tuple[int, int]) -> None:
+    """Keeps what agrees, at the beginning or at the end of the file's reading; else what lies
+    within the bounds.
+    """
+    least, most = bounds
+    found = {"kernel": kernel, "twin": twin, "least": least, "most": most}
+    kept = lines.get(line)
+    if kept is None or _closeness(found) > _closeness(kept):
+        lines[line] = found
+
+
+def _closeness(line: dict[str, int]) -> tuple[bool, bool]:
+    kernel = line["kernel"]
+    return kernel == line["twin"], line["least"] <= kernel <= line["most"]

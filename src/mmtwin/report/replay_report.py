@@ -135,23 +135,32 @@ def _pair(pair: Figures | None, total: str, equal: str) -> Text:
 def _memory_lines(fidelity: Figures) -> Iterator[RenderableType]:
     """Lines of meminfo, and what would tell those that are not the kernel's."""
     found = [
-        (snapshot["name"], line, pair["kernel"], pair["twin"])
+        (snapshot["name"], line, pair)
         for snapshot in fidelity["snapshots"]
         for line, pair in snapshot.get("meminfo", {}).items()
     ]
     if not found:
         return
     table = FigureTable("Lines of /proc/meminfo, kB", "at", "line", ">kernel", ">twin")
-    for name, line, kernel, twin in found:
-        style = "green" if kernel == twin else "yellow"
-        table.add_row(name, line, f"{kernel:,}", Text(f"{twin:,}", style))
+    for name, line, pair in found:
+        table.add_row(name, line, f"{pair['kernel']:,}", _line_of_twin(pair))
     yield table
     missing = fidelity["counters"]["missing"]
-    if missing and any(kernel != twin for _, _, kernel, twin in found):
+    if missing and any(pair["kernel"] != pair["twin"] for _, _, pair in found):
         yield Text(
             f"CPUs add up what they changed of a counter now and then (vmstat_update(), "
-            f"quiet_vmstat()): {' and '.join(missing)} would tell when, and were not recorded."
+            f"quiet_vmstat()): {' and '.join(missing)} would tell when, and were not recorded. "
+            "Whenever they did, a line lies within the bounds shown; one beyond them is a miss."
         )
+
+
+def _line_of_twin(pair: Figures) -> Text:
+    """The twin's value, and the bounds where it is not the kernel's."""
+    kernel, twin, least, most = (pair[key] for key in ("kernel", "twin", "least", "most"))
+    if kernel == twin:
+        return Text(f"{twin:,}", "green")
+    style = "yellow" if least <= kernel <= most else "red"
+    return Text(f"{twin:,} ({least:,} to {most:,})", style)
 
 
 def _counts(title: str, counts: Mapping[str, int]) -> Iterator[FigureTable]:
