@@ -125,6 +125,20 @@ def test_report_says_when_no_order_was_known() -> None:
     assert "order of no list" not in printed(FIGURES, 120)
 
 
+def test_report_shows_within_what_bounds_a_line_of_meminfo_must_be() -> None:
+    same = {"kernel": 800, "twin": 800, "least": 796, "most": 804}
+    other = {"kernel": 936, "twin": 932, "least": 928, "most": 944}
+    fidelity = {
+        **FIGURES["fidelity"],
+        "counters": {"told": False, "missing": ["power:cpu_idle"]},
+        "snapshots": [{**SNAPSHOT, "meminfo": {"KernelStack": same, "PageTables": other}}],
+    }
+    text = printed({**FIGURES, "fidelity": fidelity}, 120)
+    assert "932 (928 to 944)" in text
+    assert "796" not in text
+    assert "power:cpu_idle would tell when" in text
+
+
 def test_units_do_not_flatter() -> None:
     assert share_text(99999, 100000) == "99.99 %"
     assert share_text(100000, 100000) == "100 %"

@@ -1,5 +1,5 @@
-"""kvmalloc(): kmalloc() if it has a block as large, else vmalloc() (mm/util.c; mm/slub.c since
-6.15).
+"""kvmalloc(): kmalloc() if it has a block as large, else vmalloc() (mm/util.c up to 6.14,
+mm/slub.c in 6.18; releases between were not looked at).
 """
 
 from mmtwin.kernel.constants import COMPLAINT_KVMALLOC
