@@ -133,7 +133,7 @@ def test_report_shows_within_what_bounds_a_line_of_meminfo_must_be() -> None:
         "counters": {"told": False, "missing": ["power:cpu_idle"]},
         "snapshots": [{**SNAPSHOT, "meminfo": {"KernelStack": same, "PageTables": other}}],
     }
-    text = printed({**FIGURES, "fidelity": fidelity}, 120)
+    text = " ".join(printed({**FIGURES, "fidelity": fidelity}, 120).split())
     assert "932 (928 to 944)" in text
     assert "796" not in text
     assert "power:cpu_idle would tell when" in text
