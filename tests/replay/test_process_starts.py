@@ -55,7 +55,7 @@ def files():
 
 def test_headers(files):
     pie, fixed = files.files["/bin/pie"], files.files["/bin/fixed"]
-    assert program_headers(pie.head)[1] == (1, 0, 0, BSS, BSS + 64)
+    assert program_headers(pie.head)[1] == (1, 4, 0, 0, BSS, BSS + 64)
     assert end_of_data(pie) == BSS
     assert end_of_data(fixed) == 0
     assert interpreter_of(pie, files) is files.files["/lib/ld.so"]

@@ -6,6 +6,8 @@ later); the length of a library's first mapping; the line of a later snapshot at
 the kernel gave. `learnt` counts those named by a snapshot.
 """
 
+from collections.abc import Callable
+
 from mmtwin.kernel.commit import commit_of
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.mm_types import FMODE_READ, FMODE_WRITE, File
@@ -21,6 +23,7 @@ MAP_ANONYMOUS, O_CLOEXEC = 0x20, 0o2000000
 O_ACCMODE = 3
 ACCESS_MODES = (FMODE_READ, FMODE_WRITE, FMODE_READ | FMODE_WRITE, 0)
 S32 = 1 << 31
+DEV_ZERO = "/dev/zero"
 OPENS = ("open", "openat", "openat2", "creat", "memfd_create")
 
 
@@ -43,6 +46,8 @@ class Names:
         self.memfds: set[str] = set()
         self.sizes: dict[str, int] = {}  # by token, of ftruncate()
         self.opens_told = recording.counts.get("sys_enter_openat", 0) > 0
+        # a line of maps for an open that another of the same string names (process_strings.py)
+        self.by_string: Callable[[str], MapsArea | None] = lambda _token: None
         self.by_inode: dict[tuple[str, str, int], File] = {}
         for name, index in snapshot_indexes(recording):
             snapshot = recording.snapshots[name]
@@ -141,6 +146,12 @@ class Names:
             return self.of_line(area)
         if token in self.of_token:
             return self.of_token[token]
+        area = self.by_string(token)
+        if area is not None:
+            self.learnt += 1
+            if area.name == SHARED_ANONYMOUS:
+                return self.files.named(DEV_ZERO)
+            return self.of_line(area)
         self.unnamed += 1
         return self.files.unnamed(f"({token})")
 

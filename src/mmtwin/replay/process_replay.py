@@ -13,6 +13,7 @@ from mmtwin.kernel.mm_types import File
 from mmtwin.kernel.walk import translate
 from mmtwin.machine.boot import boot_mm
 from mmtwin.machine.recorded import profile_of
+from mmtwin.procfs.maps import MapsArea
 from mmtwin.recordings.process_events import (
     FAULTS,
     PROBE,
@@ -27,6 +28,7 @@ from mmtwin.replay.process_files import FileTable
 from mmtwin.replay.process_names import OPENS, Names, snapshot_indexes
 from mmtwin.replay.process_starts import ExecTrace, ExecTraces, drawn_by
 from mmtwin.replay.process_steps import TwinSteps
+from mmtwin.replay.process_strings import OpenedStrings
 from mmtwin.replay.process_tables import Tables
 from mmtwin.replay.process_tally import Tally
 from mmtwin.replay.process_touches import Touches
@@ -73,6 +75,8 @@ class ProcessReplay:
         self.copied: dict[int, Any] = {}  # address spaces of children not announced yet
         self.steps = (step for step in process_steps(recording) if step.index >= start)
         self.held: Step | None = None
+        self.strings: dict[str, MapsArea] | None = None
+        self.names.by_string = self._by_string
         self.traces: dict[int, ExecTrace] | None = None
         self.unlinks: dict[int, list[str]] | None = None if self.names.gone else {}
         self.snapshots = snapshot_indexes(recording)
@@ -231,6 +235,13 @@ class ProcessReplay:
         if self.traces is None:
             self.traces = ExecTraces(self.recording, self.machine).by_index
         return self.traces
+
+    def _by_string(self, token: str) -> MapsArea | None:
+        """Names.by_string."""
+        if self.strings is None:
+            opened = OpenedStrings(self.recording, self.names, self._traces(), self.machine)
+            self.strings = opened.lines
+        return self.strings.get(token)
 
     def _drawn(self, file: File | None, index: int) -> dict[str, int]:
         """What an exec drew at random."""

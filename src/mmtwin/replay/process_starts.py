@@ -13,6 +13,7 @@ tell it, so that all the rest of an address space can be predicted. One pass ove
 
 import struct
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from mmtwin.kernel.binfmt_elf import et_dyn_base
 from mmtwin.kernel.exec import STACK_EXPAND, default_map_window
@@ -145,10 +146,12 @@ def drawn_by(trace: ExecTrace, file: File, files: FileTable, machine: MM) -> dic
     """ExecContext.drawn of an exec: what its events tell of what was drawn."""
     page, drawn, lowest = 1 << machine.page_shift, {}, lowest_stack(machine)
     interpreter = interpreter_of(file, files)
-    stack = [store for store in trace.stores if store[0] >= lowest]
+    base = trace.base or base_of(trace, interpreter, page)
+    lowest = max(lowest, base)
+    # the stack is the first that exec stores
+    stack = takewhile(lambda store: store[0] >= lowest, trace.stores)
     large = [store for store in stack if store[1] - store[0] >= STACK_EXPAND]
     wrote = [place for place in trace.wrote if place[0] >= lowest]
-    base = trace.base or base_of(trace, interpreter, page)
     if base:
         drawn["mmap_base"] = base
     if trace.brk:
@@ -224,15 +227,15 @@ def base_of(trace: ExecTrace, interpreter: File | None, page: int) -> int:
     return start + -(-max(address + memory for address, _, memory in segments) // page) * page
 
 
-def program_headers(head: bytes) -> list[tuple[int, int, int, int, int]]:
-    """Of an ELF file: p_type, p_offset, p_vaddr, p_filesz, p_memsz of each segment."""
+def program_headers(head: bytes) -> list[tuple[int, int, int, int, int, int]]:
+    """Of an ELF file: p_type, p_flags, p_offset, p_vaddr, p_filesz, p_memsz of each segment."""
     if head[:4] != b"\x7fELF" or len(head) < 64:
         return []
     offset, (size, count) = struct.unpack_from("<Q", head, 32)[0], struct.unpack_from(
         "<HH", head, 54)
     places = [offset + number * size for number in range(count)]
     return [
-        (struct.unpack_from("<I", head, place)[0], *(
+        (*struct.unpack_from("<II", head, place), *(
             struct.unpack_from("<Q", head, place + at)[0] for at in (8, 16, 32, 40)))
         for place in places if place + 56 <= len(head)
     ]  # fmt: skip
@@ -240,7 +243,7 @@ def program_headers(head: bytes) -> list[tuple[int, int, int, int, int]]:
 
 def load_segments(head: bytes) -> list[tuple[int, int, int]]:
     """p_vaddr, p_filesz, p_memsz of what is loaded."""
-    return [(address, size, memory) for kind, _, address, size, memory in program_headers(head)
+    return [(address, size, memory) for kind, _, _, address, size, memory in program_headers(head)
             if kind == PT_LOAD]  # fmt: skip
 
 
@@ -254,7 +257,7 @@ def interpreter_of(file: File, files: FileTable) -> File | None:
     """The interpreter of a program that may lie anywhere; None if it has none or is fixed."""
     if len(file.head) < 64 or struct.unpack_from("<H", file.head, 16)[0] != 3:
         return None
-    for kind, offset, _, size, _ in program_headers(file.head):
+    for kind, _, offset, _, size, _ in program_headers(file.head):
         if kind == PT_INTERP:
             name = file.head[offset : offset + size].split(b"\0")[0]
             return files.find(name.decode("utf-8", "surrogateescape"))
