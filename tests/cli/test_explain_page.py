@@ -52,7 +52,7 @@ def test_text_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["x"], "no page frame number: 'x'"),
         (["0x99999999"], "no such page"),
-        (["nowhere", "1"], "has no @MARK"),
+        (["nowhere", "1"], "no recording 'nowhere'"),
         (["a@b", "c", "1"], "more than RECORDING@MARK and PFN"),
         (["nowhere@1", "1"], "nowhere"),
     ],

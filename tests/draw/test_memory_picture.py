@@ -71,6 +71,16 @@ def test_svg_is_small_and_stands_alone(tmp_path: Path) -> None:
     assert "1,048,576 pages of 4 KiB, 4 GiB" in picture
 
 
+def test_a_recording_alone_is_drawn_at_its_end(tmp_path: Path) -> None:
+    pictures = []
+    for number, where in enumerate(("x86_64-6.1", "x86_64-6.1@end")):
+        path = tmp_path / f"{number}.svg"
+        assert main(["draw", "memory", where, "-o", str(path)]) == 0
+        pictures.append(path.read_text())
+    assert pictures[0] == pictures[1]
+    assert "Memory of x86_64-6.1 at its end" in pictures[0]
+
+
 def test_figures_of_the_legend() -> None:
     pages = page_map(machine().mm)
     picture = memory_svg(pages, "title")
@@ -88,7 +98,7 @@ def test_png_of_two_dots() -> None:
     ("words", "message"),
     [
         (["-o", "x.gif"], "-o x.gif"),
-        (["nothing"], "'nothing' has no @MARK"),
+        (["nothing"], "no recording 'nothing'"),
         (["nothing@1"], "nothing"),
         (["--profile", "vax-1"], "no profile"),
         (["x@1", "--memory", "1G"], "with a recording"),

@@ -48,6 +48,11 @@ def test_find(path: Path, text: str, index: int) -> None:
         assert find_moment(recording, text) == Moment(index, time, marker)
 
 
+def test_the_end_is_behind_the_last_event(path: Path) -> None:
+    with open_recording(path) as recording:
+        assert find_moment(recording, "end") == Moment(4, 1_300_000_000)
+
+
 @pytest.mark.parametrize(
     ("text", "answer"),
     [

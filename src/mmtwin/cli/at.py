@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "moment",
         metavar="TIME_OR_MARK",
-        help="a marker's text, #N for event N, or a time since the first event (1.25, 1250ms)",
+        help="a marker's text, #N for event N, a time since the first event (1.25, 250ms), or end",
     )
     parser.add_argument("file", metavar="FILE", nargs="?", help="which file (slabinfo, ...)")
     parser.add_argument(

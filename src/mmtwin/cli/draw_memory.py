@@ -1,14 +1,14 @@
 """Draws a map of physical memory: every page by its use, and how free memory is cut up.
 
-RECORDING@MARK is a recording at an instant as `mmtwin at` takes it; without it a machine of
---profile is booted.
+RECORDING@MARK is a recording at an instant as `mmtwin at` takes it, RECORDING alone at its end;
+without it a machine of --profile is booted.
 """
 
 import argparse
 import os
 
 from mmtwin.cli.errors import UserError
-from mmtwin.cli.machines import DEFAULT, add_booted, machine_of
+from mmtwin.cli.machines import DEFAULT, add_booted, machine_of, split_mark
 from mmtwin.cli.options import write_picture
 
 EXAMPLES = """\
@@ -36,8 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output and arguments.output.endswith(".png"):
         return write_picture(arguments.output, memory_png(pages))
     if arguments.input:
-        path, _, mark = arguments.input.rpartition("@")
-        title = f"Memory of {os.path.basename(path.rstrip('/'))} at {mark}"
+        path, mark = split_mark(arguments.input)
+        when = "its end" if mark == "end" else mark
+        title = f"Memory of {os.path.basename(path.rstrip('/'))} at {when}"
     else:
         title = f"Memory of {arguments.profile or DEFAULT}, just booted"
     return write_picture(arguments.output, memory_svg(pages, title))

@@ -1,7 +1,7 @@
 """Says what a page is, and reads its struct page by that use.
 
-RECORDING@MARK is a recording at an instant as `mmtwin at` takes it; without it a machine of
---profile is booted.
+RECORDING@MARK is a recording at an instant as `mmtwin at` takes it, RECORDING alone at its end;
+without it a machine of --profile is booted.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """The machine that a command is about: booted from a profile, or a recording's at an instant."""
 
 import argparse
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -42,18 +43,28 @@ def add_booted(parser: argparse.ArgumentParser) -> None:
 
 
 def machine_of(arguments: argparse.Namespace, where: str | None) -> "Machine":
-    """The machine at `where`, RECORDING@MARK; without it one booted as `add_booted` says."""
+    """The machine at `where`, RECORDING@MARK (RECORDING alone: at its end); without it one booted
+    as `add_booted` says.
+    """
     from mmtwin.machine import Machine
 
     if where is None:
         with machine_errors():
             return Machine.boot(arguments.profile or DEFAULT, memory=arguments.memory or "4G")
-    path, at, mark = where.rpartition("@")
-    if not at:
-        raise UserError(f"{where!r} has no @MARK", "as 'FOLDER@SNAP end' or FOLDER@1.25")
+    path, mark = split_mark(where)
     if arguments.profile or arguments.memory:
         raise UserError("--profile and --memory with a recording", "a recording has its own")
     return recorded(path, mark)
+
+
+def split_mark(where: str) -> tuple[str, str]:
+    """The recording and the instant of RECORDING@MARK; RECORDING alone is meant at its end."""
+    path, at, mark = where.rpartition("@")
+    if os.path.exists(source_of(where)):
+        return where, "end"
+    if not at:
+        raise UserError(f"no recording {where!r}", "as FOLDER, 'FOLDER@SNAP end' or FOLDER@1.25")
+    return path, mark
 
 
 def recorded(path: str, mark: str, areas: bool = False) -> "Machine":

@@ -9,12 +9,16 @@ from mmtwin.replay.errors import ReplayError
 
 EVENT = re.compile(r"#(\d+)")
 TIME = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?(s|ms|us|ns)?")
+END = "end"
 NANOSECONDS = {None: 10**9, "s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
 @dataclass(frozen=True)
 class Moment:
-    """An instant: before event `index`; `time` of that event, `marker` its text if it is one."""
+    """An instant: before event `index`; `time` of that event, `marker` its text if it is one.
+
+    At the end of a recording `index` is the number of its events, `time` the last one's.
+    """
 
     index: int
     time: int
@@ -24,8 +28,9 @@ class Moment:
 def find_moment(recording: Recording, text: str) -> Moment:
     """The instant that a user names.
 
-    `text`: a marker's text ("SNAP end"), `#N` for event number N, or a time since the first event
-    ("1.25", "1250ms"; a count with the counter clock). Raises ReplayError for none of these.
+    `text`: a marker's text ("SNAP end"), `#N` for event number N, a time since the first event
+    ("1.25", "1250ms"; a count with the counter clock), or "end", behind the last event. Raises
+    ReplayError for none of these.
     """
     for marker in recording.markers:
         if marker.text == text.strip():
@@ -38,6 +43,8 @@ def find_moment(recording: Recording, text: str) -> Moment:
         counted = recording.machine.clock == "counter"
         unit = 1 if counted and not time[2] else NANOSECONDS[time[2]]
         return _at_time(recording, round(float(time[1]) * unit))
+    if text.strip() == END:
+        return _at_end(recording)
     texts = list(dict.fromkeys(marker.text for marker in recording.markers))
     near = difflib.get_close_matches(text, texts, 3, 0.5) or texts[:3]
     raise ReplayError(
@@ -53,6 +60,14 @@ def _at_event(recording: Recording, number: int) -> Moment:
             return Moment(number, int(events["time"][number - first]))
         first += len(events)
     raise ReplayError(f"{recording.path} has {first} events, none of number {number}")
+
+
+def _at_end(recording: Recording) -> Moment:
+    last = 0
+    for events in recording.chunks():
+        if len(events):
+            last = int(events["time"][-1])
+    return Moment(recording.nr_events, last)
 
 
 def _at_time(recording: Recording, since: int) -> Moment:
