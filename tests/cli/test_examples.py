@@ -33,7 +33,7 @@ BAD = (
     "explain kmalloc 100 --node 5", "explain kmalloc 100 --memory x", "explain kfree 99999999999",
     f"explain vmalloc {HUGE}", f"explain kvmalloc {HUGE}", "explain alloc_pages 3 FOO",
     "explain kmem_cache_alloc nope", "explain page-fault nope", "explain page-size --memory x",
-    "explain limits --profile foo", "explain prfm foo", "draw nothing", "draw memory x86_64-6.1",
+    "explain limits --profile foo", "explain prfm foo", "draw nothing", "draw memory x86_64-6.1@x",
     "draw memory -o x.gif", "draw slab nope", "draw kmalloc -5", "draw page-flags zz",
     "draw page-flags --set NODES_SHIFT=99", "draw process nothere",
     "draw process --exec /nonexist",

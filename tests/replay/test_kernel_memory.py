@@ -15,7 +15,7 @@ from mmtwin.replay.kernel_memory import KernelMemory
 
 COMPILED = not lists.__file__.endswith(".py")
 NAMES = ("WHAT_TASK", "WHAT_SIGHAND", "WHAT_MM", "WHAT_FAULT", "WHAT_EXIT", "WHAT_CRED",
-         "WHAT_FILES")
+         "WHAT_FILES", "WHAT_LOCK")
 ARRAY, TABLE_GFP, COMP = 0xFFFFFFFF81001000, 0x400DC0, 0x40000
 Row = dict[str, int | str]
 
@@ -27,9 +27,10 @@ LONE = 1 << 40  # a tick that never comes
 def memory(
     levels: int = 2, exits: bool = False, by_rcu: int = 1, threshold: int = 0, overstep: int = 0,
     top: bool = False, owned: bool = False, tick: int = 1000, cpus: int = 1,
-    late_areas: bool = False,
+    late_areas: bool = False, locks: bool = False,
 ) -> KernelMemory:  # fmt: skip
-    what = {number: PLACES[name] for number, name in enumerate(NAMES)}
+    names = NAMES if locks else NAMES[:-1]
+    what = {number: PLACES[name] for number, name in enumerate(names)}
     has = {"vmap_stack": 1, "stack_freed_by_rcu": by_rcu, "thread_size": 16384}
     lag = {"threshold": threshold, "tick": tick, "overstep": overstep, "stack_parts": 4,
            "vmalloc": late_areas}
@@ -121,6 +122,19 @@ def test_the_last_page_table_of_a_fault_is_the_lowest(levels: int, counted: int)
     frees: list[Row] = [{"kind": "MM_PAGE_FREE", "address": pfn} for pfn in range(1, 9)]
     feed(k, *frees)
     assert k.page_tables == 0
+
+
+def test_tables_that_count_have_locks_where_locks_are_large() -> None:
+    k = memory(locks=True)
+    pud, pmd, pte = 0x10, 0x11, 0x12
+    feed(k, alloc("WHAT_MM"), table(0x20), table(pud), table(pmd), alloc("WHAT_LOCK"))
+    feed(k, alloc("WHAT_FAULT"), table(pte), alloc("WHAT_LOCK"), table(0x13), table(0x14))
+    assert k.page_tables == 2
+    assert (k.tables()[[pud, pmd, pte]] == PLACES["TABLE_COUNTED"]).tolist() == [False, True, True]
+    feed(k, alloc("WHAT_TASK", 8), alloc("WHAT_LOCK", 8))  # another task's
+    assert k.page_tables == 2
+    feed(k, free("WHAT_LOCK"), {"kind": "MM_PAGE_FREE", "address": pte, "pid": 7})
+    assert k.page_tables == 1
 
 
 def test_the_pages_of_areas_against_a_naive_model() -> None:

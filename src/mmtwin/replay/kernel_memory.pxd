@@ -35,6 +35,7 @@ cdef enum:
     WHAT_EXIT = 5                 # sched_process_exit
     WHAT_CRED = 6                 # credentials: what a fork allocates behind the stack
     WHAT_FILES = 7                # files_struct
+    WHAT_LOCK = 8                 # lock of a page table
 
 cdef enum:
     # counters that CPUs add up late: places of self.shown
@@ -73,6 +74,7 @@ cdef class KernelMemory:
     cdef u8 *site_mark            # by a call site's low bits: one of `site` may be among them
     cdef s64 nr_areas
     cdef run_t *runs
+    cdef bint locks               # page tables that count have locks of their own
     cdef s64 *cached              # by CPU: stacks that it keeps
     cdef s64 *waiting             # by CPU: stacks that wait for RCU
     cdef s32 nr_cpus
@@ -125,12 +127,11 @@ cdef class KernelMemory:
     cdef void _count_vmalloc(self, s32 cpu, s64 pages) noexcept nogil
     @cython.locals(pages=s64)
     cdef void _kmalloc(self, event_t *event, run_t *run) noexcept nogil
-    cdef void _leaves(self, s32 cpu) noexcept nogil
     cdef void _object_free(self, event_t *event, s32 what) noexcept nogil
     cdef void _task_died(self, s32 cpu) noexcept nogil
     cdef void _task_freed(self, s32 cpu) noexcept nogil
     cdef void _stack_came(self, event_t *event, run_t *run, bint new) noexcept nogil
-    @cython.locals(place=s64, level=s32, change=s64)
+    @cython.locals(place=s64, level=s32, change=s64, full=bint)
     cdef void _table_alloc(self, event_t *event, run_t *run) noexcept nogil
     @cython.locals(gap=u64, mean=u64)
     cdef bint _other_fault(self, event_t *event, run_t *run) noexcept nogil

@@ -132,7 +132,11 @@ class KernelMemory:
         self.nr_pages, self.nr_cpus = nr_pages, nr_cpus
         self.pgtable_gfp, self.owned = tables["gfp"], tables["owned"]
         self.comp_gfp, self.zero_gfp = tables["comp"], tables["zero"]
-        self.counted_levels, self.counts_top = tables["levels"], tables["top"]
+        # Where a spinlock is larger than a word (ALLOC_SPLIT_PTLOCKS), the constructors of the
+        # tables that count, and no others, allocate one: ptlock_alloc().
+        self.locks = WHAT_LOCK in what.values()
+        self.counted_levels = 0 if self.locks else tables["levels"]
+        self.counts_top = tables["top"]
         self.owners = TableOwners(nr_pages)
         ranges = np.array(tables["pid_sites"] + tables["exit_sites"] or [0], dtype=np.uint64)
         self._buffers["ranges"] = ranges
@@ -236,6 +240,8 @@ class KernelMemory:
         what = self._what(event)
         if event.cpu < self.nr_cpus:
             self.late.add_up(event.cpu, event.time)
+        if what == WHAT_LOCK and run.tables and event.kind == KIND_KMEM_CACHE_ALLOC:
+            self._count_tables(event, self._mark_table(event, run.pfn[0], True))
         if what != WHAT_FAULT:
             run.tables = 0
             run.new_mm = 0
@@ -252,9 +258,7 @@ class KernelMemory:
             self._task_died(event.cpu)
 
     def _what(self, event):
-        if 0 <= event.cache < self.nr_names:
-            return self.what[event.cache]
-        return 0
+        return self.what[event.cache] if 0 <= event.cache < self.nr_names else 0
 
     def _run_of(self, event):
         """The record of an event's task: it takes the place of another one's."""
@@ -303,17 +307,12 @@ class KernelMemory:
         elif self.cached[cpu] > 0:
             self.cached[cpu] -= 1
 
-    def _leaves(self, cpu):
-        """do_exit() gives files back: the task dies on this CPU, which will keep its stack. Its
-        signal handlers are released later, elsewhere.
-        """
-        self._task_died(cpu)
-        self.left += 1
-
     def _object_free(self, event, what):
         if what == WHAT_FILES and not self.exits:
+            # do_exit(): the stack is this CPU's; signal handlers are released later, elsewhere
             if self._in_ranges(event.call_site, self.nr_pid_ranges, self.nr_ranges):
-                self._leaves(event.cpu)
+                self._task_died(event.cpu)
+                self.left += 1
         elif what == WHAT_SIGHAND and not self.exits:
             if self.left > 0:
                 self.left -= 1
@@ -359,7 +358,8 @@ class KernelMemory:
             return
         if event.order:
             return
-        if run.tables == RUN_TABLES or (run.tables and self._other_fault(event, run)):
+        full = self.locks or run.tables == RUN_TABLES
+        if full or (run.tables and self._other_fault(event, run)):
             run.tables = 0
         run.pfn[run.tables] = event.address
         run.tables += 1

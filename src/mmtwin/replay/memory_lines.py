@@ -45,6 +45,7 @@ WHAT = {
     "anon_vma": "WHAT_FAULT",
     "anon_vma_chain": "WHAT_FAULT",
     "files_cache": "WHAT_FILES",
+    "page->ptl": "WHAT_LOCK",
     "cred_jar": "WHAT_CRED",
     "cred": "WHAT_CRED",
     "sched_process_exit": "WHAT_EXIT",
