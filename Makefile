@@ -14,6 +14,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 demo: $(VENV)/built
 	$(BIN)/mmtwin replay
+	@mkdir -p out
+	@$(BIN)/mmtwin draw memory x86_64-6.1 -o out/memory.svg
+	@echo; echo 'out/memory.svg: every page of that machine at the end, by its use'
 
 # The same suite twice, whatever the first run says: on the compiled modules, then on their .py
 # files over the same bytes.

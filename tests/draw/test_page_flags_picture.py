@@ -34,7 +34,9 @@ def test_what_is_drawn() -> None:
     marked = [element for element in picture.iter(f"{SVG}rect")
               if element.get("class") == "c0" and element.get("width") == "12.00"]  # fmt: skip
     assert len(marked) == 2
-    for element in picture.iter(f"{SVG}rect"):
+    background, *bars = picture.iter(f"{SVG}rect")
+    assert background.get("class") == "page"
+    for element in bars:
         x, width = float(element.get("x") or 0), float(element.get("width") or 0)
         assert x >= LEFT and x + width <= LEFT + BAR
 

@@ -116,6 +116,8 @@ def test_a_picture_stands_alone_on_light_and_dark(name: str) -> None:
     light, _, dark = "".join(text for tag, _, text in elements(svg) if tag == "style").partition(
         "@media(prefers-color-scheme:dark)"
     )
+    _, _, width, height = elements(svg)[0][1]["viewBox"].split()
+    assert ("rect", {"width": width, "height": height, "class": "page"}, "") in elements(svg)
     classes = [attributes.get("class", "").split() for _, attributes, _ in elements(svg)]
     used = {each for some in classes for each in some}
     for colour in used:

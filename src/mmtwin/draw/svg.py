@@ -6,6 +6,7 @@ from xml.sax.saxutils import escape, quoteattr
 FONT = "ui-sans-serif, system-ui, 'DejaVu Sans', sans-serif"
 # class: (on light, on dark); eight hues that keep apart for colour-blind eyes
 COLOURS = {
+    "page": ("#ffffff", "#15191e"),
     "ink": ("#1b1f24", "#e6e9ee"),
     "dim": ("#5b6570", "#9aa4af"),
     "rule": ("#d4d9df", "#3a424b"),
@@ -43,7 +44,9 @@ def document(width: int, height: int, title: str, parts: Iterable[str]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         f'width="{width}" height="{height}" role="img" aria-label={quoteattr(title)}>'
     )
-    body = "\n".join(parts)
+    # Viewers that know no dark mode, or show it on white, would hide half of the words.
+    page = f'<rect width="{width}" height="{height}" class="page"/>'
+    body = "\n".join((page, *parts))
     return f"{head}\n<title>{escape(title)}</title>\n<style>{style}</style>\n{body}\n</svg>\n"
 
 
