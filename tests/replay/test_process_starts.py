@@ -6,7 +6,7 @@ import pytest
 
 from mmtwin.kernel.mm_types import File
 from mmtwin.machine.boot import boot_mm
-from mmtwin.replay.process_files import FileTable
+from mmtwin.replay.process_files import FileTable, program_headers
 from mmtwin.replay.process_starts import (
     ExecTrace,
     drawn_by,
@@ -14,7 +14,6 @@ from mmtwin.replay.process_starts import (
     interpreter_of,
     lowest_stack,
     pointers,
-    program_headers,
 )
 from mmtwin.versions.profiles import profile
 
@@ -55,7 +54,9 @@ def files():
 
 def test_headers(files):
     pie, fixed = files.files["/bin/pie"], files.files["/bin/fixed"]
-    assert program_headers(pie.head)[1] == (1, 4, 0, 0, BSS, BSS + 64)
+    load = program_headers(pie.head)[1]
+    assert (load.p_type, load.p_flags, load.p_offset, load.p_vaddr) == (1, 4, 0, 0)
+    assert (load.p_filesz, load.p_memsz) == (BSS, BSS + 64)
     assert end_of_data(pie) == BSS
     assert end_of_data(fixed) == 0
     assert interpreter_of(pie, files) is files.files["/lib/ld.so"]

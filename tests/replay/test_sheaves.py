@@ -13,6 +13,7 @@ SIZE = 1024
 CAPACITY = 12
 ORDER = 1
 FIRST, SECOND = 10, 11  # the tasks
+Row = tuple[str, int, int, int]
 
 
 def boot() -> Machine:
@@ -33,7 +34,7 @@ class Story:
         s = self.k.mm.view("cache")[self.cache]
         self.objects = int(s["oo_objects"])
         assert int(s["oo_order"]) == ORDER and self.objects < CAPACITY
-        self.rows: list[tuple[str, int, int, int]] = []
+        self.rows: list[Row] = []
 
     def slabs(self, count: int) -> list[int]:
         """The pages that the cache's next slabs get."""
@@ -100,33 +101,35 @@ def test_a_page_taken_before_its_event_is_not_given_to_the_task_that_comes_betwe
     assert story.replay() == (2 * CAPACITY, 2 * CAPACITY)
 
 
-def test_a_task_that_gives_way_behind_its_free_s_event_frees_when_it_runs_again() -> None:
-    story = Story()
-    first, second, third, *_ = objects = story.sheaf(story.slabs(2))
-    pages = story.slabs(2)
-    story.rows = [
+def freed_once(objects: list[int], pages: list[int]) -> list[Row]:
+    """FIRST fills a sheaf from two slabs, takes two objects and gives the second one back."""
+    first, second, *_ = objects
+    return [
         ("MM_PAGE_ALLOC", FIRST, pages[0], 2),
         ("MM_PAGE_ALLOC", FIRST, pages[1], 1),
         ("KMEM_CACHE_ALLOC", FIRST, first, 0),
         ("KMEM_CACHE_ALLOC", FIRST, second, 0),
         ("KMEM_CACHE_FREE", FIRST, second, 0),
+    ]
+
+
+def test_a_task_that_gives_way_behind_its_free_s_event_frees_when_it_runs_again() -> None:
+    story = Story()
+    _first, second, third, *others = objects = story.sheaf(story.slabs(2))
+    story.rows = [
+        *freed_once(objects, story.slabs(2)),
         ("KMEM_CACHE_ALLOC", SECOND, third, 0),
         ("KMEM_CACHE_ALLOC", FIRST, second, 0),
-        *(("KMEM_CACHE_ALLOC", SECOND, object, 0) for object in objects[3:]),
+        *(("KMEM_CACHE_ALLOC", SECOND, object, 0) for object in others),
     ]
     assert story.replay() == (CAPACITY + 1, CAPACITY + 1)
 
 
 def test_a_task_that_had_freed_before_another_ran_is_not_late() -> None:
     story = Story()
-    first, second, third, *_ = story.sheaf(story.slabs(2))
-    pages = story.slabs(2)
+    _first, second, third, *_ = objects = story.sheaf(story.slabs(2))
     story.rows = [
-        ("MM_PAGE_ALLOC", FIRST, pages[0], 2),
-        ("MM_PAGE_ALLOC", FIRST, pages[1], 1),
-        ("KMEM_CACHE_ALLOC", FIRST, first, 0),
-        ("KMEM_CACHE_ALLOC", FIRST, second, 0),
-        ("KMEM_CACHE_FREE", FIRST, second, 0),
+        *freed_once(objects, story.slabs(2)),
         ("KMEM_CACHE_ALLOC", SECOND, second, 0),
         ("KMEM_CACHE_ALLOC", FIRST, third, 0),
     ]

@@ -8,7 +8,7 @@ import argparse
 import os
 
 from mmtwin.cli.errors import UserError
-from mmtwin.cli.machines import DEFAULT, add_booted, machine_of, split_mark
+from mmtwin.cli.machines import DEFAULT, END, add_booted, machine_of, split_mark
 from mmtwin.cli.options import write_picture
 
 EXAMPLES = """\
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         return write_picture(arguments.output, memory_png(pages))
     if arguments.input:
         path, mark = split_mark(arguments.input)
-        when = "its end" if mark == "end" else mark
+        when = "its end" if mark == END else mark
         title = f"Memory of {os.path.basename(path.rstrip('/'))} at {when}"
     else:
         title = f"Memory of {arguments.profile or DEFAULT}, just booted"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mmtwin.machine import Machine
 
 DEFAULT = "arm64-5.13"  # the deck's
+END = "end"  # the instant behind a recording's last event
 LARGEST_SIZE = (1 << 64) - 1  # of a size_t
 # What helps, by what the message says.
 REMEDIES = (
@@ -59,9 +60,9 @@ def machine_of(arguments: argparse.Namespace, where: str | None) -> "Machine":
 
 def split_mark(where: str) -> tuple[str, str]:
     """The recording and the instant of RECORDING@MARK; RECORDING alone is meant at its end."""
-    path, at, mark = where.rpartition("@")
     if os.path.exists(source_of(where)):
-        return where, "end"
+        return where, END
+    path, at, mark = where.rpartition("@")
     if not at:
         raise UserError(f"no recording {where!r}", "as FOLDER, 'FOLDER@SNAP end' or FOLDER@1.25")
     return path, mark

@@ -109,8 +109,8 @@ def create_elf_tables(bprm, header, base, entry, phdr_addr):
     # STACK_ADD() takes the vector off, STACK_ROUND() the rest
     bprm.p = (at[AT_RANDOM] - 8 * words - 8 * items) & ~15
     if "platform" in drawn:
-        bprm.p = drawn["stack_pointer"] or max(bprm.p, at[AT_PLATFORM] >> machine.page_shift
-                                               << machine.page_shift)
+        page = at[AT_PLATFORM] >> machine.page_shift << machine.page_shift
+        bprm.p = drawn["stack_pointer"] or max(bprm.p, page)
     if expand_stack(mm, bprm.p) is None:
         return -EFAULT
     pointers = [bprm.argc]

@@ -9,11 +9,11 @@ import base64
 import json
 import os
 import posixpath
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmtwin.kernel.elf import EHDR, ET_DYN, PHDR, PT_LOAD, elf_phdr, read_header
 from mmtwin.kernel.mm_types import File
 from mmtwin.machine.host_files import file_system, place_as
 from mmtwin.procfs.maps import MapsArea
@@ -27,8 +27,6 @@ SHAPE = {
 HEAD = 4096  # bytes of an ELF file that exec may look at
 DELETED = " (deleted)"
 SHARED_ANONYMOUS = "/dev/zero" + DELETED  # shmem_zero_setup()
-ELF = b"\x7fELF"
-PT_LOAD = 1
 MOST_LINKS = 40
 UNKNOWN_SIZE = 1 << 40  # of a file of which nobody tells the size
 
@@ -58,23 +56,27 @@ class ElfHead:
     @classmethod
     def parse(cls, head: bytes, page_size: int = 4096) -> "ElfHead | None":
         """From the first bytes of a file."""
-        if head[:4] != ELF or len(head) < 64:
+        loads = segments(head)
+        last = max((phdr.p_vaddr + phdr.p_memsz for phdr in loads), default=0)
+        if not last:
             return None
-        kind, entry, offset = struct.unpack_from("<H", head, 16)[0], *struct.unpack_from(
-            "<QQ", head, 24
-        )
-        size, count = struct.unpack_from("<HH", head, 54)
-        first, last = 1 << 64, 0
-        for number in range(count):
-            place = offset + number * size
-            if place + 56 > len(head):
-                break
-            what = struct.unpack_from("<I", head, place)[0]
-            address, _, _, in_memory = struct.unpack_from("<QQQQ", head, place + 16)
-            if what == PT_LOAD:
-                first = min(first, address // page_size * page_size)
-                last = max(last, address + in_memory)
-        return cls(entry, first, last, kind == 3) if last else None
+        first = min(phdr.p_vaddr // page_size * page_size for phdr in loads)
+        header = read_header(head)
+        return cls(header.e_entry, first, last, header.e_type == ET_DYN)
+
+
+def program_headers(head: bytes) -> list[Any]:
+    """The elf_phdr records of an ELF file, those that its first bytes hold; none of another."""
+    header = read_header(head) if len(head) >= EHDR.size else None
+    if header is None:
+        return []
+    places = [header.e_phoff + number * header.e_phentsize for number in range(header.e_phnum)]
+    return [elf_phdr(head, place) for place in places if place + PHDR.size <= len(head)]
+
+
+def segments(head: bytes) -> list[Any]:
+    """Those of what is loaded."""
+    return [phdr for phdr in program_headers(head) if phdr.p_type == PT_LOAD]
 
 
 class FileTable:

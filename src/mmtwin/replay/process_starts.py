@@ -11,11 +11,11 @@ tell it, so that all the rest of an address space can be predicted. One pass ove
 | stack pointer | arch_align_stack() | the faults of writing AT_PLATFORM and argc |
 """
 
-import struct
 from dataclasses import dataclass, field
 from itertools import takewhile
 
 from mmtwin.kernel.binfmt_elf import et_dyn_base
+from mmtwin.kernel.elf import ET_DYN, PT_INTERP, read_header
 from mmtwin.kernel.exec import STACK_EXPAND, default_map_window
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.mm_types import File
@@ -24,12 +24,11 @@ from mmtwin.procfs import maps
 from mmtwin.procfs.maps import MapsArea
 from mmtwin.recordings.process_events import Step, process_steps
 from mmtwin.recordings.recording import Recording
-from mmtwin.replay.process_files import FileTable
+from mmtwin.replay.process_files import FileTable, program_headers, segments
 from mmtwin.replay.process_names import snapshot_indexes
 
 TOPDOWN = 1  # VM_UNMAPPED_AREA_TOPDOWN
 PF_PRESENT, PF_WRITE = 1, 2
-PT_LOAD, PT_INTERP = 1, 3
 EXECS = ("execve", "execveat")
 
 
@@ -219,46 +218,25 @@ def base_of(trace: ExecTrace, interpreter: File | None, page: int) -> int:
     """mmap_base, where the first thing that was mapped is the interpreter: just below it."""
     if interpreter is None or not trace.entry:
         return 0
-    segments = load_segments(interpreter.head)
-    entry = struct.unpack_from("<Q", interpreter.head, 24)[0]
-    start = trace.entry - entry
-    if not segments or start & (page - 1):
+    loads, start = segments(interpreter.head), trace.entry - read_header(interpreter.head).e_entry
+    if not loads or start & (page - 1):
         return 0
-    return start + -(-max(address + memory for address, _, memory in segments) // page) * page
-
-
-def program_headers(head: bytes) -> list[tuple[int, int, int, int, int, int]]:
-    """Of an ELF file: p_type, p_flags, p_offset, p_vaddr, p_filesz, p_memsz of each segment."""
-    if head[:4] != b"\x7fELF" or len(head) < 64:
-        return []
-    offset, (size, count) = struct.unpack_from("<Q", head, 32)[0], struct.unpack_from(
-        "<HH", head, 54)
-    places = [offset + number * size for number in range(count)]
-    return [
-        (*struct.unpack_from("<II", head, place), *(
-            struct.unpack_from("<Q", head, place + at)[0] for at in (8, 16, 32, 40)))
-        for place in places if place + 56 <= len(head)
-    ]  # fmt: skip
-
-
-def load_segments(head: bytes) -> list[tuple[int, int, int]]:
-    """p_vaddr, p_filesz, p_memsz of what is loaded."""
-    return [(address, size, memory) for kind, _, _, address, size, memory in program_headers(head)
-            if kind == PT_LOAD]  # fmt: skip
+    return start + -(-max(phdr.p_vaddr + phdr.p_memsz for phdr in loads) // page) * page
 
 
 def end_of_data(file: File) -> int:
     """Where a program's bss begins: what padzero() clears from; 0 without bss."""
-    ends = [address + size for address, size, memory in load_segments(file.head) if memory > size]
-    return ends[-1] if ends else 0
+    with_bss = [phdr for phdr in segments(file.head) if phdr.p_memsz > phdr.p_filesz]
+    return int(with_bss[-1].p_vaddr + with_bss[-1].p_filesz) if with_bss else 0
 
 
 def interpreter_of(file: File, files: FileTable) -> File | None:
     """The interpreter of a program that may lie anywhere; None if it has none or is fixed."""
-    if len(file.head) < 64 or struct.unpack_from("<H", file.head, 16)[0] != 3:
+    headers = program_headers(file.head)
+    if not headers or read_header(file.head).e_type != ET_DYN:
         return None
-    for kind, _, offset, _, size, _ in program_headers(file.head):
-        if kind == PT_INTERP:
-            name = file.head[offset : offset + size].split(b"\0")[0]
+    for phdr in headers:
+        if phdr.p_type == PT_INTERP:
+            name = file.head[phdr.p_offset : phdr.p_offset + phdr.p_filesz].split(b"\0")[0]
             return files.find(name.decode("utf-8", "surrogateescape"))
     return None

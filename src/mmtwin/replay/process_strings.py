@@ -2,18 +2,16 @@
 run of it, so a name that a snapshot shows for one open() names all those of the same string.
 """
 
-import struct
-
+from mmtwin.kernel.elf import ET_DYN, PF_W, read_header
 from mmtwin.kernel.mm import MM
 from mmtwin.procfs.maps import MapsArea
 from mmtwin.recordings.descriptors import Descriptors
 from mmtwin.recordings.process_events import Step, process_steps
 from mmtwin.recordings.recording import Recording
-from mmtwin.replay.process_files import DELETED, SHARED_ANONYMOUS
+from mmtwin.replay.process_files import DELETED, SHARED_ANONYMOUS, segments
 from mmtwin.replay.process_names import MAP_ANONYMOUS, Names, signed
-from mmtwin.replay.process_starts import ExecTrace, drawn_by, program_headers
+from mmtwin.replay.process_starts import ExecTrace, drawn_by
 
-PT_LOAD, PF_W, ET_DYN = 1, 2, 3
 NAME_ARGUMENT = {"open": 0, "openat": 1, "creat": 0, "openat2": 1}
 Key = tuple[str, int]  # a program's path, and where in it, before it is moved
 
@@ -62,10 +60,11 @@ class OpenedStrings:
         self.descriptors.execve(pid)
         self.programs.pop(pid, None)
         file, trace = self.names.files.find(path), self.traces.get(step.index)
-        if file is None or len(file.head) < 64 or trace is None:
+        header = read_header(file.head) if file is not None else None
+        if file is None or header is None or trace is None:
             return
         moved = 0
-        if struct.unpack_from("<H", file.head, 16)[0] == ET_DYN:
+        if header.e_type == ET_DYN:
             moved = drawn_by(trace, file, self.names.files, self.machine).get("first_page", 0)
         self.programs[pid] = file.path, moved
 
@@ -99,7 +98,7 @@ class OpenedStrings:
         if file is None:
             return None
         place = pointer - moved
-        for kind, flags, _, start, size, _ in program_headers(file.head):
-            if kind == PT_LOAD and not flags & PF_W and start <= place < start + size:
+        for phdr in segments(file.head):
+            if not phdr.p_flags & PF_W and phdr.p_vaddr <= place < phdr.p_vaddr + phdr.p_filesz:
                 return path, place
         return None

@@ -106,8 +106,9 @@ class Processes:
         self, pid: int, path: str, argv: Sequence[bytes] = (), envp: Sequence[bytes] = (),
         file: File | None = None, drawn: dict[str, int] | None = None,
     ) -> int:  # fmt: skip
-        """execve(): 0, or -errno. `drawn`: see ExecContext. Raises UnknownFile where
-        the file's ELF head is not known."""
+        """execve(): 0, or -errno. `drawn`: see ExecContext. Raises UnknownFile where the ELF head
+        of the file is not known.
+        """
         process = self.run(pid)
         if path == "/proc/self/exe" and process.mm is not None and file is None:
             file = process.mm.exe_file
