@@ -24,8 +24,8 @@ def ranges(*words: tuple[int, int, int, int]):
     return np.array(words, dtype=np.uint64).ravel()
 
 
-def picked(events, words, task: int, marks) -> list[int]:
-    return pick_events(events, words, task, marks).tolist()
+def picked(events, words, task: int, marks, area: int = -1) -> list[int]:
+    return pick_events(events, words, task, area, marks).tolist()
 
 
 def test_sites_count_for_their_kind_only() -> None:
@@ -38,6 +38,7 @@ def test_sites_count_for_their_kind_only() -> None:
     marks = np.zeros(0x10000, np.uint8)
     assert picked(events, words, 7, marks) == [0, 4, 6]
     assert picked(events, words, -1, marks) == [0, 4]
+    assert picked(events, words, 6, marks, 7) == [0, 4, 6, 7]
     assert picked(events, ranges(), -1, marks) == []
     assert picked(block(), words, 7, marks) == []
 

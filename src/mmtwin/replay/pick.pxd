@@ -22,7 +22,8 @@ cdef s64 range_of(u64 *ranges, s64 count, event_t *event) noexcept nogil
 cdef s64 mark_of(u64 address) noexcept nogil
 @cython.locals(event=event_p, i=s64, found=s64, place=s64, low=u64, high=u64)
 cdef s64 scan(
-    event_t *events, s64 count, u64 *ranges, s64 nr_ranges, s32 task, u8 *marks, s64 *out
+    event_t *events, s64 count, u64 *ranges, s64 nr_ranges, s32 task, s32 area, u8 *marks,
+    s64 *out,
 ) noexcept nogil
 @cython.locals(block=event_p, words=u64_p, numbers=s64_p, bytes=u8_p, found=s64, count=s64)
-cpdef object pick_events(object events, object ranges, s32 task, object marks)
+cpdef object pick_events(object events, object ranges, s32 task, s32 area, object marks)

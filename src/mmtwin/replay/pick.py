@@ -33,7 +33,7 @@ def mark_of(address):
     return (address ^ address >> 16) >> 4 & (MARKS - 1)
 
 
-def scan(events, count, ranges, nr_ranges, task, marks, out):
+def scan(events, count, ranges, nr_ranges, task, area, marks, out):
     """Writes the numbers of the events that are picked; how many."""
     found = 0
     low = high = 0
@@ -47,7 +47,9 @@ def scan(events, count, ranges, nr_ranges, task, marks, out):
         if event.kind < KIND_KMALLOC or event.kind > KIND_KMEM_CACHE_FREE:
             continue
         if event.kind == KIND_KMEM_CACHE_ALLOC:
-            if event.cache != task or task < 0:
+            if event.cache != task and event.cache != area:
+                continue
+            if event.cache < 0:
                 continue
         elif event.kind == KIND_KFREE:
             if not marks[mark_of(event.address)]:
@@ -65,12 +67,13 @@ def scan(events, count, ranges, nr_ranges, task, marks, out):
     return found
 
 
-def pick_events(events, ranges, task, marks):
+def pick_events(events, ranges, task, area, marks):
     """The numbers of the events that are picked, in order.
 
     `events`: an array of dtype EVENT; `ranges`: numpy words (u64), RANGE_WORDS for each range of
-    call sites; `task`: allocations from that cache are picked too (s32, -1 for none); `marks`:
-    MARKS bytes, 0 at first. Of the frees all are picked whose object may be a watched one.
+    call sites; `task`, `area`: allocations from these caches are picked too (s32, -1 for none);
+    `marks`: MARKS bytes, 0 at first. Of the frees all are picked whose object may be a watched
+    one.
     """
     out = np.empty(max(len(events), 1), np.int64)
     block = as_events(events.ctypes.data, len(events))
@@ -78,5 +81,5 @@ def pick_events(events, ranges, task, marks):
     numbers = as_s64(out.ctypes.data, len(out))
     bytes = as_u8(marks.ctypes.data, len(marks))
     count = len(ranges) // RANGE_WORDS
-    found = scan(block, len(events), words, count, task, bytes, numbers)
+    found = scan(block, len(events), words, count, task, area, bytes, numbers)
     return out[:found]

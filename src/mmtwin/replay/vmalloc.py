@@ -19,7 +19,7 @@ from mmtwin.procfs import vmallocinfo
 from mmtwin.procfs.vmallocinfo import VmallocArea
 from mmtwin.recordings.annotate import Annotated
 from mmtwin.recordings.stream import Events
-from mmtwin.replay.vmalloc_events import Step, VmallocEvents
+from mmtwin.replay.vmalloc_events import ASKED, Step, VmallocEvents
 from mmtwin.versions.address_space import address_space
 from mmtwin.versions.profiles import Profile
 
@@ -161,7 +161,7 @@ class VmallocReplay:
                     area.vm = Use()
             if step.what == "task":
                 self.stack_next.add(step.pid)
-            else:
+            elif step.what in ASKED:
                 self.stack_next.discard(step.pid)
 
     def _free(self, area: VmapArea | None) -> None:
@@ -227,7 +227,9 @@ class VmallocReplay:
     def _what_for(self, step: Step, steps: list[Step], place: int) -> Request:
         """(size, alignment, range) of a request that only its vm_struct tells of."""
         whole = self.map.start, self.map.end
-        following = [later for later in steps[place + 1 :] if later.pid == step.pid][:2]
+        following = [
+            later for later in steps[place + 1 :] if later.pid == step.pid and later.what in ASKED
+        ][:2]
         array = following[0] if following and following[0].what == "array" else None
         if array is not None:
             size = array.size // POINTER + 1 << self.page_shift

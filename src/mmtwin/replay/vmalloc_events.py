@@ -22,7 +22,9 @@ from mmtwin.replay.pick import pick_events
 KMALLOC = CONSTANTS["KIND_KMALLOC"]
 KFREE = CONSTANTS["KIND_KFREE"]
 KMEM_CACHE_FREE = CONSTANTS["KIND_KMEM_CACHE_FREE"]
-COLUMNS = ("kind", "call_site", "pid", "cpu", "address", "bytes_req")
+KMEM_CACHE_ALLOC = CONSTANTS["KIND_KMEM_CACHE_ALLOC"]
+COLUMNS = ("kind", "call_site", "pid", "cpu", "address", "bytes_req", "cache")
+ASKED = ("struct", "array", "task")  # what a task does on its own, never an interrupt
 TRACED = ("alloc_vmap_area", "free_vmap_area_noflush", "purge_vmap_area_lazy")
 MARKS = parse_constants(files(__package__).joinpath("pick.pxd").read_text())["MARKS"]
 # Functions that allocate what tells of vmalloc or give it back, and what their events tell.
@@ -30,6 +32,7 @@ FUNCTIONS = (
     (KMALLOC, "__get_vm_area_node(?:_noprof)?", "struct"),
     (KMALLOC, "__vmalloc_(?:node_range|area_node)(?:_noprof)?", "array"),
     (KMALLOC, "pcpu_get_vm_areas(?:_noprof)?", "per_cpu"),
+    (KMEM_CACHE_ALLOC, "alloc_vmap_area", "area"),
     (KMEM_CACHE_FREE, "__purge_vmap_area_lazy", "purge"),
     (KMEM_CACHE_FREE, "purge_vmap_node", "purge"),
     (KMEM_CACHE_FREE, "reclaim_list_global", "purge"),
@@ -41,9 +44,10 @@ class Step:
     """One thing that an event tells of vmalloc; `what`:
 
     `task`: a task_struct was allocated, so a stack may be next; `struct`: a vm_struct, at
-    `address`; `array`: the array of an area's pages, of `size` bytes; `per_cpu`: the vm_struct of
-    a range for per-CPU memory; `free`: a kfree of `address`; `purge`: a structure of a range was
-    given back while free ranges were joined. Of the kernel's own events: `alloc_vmap_area`,
+    `address`; `area`: the struct vmap_area for it, or one in store; `array`: the array of an
+    area's pages, of `size` bytes; `per_cpu`: the vm_struct of a range for per-CPU memory; `free`:
+    a kfree of `address`; `purge`: a structure of a range was given back while free ranges were
+    joined; `another`: nothing. Of the kernel's own events: `alloc_vmap_area`,
     `free_vmap_area_noflush`, `purge_vmap_area_lazy` with all their `fields`.
     """
 
@@ -70,11 +74,17 @@ class VmallocEvents:
                 for start, end, _name in recording.symbols.functions(pattern):
                     self.ranges.append((kind, start, end, what))
         watched = not self.traced
-        words = [(*part[:3], part[3] == "struct" and watched) for part in self.ranges]
+        words = [
+            (*part[:3], part[3] == "struct" and watched)
+            for part in self.ranges if part[3] != "area"
+        ]  # fmt: skip
         self.words = np.array(words, dtype=np.uint64).ravel()
         self.marks = np.zeros(MARKS, np.uint8)
         inferred = not self.traced and "task_struct" in annotated.names
         self.task = annotated.names.index("task_struct") if inferred else -1
+        told = any(what == "area" for _, _, _, what in self.ranges)
+        told = told and "vmap_area" in annotated.names
+        self.area = annotated.names.index("vmap_area") if told else -1
 
     @property
     def usable(self) -> bool:
@@ -85,7 +95,7 @@ class VmallocEvents:
         """The next events, of which the first has the number `first`: those about vmalloc are put
         aside.
         """
-        places = pick_events(events, self.words, self.task, self.marks)
+        places = pick_events(events, self.words, self.task, self.area, self.marks)
         if len(places):
             self.aside.append((places + first, events[places]))
 
@@ -103,16 +113,48 @@ class VmallocEvents:
         self.steps = sorted(self.steps + found, key=lambda step: step.index)
         count = bisect_left(self.steps, stop, key=lambda step: step.index)
         taken, self.steps = self.steps[:count], self.steps[count:]
+        if self.area < 0:
+            return taken
+        taken, early = in_turn(taken)
+        self.steps = early + self.steps
         return taken
 
     def _step(
-        self, index: int, kind: int, site: int, pid: int, cpu: int, address: int, size: int
-    ) -> Step:
-        what = "free" if kind == KFREE else "task"
+        self, index: int, kind: int, site: int, pid: int, cpu: int, address: int, size: int,
+        cache: int,
+    ) -> Step:  # fmt: skip
+        what = "free" if kind == KFREE else "task" if cache == self.task else "another"
         for theirs, start, end, name in self.ranges:
             if theirs == kind and start <= site < end:
                 what = name
         return Step(index, what, pid, cpu, address, size if kind == KMALLOC else 0)
+
+
+def in_turn(steps: list[Step]) -> tuple[list[Step], list[Step]]:
+    """The steps with each request where its addresses are taken, and the requests that are not so
+    far yet.
+
+    alloc_vmap_area() takes the lock behind the allocation of its struct vmap_area, and of one in
+    store where a CPU has none (preload_this_cpu_lock()). Until then other tasks may come first.
+    """
+    waiting: dict[int, tuple[Step, Step | None]] = {}  # by pid
+    turn: list[tuple[int, Step]] = []
+    for step in steps:
+        asked, area = waiting.get(step.pid, (None, None))
+        if step.what == "area":
+            if asked is not None:
+                waiting[step.pid] = asked, step
+            continue
+        if asked is not None and step.what in ASKED:
+            turn.append((area.index if area else asked.index, asked))
+            del waiting[step.pid]
+        if step.what == "struct":
+            waiting[step.pid] = step, None
+        else:
+            turn.append((step.index, step))
+    turn += [(area.index, asked) for asked, area in waiting.values() if area]
+    early = [asked for asked, area in waiting.values() if not area]
+    return [step for _, step in sorted(turn, key=lambda each: each[0])], early
 
 
 def traced_steps(recording: Recording) -> Iterable[Step]:
