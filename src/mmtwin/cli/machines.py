@@ -105,16 +105,15 @@ def worked_out(path: str, mark: str, areas: bool) -> "Machine":
 
     ahead = Ahead(source_of(path), learn=not areas and not mark.startswith("DUMP "))
     from mmtwin.machine import Machine
-    from mmtwin.replay.following import Following, last_truth
+    from mmtwin.replay.following import Following
     from mmtwin.replay.instants import find_moment
 
     with opened(path, ahead.recording) as recording, machine_errors():
         annotated = ahead.annotated()
         if annotated is not None:
             stop = find_moment(recording, mark).index
-            truth = last_truth(annotated, stop)
-            if truth:
-                return Machine(Following(annotated, truth, stop).run())
+            with progress_bar("replaying") as progress:
+                return Machine(Following(annotated, stop).run(progress))
         with progress_bar("replaying") as progress:
             return Machine.at(recording, mark, progress=progress)
 

@@ -5,8 +5,8 @@ TypeError that names it, a number that the kernel's type cannot hold a ValueErro
 itself refuses is the kernel floor's matter.
 """
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from numbers import Integral, Real
 from types import FunctionType
 from typing import Any
@@ -35,17 +35,36 @@ class Checked:
             if name.startswith("_"):
                 continue
             if isinstance(member, FunctionType):
-                setattr(cls, name, _checked(member))
+                setattr(cls, name, _checked_once_called(cls, member))
             elif isinstance(member, classmethod):
-                setattr(cls, name, classmethod(_checked(member.__func__)))
+                setattr(cls, name, classmethod(_checked_once_called(cls, member.__func__)))
             elif isinstance(member, property) and isinstance(member.fset, FunctionType):
-                setattr(cls, name, member.setter(_checked(member.fset)))
+                setattr(cls, name, member.setter(_checked_once_called(cls, member.fset)))
+
+
+def _checked_once_called(cls: type, function: Any) -> Any:
+    """What takes the function's place: its tests are made by the first call, since those of all
+    calls take 0.02 s.
+    """
+    made: list[Any] = []
+
+    @wraps(function)
+    def first(*given: Any, **named: Any) -> Any:
+        if not made:
+            made.append(_checked(function))
+            if vars(cls).get(function.__name__) is first:
+                setattr(cls, function.__name__, made[0])
+        return made[0](*given, **named)
+
+    return first
 
 
 def _checked(function: Any) -> Any:
     """The function, behind a test of each argument. It is text as a namedtuple's is: an argument
     that is as it should be costs one comparison or two, and kmalloc() is called millions of times.
     """
+    import inspect
+
     known: dict[str, Any] = {"_function": function}
     head: list[str] = []
     tests: list[str] = []
@@ -86,6 +105,8 @@ def _kinds(annotation: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names of the types that an argument may have, and of those that a list's or dict's
     members may; () for any.
     """
+    import inspect
+
     if annotation is inspect.Parameter.empty:
         return (), ()
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)

@@ -18,8 +18,6 @@ from mmtwin.kernel.constants import (
     PG_hole,
     PG_reserved,
 )
-from mmtwin.kernel.kmemleak import Kmemleak
-from mmtwin.kernel.kmemleak_object import KMEMLEAK_GREY
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.mmzone_init import (
     build_zonelists,
@@ -36,7 +34,6 @@ from mmtwin.kernel.slub_cache import draw_random_seq, kmem_cache_create, lay_out
 from mmtwin.kernel.slub_defs import DEFS as SLUB_DEFS
 from mmtwin.kernel.thread_stack import thread_stack_cache_init
 from mmtwin.machine.boot_caches import BootCache, boot_caches, unmerged_caches
-from mmtwin.machine.boot_kasan import kasan_init
 from mmtwin.machine.chains import link_list
 from mmtwin.machine.layouts import layout_of
 from mmtwin.machine.memory_map import MIB, MemoryMap, Range, free_ranges, make_map, parse_memory
@@ -89,6 +86,8 @@ def boot_mm(
     mm.jiffies = -300 * hz_of(profile) & U32_MAX  # INITIAL_JIFFIES
     init_memory(mm, memory_map)
     if profile.features["kasan"]:
+        from mmtwin.machine.boot_kasan import kasan_init
+
         kasan_init(mm, profile, memory_map)
     set_up_slub_debug(mm, profile)
     kmem_cache_init(mm)
@@ -119,6 +118,9 @@ def kmemleak_init(mm: MM, profile: Profile, memory_map: MemoryMap) -> None:
     """
     if not mm.contents:
         raise ValueError("kmemleak needs the bytes of objects: Layout.contents")
+    from mmtwin.kernel.kmemleak import Kmemleak
+    from mmtwin.kernel.kmemleak_object import KMEMLEAK_GREY
+
     pool = int(profile.config.get("CONFIG_DEBUG_KMEMLEAK_MEM_POOL_SIZE", 16000))
     kmemleak = Kmemleak(mm, hz_of(profile), pool, profile.on("DEBUG_KMEMLEAK_AUTO_SCAN"))
     mm.kmemleak = kmemleak

@@ -1,18 +1,16 @@
 """A Machine's checkers: KASAN, kmemleak, and the clock by which it goes."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mmtwin.kernel.kasan import Kasan
-from mmtwin.kernel.kasan_layout import FRAME_REDZONE as GLOBAL_ALIGN
-from mmtwin.kernel.kasan_layout import padded_global
-from mmtwin.kernel.kmemleak_object import KmemleakObject
-from mmtwin.kernel.kmemleak_show import kmemleak_write
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.slub_defs import DEFS as SLUB_DEFS
 from mmtwin.machine.arguments import Checked
-from mmtwin.machine.boot import data_section, hz_of
 from mmtwin.machine.calls import Calls
-from mmtwin.machine.memory_map import MemoryMap
+
+if TYPE_CHECKING:
+    from mmtwin.kernel.kasan import Kasan
+    from mmtwin.kernel.kmemleak_object import KmemleakObject
+    from mmtwin.machine.memory_map import MemoryMap
 
 WORD = 8
 GFP_KERNEL = SLUB_DEFS["GFP_KERNEL"]
@@ -44,6 +42,8 @@ class KmemleakCalls(Checked):
         Returns the bytes taken, or what the kernel returns: -22 (EINVAL) for another command, -1
         (EPERM) when kmemleak is off.
         """
+        from mmtwin.kernel.kmemleak_show import kmemleak_write
+
         result: int = kmemleak_write(self._kmemleak, command)
         return result
 
@@ -64,11 +64,11 @@ class KmemleakCalls(Checked):
     # ---- the objects
 
     @property
-    def objects(self) -> list[KmemleakObject]:
+    def objects(self) -> "list[KmemleakObject]":
         """Every tracked object, oldest first."""
         return list(self._kmemleak.object_list)
 
-    def find(self, address: int) -> KmemleakObject | None:
+    def find(self, address: int) -> "KmemleakObject | None":
         """The tracked object that holds an address, None if none does."""
         found: KmemleakObject | None = self._kmemleak.tree.find(self._calls._address(address))
         return found
@@ -164,6 +164,8 @@ class CheckerCalls(Calls):
         """
         if not 0 <= seconds < 1 << 32:
             raise ValueError(f"{seconds} seconds")
+        from mmtwin.machine.boot import hz_of
+
         hz = hz_of(self.profile) if self.profile else 250
         end = self.jiffies + round(seconds * hz)
         if self.mm.kmemleak is not None:
@@ -177,6 +179,10 @@ class CheckerCalls(Calls):
         """
         if self.memory_map is None:
             raise ValueError("only a booted machine knows where its data section lies")
+        from mmtwin.kernel.kasan_layout import FRAME_REDZONE as GLOBAL_ALIGN
+        from mmtwin.kernel.kasan_layout import padded_global
+        from mmtwin.machine.boot import data_section
+
         start, end = data_section(self.mm, self.memory_map)
         taken = self._globals
         if name not in taken:
@@ -193,7 +199,7 @@ class CheckerCalls(Calls):
         return taken[name][0]
 
     @property
-    def kasan(self) -> Kasan | None:
+    def kasan(self) -> "Kasan | None":
         """KASAN of a machine that was booted with it (`Machine.boot(..., KASAN=True)`), else None.
 
         `kasan.memory()`: what it costs in bytes; `kasan.shadow`: the shadow bytes;

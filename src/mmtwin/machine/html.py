@@ -1,11 +1,12 @@
 """Objects of a machine as notebooks show them: tables of HTML."""
 
 from collections.abc import Iterable
-from html import escape
 
 
 def html_table(title: str, rows: Iterable[Iterable[object]]) -> str:
     """A table under a title; the first cell of each row is its name."""
+    from html import escape
+
     lines = [f"<table><caption>{escape(title)}</caption>"]
     for name, *values in rows:
         cells = "".join(f"<td><code>{escape(str(value))}</code></td>" for value in values)

@@ -12,19 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from importlib import import_module
 from typing import Any
 
-from mmtwin.kernel.kasan_validate import validate as validate_kasan
 from mmtwin.kernel.mm import MM
-from mmtwin.kernel.page_alloc_check import validate as validate_pages
 from mmtwin.kernel.policy import SLOTS, install
-from mmtwin.kernel.slub_validate import Invariant
-from mmtwin.kernel.slub_validate import validate as validate_slabs
-from mmtwin.kernel.task_check import validate as validate_tasks
-from mmtwin.kernel.vmalloc_validate import validate as validate_vmalloc
-from mmtwin.machine.boot import boot_mm
 from mmtwin.machine.checker_calls import CheckerCalls
 from mmtwin.machine.complaints import Complaint
 from mmtwin.machine.html import html_table
-from mmtwin.machine.memory_map import make_map, parse_memory
 from mmtwin.machine.page_calls import PageCalls
 from mmtwin.machine.process_calls import ProcessCalls, process_problems, process_summary
 from mmtwin.machine.slab_calls import SlabCalls
@@ -103,6 +95,9 @@ class Machine(ProcessCalls, TaskCalls, SlabCalls, PageCalls, VmallocCalls, Check
         switches of the kernel's configuration, without CONFIG_ (`SLAB_FREELIST_RANDOM=False`).
         Raises ValueError for what no such machine has.
         """
+        from mmtwin.machine.boot import boot_mm
+        from mmtwin.machine.memory_map import make_map, parse_memory
+
         facts = profile if isinstance(profile, Profile) else _profile(profile)
         if config:
             facts = facts.with_config(**config)
@@ -186,6 +181,11 @@ class Machine(ProcessCalls, TaskCalls, SlabCalls, PageCalls, VmallocCalls, Check
 
     def validate(self) -> list[str]:
         """What is wrong with the machine's state, as sentences; [] if every invariant holds."""
+        from mmtwin.kernel.kasan_validate import validate as validate_kasan
+        from mmtwin.kernel.page_alloc_check import validate as validate_pages
+        from mmtwin.kernel.task_check import validate as validate_tasks
+        from mmtwin.kernel.vmalloc_validate import validate as validate_vmalloc
+
         return [
             *validate_pages(self.mm), *_slab_problems(self.mm), *validate_vmalloc(self.mm),
             *validate_tasks(self.mm), *process_problems(self.mm),
@@ -286,6 +286,9 @@ def _profile(name: str) -> Profile:
 
 
 def _slab_problems(mm: MM) -> list[str]:
+    from mmtwin.kernel.slub_validate import Invariant
+    from mmtwin.kernel.slub_validate import validate as validate_slabs
+
     try:
         validate_slabs(mm)
     except Invariant as broken:

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from mmtwin.kernel import exit as kernel_exit
-from mmtwin.kernel import fork, sched, task_stack
+from mmtwin.kernel import sched, task_stack
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.thread_stack import free_vm_stack_cache
 from mmtwin.machine.arguments import Checked
@@ -128,6 +127,8 @@ class TaskCalls(Calls):
         """A new task, child of the one that runs: a process, or a thread of it (`thread`), or a
         kernel thread. None if memory or numbers are lacking; `fork_error` then says which.
         """
+        from mmtwin.kernel import fork  # with all that processes have: it takes 0.03 s
+
         flags = fork.CLONE_OF_THREAD if thread else fork.CLONE_OF_KTHREAD if kernel else 0
         task = fork.copy_process(self.mm, comm, flags, kernel)
         return None if task is None else TaskView(self.mm, task)
@@ -139,6 +140,8 @@ class TaskCalls(Calls):
 
     def exit(self, task: TaskView) -> None:
         """The task runs and ends; then the CPU is idle. do_exit()."""
+        from mmtwin.kernel import exit as kernel_exit
+
         self._living(task)
         kernel_exit.do_exit(self.mm, task.task)
 
@@ -146,6 +149,8 @@ class TaskCalls(Calls):
         """The parent waits for a zombie. reap_task(). Raises ValueError if it is none, or if
         threads of it still live.
         """
+        from mmtwin.kernel import exit as kernel_exit
+
         if task.state != "zombie" or task.task.signal.users > 1:
             raise ValueError(f"{task!r} cannot be waited for")
         kernel_exit.reap_task(self.mm, task.task)
@@ -156,6 +161,8 @@ class TaskCalls(Calls):
 
     def synchronize_rcu(self) -> int:
         """A grace period passes: what waits for it is freed. How many callbacks there were."""
+        from mmtwin.kernel import exit as kernel_exit
+
         return int(kernel_exit.rcu_do_batch(self.mm))
 
     def drop_cached_stacks(self) -> None:

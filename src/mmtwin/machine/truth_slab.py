@@ -136,7 +136,7 @@ def add_slabs(mm: MM, caches: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
     if bad.any():
         pfn, order, name = pfns[bad][0], orders[bad][0], mm.cache_names[numbers[bad][0]]
         raise ValueError(f"slab {pfn} of {name} is no block of order {order}")
-    for order in np.unique(orders).tolist():
+    for order in sorted(set(orders.tolist())):  # np.unique() imports numpy.ma: 0.01 s
         blocks = pfns[orders == order, None] + np.arange(1 << order)
         page["users"][blocks] = USE_SLAB
         page["refcount"][blocks] = 0

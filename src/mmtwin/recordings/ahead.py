@@ -25,7 +25,7 @@ class Ahead(Thread):
         """Thread.run()"""
         try:
             self._recording = open_recording(self._source)
-            if self._learn and any(s.has_truth for s in self._recording.snapshots.values()):
+            if self._learn:
                 self._annotated = Annotated(self._recording, keep=True)
         except BaseException as error:
             self._error = error
@@ -39,7 +39,7 @@ class Ahead(Thread):
         return self._recording
 
     def annotated(self) -> Annotated | None:
-        """Its events, None where it has no truth."""
+        """Its events, None where they were not asked for."""
         self.join()
         if self._error is not None:
             raise self._error

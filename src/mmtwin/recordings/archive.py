@@ -227,11 +227,19 @@ class FolderStore(Store):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        for folder, _folders, files in os.walk(root):
-            for file in files:
-                path = Path(folder, file)
-                if path.is_file() and not path.is_symlink():
-                    self.sizes[path.relative_to(root).as_posix()] = path.stat().st_size
+        self._look(str(root), "")
+
+    def _look(self, folder: str, inside: str) -> None:
+        """Takes in the files of a folder, `inside`: its name within the data set, with a slash."""
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError:
+            return  # as os.walk() does
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                self._look(entry.path, f"{inside}{entry.name}/")
+            elif entry.is_file(follow_symlinks=False):
+                self.sizes[inside + entry.name] = entry.stat(follow_symlinks=False).st_size
 
     def open(self, name: str) -> Source:
         """A file as a stream; KeyError if there is none of that name."""

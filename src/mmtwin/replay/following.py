@@ -1,6 +1,7 @@
-"""The twin at an instant by the kernel's own answers, from the last of its own lists before it.
+"""The twin at an instant by the kernel's own answers: from the last of its own lists before it,
+else from what /proc or the first events tell.
 
-Nothing is predicted and nothing compared: what `mmtwin explain` waits for.
+Nothing is predicted and nothing compared: what `mmtwin explain` and `mmtwin at` wait for.
 """
 
 from collections.abc import Callable
@@ -8,30 +9,47 @@ from collections.abc import Callable
 from mmtwin.kernel.mm import MM
 from mmtwin.machine.recorded import machine_at_truth, profile_of, twin_gfp_of
 from mmtwin.recordings.annotate import Annotated, Block
+from mmtwin.replay.errors import ReplayError
 from mmtwin.replay.follow import Follower
 
 Progress = Callable[[int, int], None]
 
 
 class Following:
-    """The state at a truth, and behind it as the kernel's answers make it.
+    """The state at a start, and behind it as the kernel's answers make it.
 
-    `mm` is it; `truth` the name of the snapshot that it begins with, the last one before event
-    `stop`.
+    `mm` is it; `snapshot` the name of what it begins with: the last truth before event `stop`,
+    where there is one, else as choose_start() says. Raises ReplayError if the recording's state
+    begins behind `stop`.
     """
 
-    def __init__(self, annotated: Annotated, truth: str, stop: int) -> None:
-        recording = annotated.recording
+    def __init__(self, annotated: Annotated, stop: int) -> None:
         self.annotated = annotated
-        self.truth = truth
         self.stop = stop
-        self.profile = profile_of(recording)
-        self.mm = machine_at_truth(recording, truth, profile=self.profile)
+        self.profile = profile_of(annotated.recording)
+        self.truth = self.snapshot = last_truth(annotated, stop)
+        self.mm, self.first = self._start()
         self.mm.contents = 0  # no event tells what is in an object
         numbers = {name: number for number, name in enumerate(self.mm.cache_names)}
         cache_of = [numbers.get(name, -1) for name in annotated.names] or [-1]
-        self.follower = Follower(self.mm, cache_of, twin_gfp_of(recording))
-        self.first = annotated.truth_index[truth]
+        self.follower = Follower(self.mm, cache_of, twin_gfp_of(annotated.recording))
+
+    def _start(self) -> tuple[MM, int]:
+        """The machine to begin with, and the number of the event that it is just before."""
+        annotated, recording = self.annotated, self.annotated.recording
+        if self.truth:
+            mm = machine_at_truth(recording, self.truth, profile=self.profile)
+            return mm, annotated.truth_index[self.truth]
+        from mmtwin.replay.starts import choose_start, first_event, machine_at_start
+
+        start, self.snapshot = choose_start(recording, "auto")
+        first = first_event(annotated, start, self.snapshot)
+        if self.stop < first:
+            raise ReplayError(
+                f"event {self.stop} lies before event {first}, where the state to start from was "
+                "taken; start from empty"
+            )
+        return machine_at_start(annotated, self.profile, start, self.snapshot), first
 
     def carry_out(self, block: Block) -> int:
         """Follows a block up to `stop`; how many of its events lie before that."""

@@ -8,9 +8,8 @@ from mmtwin.procfs.write import Base
 from mmtwin.recordings.annotate import Annotated
 from mmtwin.recordings.recording import Recording
 from mmtwin.replay.errors import ReplayError
-from mmtwin.replay.following import Following, Progress, last_truth
+from mmtwin.replay.following import Following, Progress
 from mmtwin.replay.instants import Moment, find_moment
-from mmtwin.replay.run import Replay
 from mmtwin.replay.vmalloc import VmallocReplay
 from mmtwin.replay.vmalloc_rows import rows_at
 
@@ -32,12 +31,10 @@ def state_at(
     the moment. `progress(done, total)` in events. Raises ReplayError if the moment lies before
     the state that the twin starts from.
     """
-    truths = any(each.has_truth for each in recording.snapshots.values())
-    if truths and mode == "follow" and start == "auto":
-        annotated = Annotated(recording, keep=True)
-        truth = last_truth(annotated, moment.index)
-        if truth:
-            return followed(Following(annotated, truth, moment.index), progress)
+    if mode == "follow" and start == "auto":
+        return followed(Following(Annotated(recording, keep=True), moment.index), progress)
+    from mmtwin.replay.run import Replay
+
     job = Replay(recording, mode=mode, start=start, statistics=False)
     if moment.index < job.first:
         raise ReplayError(
@@ -70,7 +67,7 @@ def followed(following: Following, progress: Progress | None) -> tuple[MM, Base]
     vmalloc = VmallocReplay(annotated, following.profile, False)
     if not vmalloc.usable:
         mm = following.run(progress)
-        return mm, base_of(recording, following.truth)
+        return mm, base_of(recording, following.snapshot)
     looks = looks_at_areas(recording, index)
     for block in annotated.blocks():
         end = following.carry_out(block)
@@ -87,7 +84,7 @@ def followed(following: Following, progress: Progress | None) -> tuple[MM, Base]
             break
     following.mm.contents = 1
     rows = rows_at(vmalloc, recording, index)
-    return following.mm, replace(base_of(recording, following.truth), vmallocinfo=rows)
+    return following.mm, replace(base_of(recording, following.snapshot), vmallocinfo=rows)
 
 
 def looks_at_areas(recording: Recording, stop: int) -> list[tuple[int, str]]:

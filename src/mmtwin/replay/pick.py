@@ -2,12 +2,12 @@
 objects that they got.
 """
 
-from importlib.resources import files
 
 import cython
 import numpy as np
 
 from mmtwin.kernel.constants import parse_constants
+from mmtwin.package_files import files
 
 if not cython.compiled:
     from mmtwin.kernel.casts import as_s64, as_u8, as_u64

@@ -8,21 +8,11 @@ from functools import partial
 from typing import Any
 
 from mmtwin.kernel.mm import MM
-from mmtwin.machine.history import History
-from mmtwin.machine.recorded import (
-    first_snapshot,
-    layout_of_recording,
-    machine_at_boot,
-    machine_at_proc,
-    machine_at_truth,
-    profile_of,
-    twin_gfp_of,
-)
+from mmtwin.machine.recorded import profile_of, twin_gfp_of
 from mmtwin.procfs import buddyinfo, slabinfo
 from mmtwin.procfs.compare import Comparison, compare_buddyinfo, compare_slabinfo
 from mmtwin.recordings.annotate import Annotated, Block
 from mmtwin.recordings.errors import RecordingError
-from mmtwin.recordings.event import CONSTANTS
 from mmtwin.recordings.recording import Recording
 from mmtwin.recordings.stream import Events
 from mmtwin.replay.call_sites import MAPLE_CACHES, maple_ranges, vmalloc_sites
@@ -35,6 +25,7 @@ from mmtwin.replay.maple_script import Script
 from mmtwin.replay.memory_lines import MemoryLines
 from mmtwin.replay.process_demands import ProcessDemands, has_processes
 from mmtwin.replay.result import ReplayResult
+from mmtwin.replay.starts import choose_start, first_event, machine_at_start
 from mmtwin.replay.statistics import Statistics
 from mmtwin.replay.timers import set_timer
 from mmtwin.replay.truth import Tally, compare_truth
@@ -45,7 +36,6 @@ PIECE = 1 << 14
 Progress = Callable[[int, int], None]
 Stop = tuple[int, Callable[[], None]]
 MODES = ("predict", "follow")
-STARTS = ("auto", "truth", "snapshots", "empty")
 
 
 class Replay:
@@ -71,7 +61,7 @@ class Replay:
         self.start, self.snapshot = choose_start(recording, start)
         self.mm = self._machine()
         self.mm.contents = 0  # no event tells what is in an object
-        self.first = self._first_event()
+        self.first = first_event(self.annotated, self.start, self.snapshot)
         # From the first event on, the order of no list is known: nothing to predict by.
         self.predicting = mode == "predict" and self.start != "empty"
         self.demands = self._demands()
@@ -91,49 +81,7 @@ class Replay:
     # ---- the start
 
     def _machine(self) -> MM:
-        if not self.recording.snapshots:
-            raise ReplayError(
-                f"{self.recording.path} has no snapshot to begin with, and none to compare with; "
-                "mmtwin what-if carries its demands out all the same"
-            )
-        if self.start == "truth":
-            return machine_at_truth(self.recording, self.snapshot, profile=self.profile)
-        layout = layout_of_recording(
-            self.recording, profile=self.profile, page_offset=self.annotated.page_offset
-        )
-        if self.start == "empty":
-            mark = first_snapshot(self.recording).name
-            history = self._history(0, self._pages_index(mark))
-            return machine_at_boot(self.recording, history, layout, self.profile)
-        history = self._history(self._pages_index(self.snapshot), self.recording.nr_events)
-        return machine_at_proc(self.recording, self.snapshot, layout, self.profile, history)
-
-    def _pages_index(self, name: str) -> int:
-        """Where in the events a snapshot's kpageflags was read."""
-        return self.recording.marker(f"SNAPB {name}/kpageflags").index
-
-    def _history(self, start: int, stop: int) -> History:
-        """What the events from `start` to `stop` tell of the state before them."""
-        annotated = self.annotated
-        history = History(
-            annotated.nr_pages, annotated.page_offset, annotated.page_shift, CONSTANTS,
-            annotated.names,
-        )  # fmt: skip
-        for block in annotated.blocks():
-            first, last = max(start - block.first, 0), min(stop - block.first, block.ready)
-            if last > first:
-                history.add(block.events[first:last])
-            if block.first + block.ready >= stop:
-                break
-        return history
-
-    def _first_event(self) -> int:
-        """The number of the event that the start's state is just before."""
-        if self.start == "empty":
-            return 0
-        if self.start == "truth":
-            return self.annotated.truth_index[self.snapshot]
-        return self._pages_index(self.snapshot)
+        return machine_at_start(self.annotated, self.profile, self.start, self.snapshot)
 
     def _cache_numbers(self) -> list[int]:
         """The twin's cache by number in the recording's names, -1 for none."""
@@ -432,29 +380,6 @@ def pieces(start: int, stop: int) -> Iterator[tuple[int, int]]:
     """
     for first in range(start, stop, PIECE):
         yield first, min(first + PIECE, stop)
-
-
-def choose_start(recording: Recording, start: str) -> tuple[str, str]:
-    """(kind of start, its snapshot's name, "" for none). Raises ReplayError if the recording has
-    none such.
-    """
-    if start not in STARTS:
-        raise ReplayError(f"no start {start!r}; choose from {', '.join(STARTS)}")
-    texts = [marker.text for marker in recording.markers]
-    truths = [n for n, s in recording.snapshots.items() if s.has_truth and f"DUMP {n}" in texts]
-    pages = [
-        n for n, s in recording.snapshots.items()
-        if "kpageflags" in s and f"SNAPB {n}/kpageflags" in texts
-    ]  # fmt: skip
-    truths.sort(key=lambda name: texts.index(f"DUMP {name}"))
-    pages.sort(key=lambda name: texts.index(f"SNAPB {name}/kpageflags"))
-    if truths and start in ("auto", "truth"):
-        return "truth", truths[0]
-    if pages and start in ("auto", "snapshots"):
-        return "snapshots", pages[0]
-    if start in ("auto", "empty"):
-        return "empty", ""
-    raise ReplayError(f"{recording.path} holds no {start}; use --start auto")
 
 
 def replay(

@@ -27,7 +27,7 @@ from mmtwin.recordings.annotate import Annotated
 from mmtwin.recordings.recording import Recording
 from mmtwin.replay.demand_book import CONSTANTS as DEMANDS
 from mmtwin.replay.errors import ReplayError
-from mmtwin.replay.run import Replay, choose_start
+from mmtwin.replay.starts import choose_start, first_event, machine_at_start
 from mmtwin.replay.truth import free_chain
 
 GFP_KERNEL = 0xCC0
@@ -47,10 +47,10 @@ class LivePages:
     large: bool
 
 
-class StartState(Replay):
+class StartState:
     """The recorded machine, and the event (`first`) that it is just before.
 
-    `start` "truth", "snapshots" or "empty", `mm` None where the recording has no state at all.
+    `start` "truth", "snapshots" or "empty", `known` None where the recording has no state at all.
     """
 
     def __init__(self, recording: Recording, start: str = "auto") -> None:
@@ -60,8 +60,10 @@ class StartState(Replay):
         self.start, self.snapshot = choose_start(recording, start)
         self.known: MM | None = None
         if self.start != "empty":
-            self.known = self._machine()
-        self.first = self._first_event()
+            self.known = machine_at_start(
+                self.annotated, self.profile, self.start, self.snapshot
+            )
+        self.first = first_event(self.annotated, self.start, self.snapshot)
 
 
 def state_of(recording: Recording) -> StartState:

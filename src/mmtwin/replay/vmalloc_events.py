@@ -7,12 +7,12 @@ struct vm_struct, of the array of pages, of struct vmap_area.
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.resources import files
 
 import numpy as np
 import numpy.typing as npt
 
 from mmtwin.kernel.constants import parse_constants
+from mmtwin.package_files import files
 from mmtwin.recordings.annotate import Annotated
 from mmtwin.recordings.event import CONSTANTS
 from mmtwin.recordings.recording import Recording
