@@ -41,14 +41,13 @@ def test_between_truths_it_is_what_a_replay_that_follows_has() -> None:
 
 @pytest.mark.skipif(lists.__file__.endswith(".py"), reason="half a minute, uncompiled")
 def test_a_recording_read_ahead() -> None:
-    ahead = Ahead(SHIPPED, learn=True)
+    ahead = Ahead(SHIPPED)
     with ahead.recording() as recording:
         annotated = ahead.annotated()
-        assert annotated is not None
         kept = [block.events[: block.ready].tobytes() for block in annotated.blocks()]
         again = [block.events[: block.ready].tobytes() for block in Annotated(recording).blocks()]
         assert kept == again
-    ahead = Ahead(SHIPPED + "/nothing", learn=True)
+    ahead = Ahead(SHIPPED + "/nothing")
     with pytest.raises(RecordingError, match="does not exist"):
         ahead.recording()
 

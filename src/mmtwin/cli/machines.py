@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mmtwin.machine import Machine
 
 DEFAULT = "arm64-5.13"  # the deck's
+DUMP = "DUMP "  # begins the marker of a truth
 END = "end"  # the instant behind a recording's last event
 LARGEST_SIZE = (1 << 64) - 1  # of a size_t
 # What helps, by what the message says.
@@ -69,10 +70,17 @@ def split_mark(where: str) -> tuple[str, str]:
 
 
 def recorded(path: str, mark: str, areas: bool = False) -> "Machine":
-    """The machine of a recording at an instant: as it was kept, else replayed up to there.
+    """The machine of a recording at an instant: followed from a start that is kept, or as it was
+    kept itself, else worked out.
 
     `areas`: with those of vmalloc, which takes all events.
     """
+    if not areas and not mark.startswith(DUMP):
+        from mmtwin.replay.kept_starts import kept_machine
+
+        with machine_errors():
+            machine = kept_machine(source_of(path), mark)
+        return machine or worked_out(path, mark)
     from mmtwin.machine.kept import kept_place, make_room, was_used
 
     place = kept_place(source_of(path), "areas" if areas else "state", mark)
@@ -83,7 +91,7 @@ def recorded(path: str, mark: str, areas: bool = False) -> "Machine":
             machine = load_state(place)
             was_used(place)
             return machine
-    machine = worked_out(path, mark, areas)
+    machine = replayed(path, mark)
     if place is not None:
         from mmtwin.machine.saved_state import can_save, state_of, write_state
 
@@ -99,23 +107,40 @@ def recorded(path: str, mark: str, areas: bool = False) -> "Machine":
     return machine
 
 
-def worked_out(path: str, mark: str, areas: bool) -> "Machine":
-    """The same, not kept. The recording is read while Python still imports the machine."""
+def worked_out(path: str, mark: str) -> "Machine":
+    """The machine at an instant, followed from its start, which is kept once the answer is
+    printed. The recording is read while Python still imports the machine.
+    """
     from mmtwin.recordings.ahead import Ahead
 
-    ahead = Ahead(source_of(path), learn=not areas and not mark.startswith("DUMP "))
+    source = source_of(path)
+    ahead = Ahead(source)
     from mmtwin.machine import Machine
     from mmtwin.replay.following import Following
     from mmtwin.replay.instants import find_moment
 
     with opened(path, ahead.recording) as recording, machine_errors():
-        annotated = ahead.annotated()
-        if annotated is not None:
-            stop = find_moment(recording, mark).index
-            with progress_bar("replaying") as progress:
-                return Machine(Following(annotated, stop).run(progress))
+        stop = find_moment(recording, mark).index
+        following = Following(ahead.annotated(), stop)
         with progress_bar("replaying") as progress:
-            return Machine.at(recording, mark, progress=progress)
+            machine = Machine(following.run(progress))
+
+    def keep() -> None:
+        from mmtwin.replay.kept_starts import keep_starts
+
+        with suppress(OSError, ValueError):
+            keep_starts(source, following.annotated)
+
+    LATER.append(keep)
+    return machine
+
+
+def replayed(path: str, mark: str) -> "Machine":
+    """The machine at an instant, with the areas of vmalloc; at `DUMP name` the truth itself."""
+    from mmtwin.machine import Machine
+
+    with opened(path) as recording, machine_errors(), progress_bar("replaying") as progress:
+        return Machine.at(recording, mark, progress=progress)
 
 
 def size_of(text: str) -> int:

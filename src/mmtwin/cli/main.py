@@ -7,8 +7,10 @@ Only the named command is imported, and a command imports the twin only when it 
 import argparse
 import gc
 import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn
 
@@ -29,6 +31,7 @@ COMMANDS = {
 }
 AT_ONCE = ("explain", "draw")  # commands that leave nothing to do at exit
 INTERRUPTED = 130
+MOST_SECONDS = 20
 BROKEN_PIPE = 141
 EXAMPLES = """\
 examples:
@@ -143,22 +146,44 @@ def program() -> NoReturn:
     """The program `mmtwin`: `main`, then the process ends."""
     # numpy's BLAS would start threads, and nothing here multiplies matrices
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    status = main()
+    status = main(later=keep_aside)
     if sys.argv[1:2] and sys.argv[1] in AT_ONCE:
         sys.stderr.flush()
         os._exit(status)  # taking everything apart first takes 0.04 s
     sys.exit(status)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The entry point: like `run`, but errors become one line on stderr and an exit status."""
+def keep_aside() -> None:
+    """Does what is to be done later in a process of its own, so that nobody waits for it."""
+    if os.fork():
+        return
+    with suppress(BaseException):
+        signal.alarm(MOST_SECONDS)  # should it ask a library whose threads a child has not
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for number in range(3):
+            os.dup2(nothing, number)  # who reads the answer waits for its end, not for this
+        do_later()
+    os._exit(0)
+
+
+def do_later() -> None:
+    """Does what is to be done once the answer is printed."""
+    while LATER:
+        LATER.pop()()
+
+
+def main(argv: Sequence[str] | None = None, later: Callable[[], None] = do_later) -> int:
+    """The entry point: like `run`, but errors become one line on stderr and an exit status.
+
+    `later` does, or has done, what LATER holds.
+    """
     # A truth's lists are millions of numbers and hold no cycles: look for those more rarely.
     gc.set_threshold(200_000, 20, 50)
     try:
         status = run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
-        while LATER:
-            LATER.pop()()
+        if LATER:
+            later()
         return status
     except UserError as error:
         print(f"mmtwin: error: {error}", file=sys.stderr)

@@ -13,9 +13,9 @@ class Ahead(Thread):
     `recording()` and `annotated()` wait for it, and raise what it met.
     """
 
-    def __init__(self, source: str, learn: bool) -> None:
+    def __init__(self, source: str) -> None:
         super().__init__(daemon=True)
-        self._source, self._learn = source, learn
+        self._source = source
         self._recording: Recording | None = None
         self._annotated: Annotated | None = None
         self._error: BaseException | None = None
@@ -25,8 +25,7 @@ class Ahead(Thread):
         """Thread.run()"""
         try:
             self._recording = open_recording(self._source)
-            if self._learn:
-                self._annotated = Annotated(self._recording, keep=True)
+            self._annotated = Annotated(self._recording, keep=True)
         except BaseException as error:
             self._error = error
 
@@ -38,9 +37,10 @@ class Ahead(Thread):
             raise self._error
         return self._recording
 
-    def annotated(self) -> Annotated | None:
-        """Its events, None where they were not asked for."""
+    def annotated(self) -> Annotated:
+        """Its events."""
         self.join()
-        if self._error is not None:
+        if self._annotated is None:
+            assert self._error is not None
             raise self._error
         return self._annotated

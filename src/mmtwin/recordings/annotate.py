@@ -140,6 +140,11 @@ class Annotated:
         else:
             self._kept.append(own(events))
 
+    def times(self) -> Iterator[npt.NDArray[np.uint64]]:
+        """The times of all events, in pieces."""
+        for events in self._kept or self.recording.blocks():
+            yield np.ascontiguousarray(events["time"])
+
     def _learn_events(self, events: Events, start: int, stop: int) -> int:
         """Learns from events `start` to `stop` of a block; `stop`."""
         self.sites.learn(events.ctypes.data + start * EVENT.itemsize, stop - start)

@@ -31,8 +31,9 @@ class Following:
         self.mm, self.first = self._start()
         self.mm.contents = 0  # no event tells what is in an object
         numbers = {name: number for number, name in enumerate(self.mm.cache_names)}
-        cache_of = [numbers.get(name, -1) for name in annotated.names] or [-1]
-        self.follower = Follower(self.mm, cache_of, twin_gfp_of(annotated.recording))
+        self.cache_of = [numbers.get(name, -1) for name in annotated.names] or [-1]
+        self.gfp_bits = twin_gfp_of(annotated.recording)
+        self.follower = Follower(self.mm, self.cache_of, self.gfp_bits)
 
     def _start(self) -> tuple[MM, int]:
         """The machine to begin with, and the number of the event that it is just before."""

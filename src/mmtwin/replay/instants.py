@@ -2,9 +2,10 @@
 
 import difflib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from mmtwin.recordings.recording import Recording
 from mmtwin.replay.errors import ReplayError
 
 EVENT = re.compile(r"#(\d+)")
@@ -25,7 +26,25 @@ class Moment:
     marker: str = ""
 
 
-def find_moment(recording: Recording, text: str) -> Moment:
+class Timed(Protocol):
+    """As much of a Recording as is needed to find an instant."""
+
+    path: Any
+    machine: Any
+
+    @property
+    def markers(self) -> list[Any]:
+        """Its markers: `index`, `time`, `text`."""
+
+    @property
+    def nr_events(self) -> int:
+        """How many there are."""
+
+    def chunks(self) -> Iterator[Any]:
+        """The events, with their times."""
+
+
+def find_moment(recording: Timed, text: str) -> Moment:
     """The instant that a user names.
 
     `text`: a marker's text ("SNAP end"), `#N` for event number N, a time since the first event
@@ -53,7 +72,7 @@ def find_moment(recording: Recording, text: str) -> Moment:
     )
 
 
-def _at_event(recording: Recording, number: int) -> Moment:
+def _at_event(recording: Timed, number: int) -> Moment:
     first = 0
     for events in recording.chunks():
         if number < first + len(events):
@@ -62,7 +81,7 @@ def _at_event(recording: Recording, number: int) -> Moment:
     raise ReplayError(f"{recording.path} has {first} events, none of number {number}")
 
 
-def _at_end(recording: Recording) -> Moment:
+def _at_end(recording: Timed) -> Moment:
     last = 0
     for events in recording.chunks():
         if len(events):
@@ -70,7 +89,7 @@ def _at_end(recording: Recording) -> Moment:
     return Moment(recording.nr_events, last)
 
 
-def _at_time(recording: Recording, since: int) -> Moment:
+def _at_time(recording: Timed, since: int) -> Moment:
     first, begin, last = 0, None, 0
     for events in recording.chunks():
         if not len(events):
