@@ -11,6 +11,7 @@ from mmtwin.recordings.sites import SiteTable
 
 BASE = 0xFFFF_8880_0000_0000
 OBJECT, PAGE = CONSTANTS["KIND_KMEM_CACHE_ALLOC"], CONSTANTS["KIND_MM_PAGE_ALLOC"]
+FREED = CONSTANTS["KIND_MM_PAGE_FREE"]
 USER, TABLE = 0x140CCA, 0x440DC0  # gfp of a user page, of a page table
 FIRST, SECOND = 10, 11  # the tasks
 
@@ -29,3 +30,18 @@ def test_a_slab_page_waits_while_another_task_takes_pages(gfp, others) -> None:
     annotator.annotate(events.ctypes.data, 0, len(events), 0)
     assert events["role"][0] == CONSTANTS["ROLE_SLAB"]
     assert events["ahead"][0] == others + 1
+
+
+def test_a_page_of_a_block_that_was_freed_is_a_page_of_its_own() -> None:
+    rows = [
+        (PAGE, 6, 1), (FREED, 6, 1),  # a block of two, given back
+        (PAGE, 6, 0), (OBJECT, BASE + (6 << 12), 0),  # its first page, a slab now
+        (FREED, 7, 0),  # its second, taken without an event: no slab
+        (FREED, 6, 0),
+    ]  # fmt: skip
+    events = np.zeros(len(rows), EVENT)
+    for event, (kind, address, order) in zip(events, rows, strict=True):
+        event["kind"], event["address"], event["order"] = kind, address, order
+    Annotator(SiteTable(4096, BASE, 12, 0), 1, 8192).annotate(events.ctypes.data, 0, len(rows), 0)
+    assert events["role"][-2] == CONSTANTS["ROLE_DEMAND"]
+    assert events["role"][-1] == CONSTANTS["ROLE_SLAB"]

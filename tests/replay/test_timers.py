@@ -2,20 +2,16 @@
 
 import numpy as np
 import pytest
+from page_steps import recorded, traced
 
 from mmtwin.kernel.page_alloc_pcp import refresh_cpu_vm_stats
 from mmtwin.machine import Machine
-from mmtwin.recordings.event import CONSTANTS, EVENT
 from mmtwin.recordings.machine import RecordedMachine
 from mmtwin.replay.counts import COUNTS, UNEXPLAINED
 from mmtwin.replay.engine import Engine
 from mmtwin.replay.timers import first_jiffy, vmstat_jiffies
 
 MS = 1_000_000
-KINDS = {
-    "mm_page_alloc": "DEMAND", "mm_page_free": "DEMAND",
-    "mm_page_alloc_zone_locked": "RESPONSE", "mm_page_pcpu_drain": "RESPONSE",
-}  # fmt: skip
 DMESG = (
     "<6>[    0.395281] clocksource: tsc-early: mask: 0xffffffffffffffff\n"
     "<6>[    0.395339] Calibrating delay loop (skipped), value calculated using timer frequency\n"
@@ -44,30 +40,6 @@ def test_first_jiffy_is_estimated_from_the_calibration():
     assert first_jiffy(machine(clock="counter"), DMESG) is None
     assert first_jiffy(machine(config={}), DMESG) is None
     assert first_jiffy(machine(), "") is None
-
-
-def traced(k, call, *arguments):
-    """What a call on a machine returns, and the steps of it that kmem events tell of."""
-    with k.trace:
-        result = call(*arguments)
-    return result, [step for step in k.trace.read() if step[0] in KINDS]
-
-
-def recorded(steps, time):
-    """Steps as the events of that moment."""
-    events = np.zeros(len(steps), dtype=EVENT)
-    events["cache"] = -1
-    events["time"] = time
-    for event, (name, cpu, _depth, args) in zip(events, steps, strict=True):
-        event["kind"] = CONSTANTS["KIND_" + name.upper()]
-        event["role"] = CONSTANTS["ROLE_" + KINDS[name]]
-        event["cpu"], event["address"], event["order"] = cpu, args[0], args[1]
-        if name == "mm_page_alloc":
-            event["gfp"] = args[2]
-    for number in range(len(steps) - 1):
-        if steps[number][0] == "mm_page_alloc_zone_locked":
-            events[number]["ahead"] = steps[number + 1][0] == "mm_page_alloc"
-    return events
 
 
 def steps_of_pages(k, count):

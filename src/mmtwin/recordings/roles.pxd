@@ -131,6 +131,8 @@ cdef class Annotator:
     cdef void _wait(self, event_t *event, u64 number) noexcept nogil
     @cython.locals(use=use_p, task=task_p)
     cdef void _page_free(self, event_t *event, u64 number) noexcept nogil
+    @cython.locals(order=s32, page="long long")
+    cdef void _forget_block(self, event_t *event) noexcept nogil
     @cython.locals(use=use_p)
     cdef void _page_free_batched(self, event_t *event, u64 number) noexcept nogil
     @cython.locals(pfn="long long", use=use_p, large=bint, nested=bint)

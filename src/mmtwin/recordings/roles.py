@@ -305,6 +305,7 @@ class Annotator:
         self._sum(SUM_FREED, event)
         if event.address >= self.nr_pages:
             return
+        self._forget_block(event)
         use = self._use_of(event.address)
         if use.role != 0:
             event.role = use.role
@@ -317,6 +318,14 @@ class Annotator:
             task = task_at(self.tasks, event.cpu, event.flags)
             if task.slab_free == 0:
                 task.slab_free = number + 1
+
+    def _forget_block(self, event):
+        """Its pages may be taken one by one, without an event."""
+        order = event.order if event.order < 20 else 0
+        if event.address + (1 << order) > self.nr_pages:
+            order = 0
+        for page in range(1 << order):
+            self.use[event.address + page].head = 0
 
     def _page_free_batched(self, event, number):
         """The page whose free came before, a list of them at a time, goes back only now."""

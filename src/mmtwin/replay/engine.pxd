@@ -22,6 +22,7 @@ from mmtwin.recordings.event cimport (
 )
 from mmtwin.recordings.sites cimport as_s32
 from mmtwin.replay.counts cimport *
+from mmtwin.replay.lock_order cimport LockOrder
 from mmtwin.replay.mend cimport queue_of
 from mmtwin.replay.pages cimport collect, gfp_of, set_cpu, watch_alloc
 from mmtwin.replay.queues cimport (
@@ -31,7 +32,6 @@ from mmtwin.replay.queues cimport (
 from mmtwin.replay.resync cimport bring_slab, is_inside, move_large, page_is_free, vacate
 from mmtwin.replay.sheaves cimport SETTLED
 from mmtwin.replay.unseen cimport INTERRUPT
-from mmtwin.replay.written cimport Written
 
 ctypedef event_t *event_p
 ctypedef queue_t *queue_p
@@ -42,7 +42,7 @@ cdef enum:
     ZERO_SIZE_PTR = 16
 
 @cython.final
-cdef class Engine(Written):
+cdef class Engine(LockOrder):
     cdef s64 *misses
     cdef s32 *cache_of
     cdef s64 nr_names

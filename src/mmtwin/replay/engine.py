@@ -15,7 +15,7 @@ import cython
 import numpy as np
 
 from mmtwin.kernel.constants import parse_constants
-from mmtwin.replay.written import Written
+from mmtwin.replay.lock_order import LockOrder
 
 if not cython.compiled:
     from mmtwin.kernel.casts import as_s64
@@ -58,20 +58,20 @@ if not cython.compiled:
     globals().update(parse_constants(files(__package__).joinpath("engine.pxd").read_text()))
 
 
-class Engine(Written):
+class Engine(LockOrder):
     """One replay: an MM, the maps from the recording's numbers to the twin's, and the counts.
 
     `cache_of`: int32 array, the twin's cache by number in the recording's names, -1 for none;
     `gfp_bits`: 32 ints, the twin's gfp bit of each recorded bit; `large`: KMALLOC_MAX_CACHE_SIZE
     in bytes; `ordered`: whether the order of the lists that the machine begins with is the
-    kernel's; the others: of Written.
+    kernel's; the others: of LockOrder.
     """
 
     def __init__(
         self, mm, cache_of, gfp_bits, large, resync=True, bulk_sites=(), ordered=True, maple=None,
         write_sites=(), settings=(),
     ):  # fmt: skip
-        Written.__init__(self, mm, gfp_bits, resync, bulk_sites, maple, write_sites, settings)
+        LockOrder.__init__(self, mm, gfp_bits, resync, bulk_sites, maple, write_sites, settings)
         cache_of = np.ascontiguousarray(cache_of, dtype=np.int32)
         misses = np.zeros(mm.max_caches, dtype=np.int64)
         self._buffers["cache_of"] = cache_of
@@ -101,6 +101,7 @@ class Engine(Written):
         events = as_events(address, available)
         self.events = events
         self.available = available
+        self.stop = stop
         self.looked = 0
         for i in range(start, stop):
             self._event(event_at(events, i), i)
@@ -149,10 +150,11 @@ class Engine(Written):
             self._page_free_event(event, number)
         elif kind == KIND_MM_PAGE_FREE_BATCHED:
             if event.role == ROLE_DEMAND:
-                self._page_free(event, 0)
+                self._free_in_turn(event, number, 0)
         elif kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED:
             self._zone_event(event, number)
         elif kind == KIND_MM_PAGE_PCPU_DRAIN:
+            self._has_lock(event.cpu)
             self._drain_event(event)
         elif self.resync:
             # Whether a pageblock is claimed depends on its movable pages, which no event names.
@@ -242,7 +244,7 @@ class Engine(Written):
             if event.pid == self.write_pid and not event.order and self.mm.has.compact_singles:
                 self._page_migrates(event, number)
             if event.role != ROLE_LARGE_KMALLOC or not page_is_free(self.mm, event.address):
-                self._page_free(event, event.order)  # else kfree() did it
+                self._free_in_turn(event, number, event.order)  # else kfree() did it
 
     def _slab_free_event(self, event, number):
         """SLUB gave a slab back: the twin did when it became empty, or after a grace period."""
