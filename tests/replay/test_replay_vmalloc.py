@@ -39,11 +39,15 @@ def row(first: int, pages: int, what: str) -> str:
     return f"{start:#x}-{end:#x} {pages * PAGE:>7} {what}\n"
 
 
-def make(name: str, tables=None, dmesg: str = "", free_running: bool = False, **snapshots: str):
+def make(
+    name: str, tables=None, dmesg: str = "", free_running: bool = False, objects: bool = True,
+    **snapshots: str,
+):  # fmt: skip
     """A replay of a recording that has these tables of events and vmallocinfo texts."""
     tables = tables or {}
+    counts = {"kmalloc": 1} if objects else {}
     recording = SimpleNamespace(
-        counts={name: len(table) for name, table in tables.items()},
+        counts={name: len(table) for name, table in tables.items()} | counts,
         tables_named=lambda names: {each: tables[each] for each in names if each in tables},
         symbols=SYMBOLS,
         snapshots={each: Snapshot(vmallocinfo=text) for each, text in snapshots.items()},
@@ -173,6 +177,7 @@ def test_hidden_addresses_or_none_are_not_compared() -> None:
     hidden = "0x00000000663ae8d9-0x00000000162aa27f    8192 x+0x1/0x2 pages=1 vmalloc N0=1\n"
     assert not make("x86_64-5.10", start=hidden).usable
     assert not make("x86_64-6.1").usable
+    assert not make("x86_64-6.1", objects=False, start=row(0, 2, "x+0x1/0x2 vmap")).usable
     assert make("x86_64-6.12", traced()).compare("start", 99) is None
 
 

@@ -1,6 +1,54 @@
-"""vmalloc space set right from outside: a replay's twin chose other addresses than the kernel."""
+"""vmalloc space set right from outside: a replay's twin chose other addresses than the kernel.
 
-from mmtwin.kernel.vmap_area import VmapArea
+`Trial` takes areas on trial, to see what the twin would choose next.
+"""
+
+from mmtwin.kernel.vmap_area import FreeAreas, VmapArea
+
+
+class Trial:
+    """Areas taken on trial: after give_up() the space is as before, the shape of its tree of free
+    ranges included, on which later choices depend (find_vmap_lowest_match()).
+    """
+
+    def __init__(self, vmap):
+        self.vmap = vmap
+        self.free, self.pools = vmap.free, [node.pool for node in vmap.nodes]
+        self.taken = []
+        vmap.free = copy_of(vmap.free)
+        for node in vmap.nodes:
+            node.pool = {pages: list(pool) for pages, pool in node.pool.items()}
+
+    def alloc(self, size, align, start, end):
+        """As Vmap.alloc(): whether there was room. Nothing may be freed until give_up()."""
+        area = self.vmap.alloc(size, align, start, end)
+        if area is not None:
+            self.taken.append(area)
+        return area is not None
+
+    def give_up(self):
+        """Gives everything back."""
+        self.vmap.free = self.free
+        for node, pool in zip(self.vmap.nodes, self.pools, strict=True):
+            node.pool = pool
+        for area in self.taken:
+            self.vmap.find_unlink(area.start)
+
+
+def copy_of(free):
+    """A FreeAreas of the same ranges in a tree of the same shape."""
+    copies = {None: None}
+    for area in free:
+        copies[area] = VmapArea(area.start, area.end, area.object)
+    for area in free:
+        copy = copies[area]
+        copy.left, copy.right = copies[area.left], copies[area.right]
+        copy.parent, copy.red, copy.largest = copies[area.parent], area.red, area.largest
+        copy.prev, copy.next = copies[area.prev], copies[area.next]
+    same = FreeAreas()
+    same.tree.root = copies[free.tree.root]
+    same.head, same.last, same.count = copies[free.head], copies[free.last], free.count
+    return same
 
 
 def give_back(vmap, area):

@@ -20,27 +20,14 @@ from mmtwin.procfs.vmallocinfo import VmallocArea
 from mmtwin.recordings.annotate import Annotated
 from mmtwin.recordings.stream import Events
 from mmtwin.replay.vmalloc_events import ASKED, Step, VmallocEvents
+from mmtwin.replay.vmalloc_requests import POINTER, Requests, Row, Use
 from mmtwin.versions.address_space import address_space
 from mmtwin.versions.profiles import Profile
 
-POINTER = 8
 LEAST_VM_STRUCT = 64  # bytes; the arrays that go with it are smaller
 CPU_IDS = re.compile(r"nr_cpu_ids:(\d+)")
 PER_CPU = re.compile(r"percpu: Embedded \d+ pages/cpu .* u(\d+)")
 PER_CPU_ATOM = re.compile(r"pcpu-alloc: .* alloc=(\d+)\*(\d+)")
-Request = tuple[int, int, int, int]  # size, alignment, range: bytes and addresses
-Row = tuple[int, int]  # first address, address behind the last
-
-
-class Use:
-    """What an area is for, as far as events tell: `pages` of its own (None: it has none, or none
-    yet), the address of its vm_struct; `row`: as the newest snapshot showed it.
-    """
-
-    def __init__(self, pages: int | None = None, object: int = 0) -> None:
-        self.pages = pages
-        self.object = object
-        self.row: VmallocArea | None = None
 
 
 class VmallocReplay:
@@ -60,8 +47,6 @@ class VmallocReplay:
         )  # fmt: skip
         self.page_shift = annotated.page_shift
         self.page_size = 1 << self.page_shift
-        self.stack = profile.features["thread_size"] + self.page_size  # with its guard page
-        self.stack_align: int = profile.features["thread_align"]
         dmesg = static_text(recording, "dmesg")
         self.per_cpu = per_cpu_range(dmesg)
         ids = CPU_IDS.search(dmesg)
@@ -73,6 +58,10 @@ class VmallocReplay:
         self.unseen = self._first_rows()  # of the first snapshot, not taken by a request yet
         self.first_rows = len(self.unseen)
         self._register_early()
+        self.requests = Requests(
+            self.map, self.space, profile.features["thread_size"] + self.page_size,
+            profile.features["thread_align"], self.unseen,
+        )  # fmt: skip
         self.map.init_free_space()
         self.predicted = self.exact = 0
         self.waiting: dict[int, list[VmapArea]] = {}  # by pid: areas whose array may come
@@ -215,7 +204,8 @@ class VmallocReplay:
 
     def _request(self, step: Step, steps: list[Step], place: int) -> None:
         """A vm_struct was allocated: which area it is for follows from what comes next."""
-        size, align, start, end = self._what_for(step, steps, place)
+        stack = step.pid in self.stack_next
+        size, align, start, end = self.requests.what_for(steps, place, stack)
         area = self.map.alloc(size, align, start, end)
         if area is None:
             return
@@ -223,69 +213,6 @@ class VmallocReplay:
         self.by_object[step.address] = area
         self.waiting.setdefault(step.pid, []).append(area)
         self.unseen.pop((area.start, area.end), None)
-
-    def _what_for(self, step: Step, steps: list[Step], place: int) -> Request:
-        """(size, alignment, range) of a request that only its vm_struct tells of."""
-        whole = self.map.start, self.map.end
-        following = [
-            later for later in steps[place + 1 :] if later.pid == step.pid and later.what in ASKED
-        ][:2]
-        array = following[0] if following and following[0].what == "array" else None
-        if array is not None:
-            size = array.size // POINTER + 1 << self.page_shift
-            stack = step.pid in self.stack_next and size == self.stack
-            guesses = [(size, self.stack_align if stack else 1, *whole)]
-            guesses.append((size, self.page_size, self.space.modules_start,
-                            self.space.modules_end))
-        else:
-            guesses = [
-                (end - start, self._alignment(area), *whole)
-                for (start, end), area in self.unseen.items()
-                if area.pages is None or "vpages" in area.flags
-            ]
-            nested = [later.what for later in following] == ["struct", "array"]
-            if nested and following[0].index - step.index <= 4:
-                pages = following[1].size // POINTER * self.page_size // POINTER
-                guesses.append((pages + 1 << self.page_shift, 1, *whole))
-            else:
-                guesses.append((2 * self.page_size, self.page_size, *whole))
-        usual = guesses[0] if array is not None else guesses[-1]
-        return self._shown(guesses) or self._shown_after_another(usual) or usual
-
-    def _shown(self, guesses: list[Request]) -> Request | None:
-        """The first guess for which the twin would choose what the first snapshot shows."""
-        for size, align, start, end in guesses:
-            address = self.map.would_give(size, align, start, end)
-            if (address, address + size) in self.unseen:
-                return size, align, start, end
-        return None
-
-    def _shown_after_another(self, request: Request) -> Request | None:
-        """The same, if an area that no event told of was taken before: the kernel turns events off
-        and on again while it boots (event_trace_enable_again()).
-        """
-        whole = self.map.start, self.map.end
-        for (start, end), area in self.unseen.items():
-            align = self.stack_align if end - start == self.stack else 1
-            another = (end - start, align, *whole)
-            if area.pages is None or self.map.would_give(*another) != start:
-                continue
-            hidden = self.map.alloc(*another)
-            if hidden is not None and self._shown([request]):
-                hidden.vm = Use(area.pages)
-                del self.unseen[start, end]
-                return request
-            if hidden is not None:
-                give_back(self.map, hidden)
-        return None
-
-    def _alignment(self, area: VmallocArea) -> int:
-        """What an area without an array was aligned to: an ioremap to its size."""
-        if "ioremap" not in area.flags:
-            return 1
-        size = area.size - self.page_size
-        most = self.page_shift + 2 * (self.page_shift - 3)  # IOREMAP_MAX_ORDER: PUD_SHIFT
-        return 1 << min(max((size - 1).bit_length(), self.page_shift), most)
 
     # ---- comparisons
 
@@ -313,7 +240,8 @@ class VmallocReplay:
         self._count_new(set(kernel), twin.keys() | lazy)
         if self.learning:
             self._adopt(kernel)
-            self.learning, self.learnt, self.unseen = False, name, {}
+            self.learning, self.learnt = False, name
+            self.unseen.clear()
         self._know(kernel)
         return len(kernel.keys() | twin.keys() | lazy), differing
 

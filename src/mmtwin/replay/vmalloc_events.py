@@ -66,6 +66,7 @@ class VmallocEvents:
     def __init__(self, annotated: Annotated) -> None:
         recording = annotated.recording
         self.traced = TRACED[0] in recording.counts
+        self.objects = any(name.startswith("kmalloc") for name in recording.counts)
         self.steps = list(traced_steps(recording)) if self.traced else []
         self.aside: list[tuple[npt.NDArray[np.int64], Events]] = []
         self.ranges: list[tuple[int, int, int, str]] = []  # kind, first, behind the last, what
@@ -89,7 +90,7 @@ class VmallocEvents:
     @property
     def usable(self) -> bool:
         """Whether the recording tells of vmalloc at all."""
-        return self.traced or any(what == "struct" for _, _, _, what in self.ranges)
+        return self.traced or (self.objects and any(part[3] == "struct" for part in self.ranges))
 
     def feed(self, events: Events, first: int) -> None:
         """The next events, of which the first has the number `first`: those about vmalloc are put

@@ -9,7 +9,8 @@ from collections import Counter
 from mmtwin.kernel.vmap_area import VmapArea
 from mmtwin.procfs.vmallocinfo import BARE, VmallocArea, bare, words
 from mmtwin.recordings.recording import Recording
-from mmtwin.replay.vmalloc import Row, Use, VmallocReplay
+from mmtwin.replay.vmalloc import VmallocReplay
+from mmtwin.replay.vmalloc_requests import Row, Use
 
 Key = tuple[int, int | None]  # size in bytes, pages
 Words = tuple[str | None, tuple[str, ...], tuple[tuple[int, int], ...]]  # caller, flags, nodes
