@@ -156,3 +156,16 @@ def test_a_state_differs_where_the_work_differs():
     k, other = boot("x86_64-6.1"), boot("x86_64-6.1")
     replayed(other, record(work(k, 5, 60))[:-8])
     assert other.checksum() != k.checksum()
+
+
+def test_an_object_is_asked_for_on_the_node_that_its_event_names():
+    k, twin = (Machine.boot("x86_64-6.1", memory="256M", cpus=2, nodes=2, seed=3) for _ in range(2))
+    events = np.zeros(2, dtype=EVENT)
+    events["cache"], events["kind"] = -1, CONSTANTS["KIND_KMALLOC"]
+    events["role"] = CONSTANTS["ROLE_DEMAND"]
+    for event, node in zip(events, (1, -1), strict=True):
+        event["address"] = k.kmalloc_node(100, node=node)
+        event["node"], event["bytes_req"], event["bytes_alloc"] = node, 100, 128
+        event["gfp"] = 0xCC0
+    engine = replayed(twin, events)
+    assert counted(engine, "OBJECTS_EXACT") == 2

@@ -24,7 +24,7 @@ from mmtwin.recordings.sites cimport as_s32
 from mmtwin.replay.counts cimport *
 from mmtwin.replay.lock_order cimport LockOrder
 from mmtwin.replay.mend cimport queue_of
-from mmtwin.replay.pages cimport collect, gfp_of, set_cpu, watch_alloc
+from mmtwin.replay.pages cimport collect, gfp_of, node_of, set_cpu, watch_alloc
 from mmtwin.replay.queues cimport (
     QUEUE_KERNEL_ZONE, QUEUE_TWIN_SLAB, QUEUE_TWIN_SLAB_FREE, QUEUE_TWIN_ZONE, empty, get, put,
     queue_t, skip_to,

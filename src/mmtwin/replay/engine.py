@@ -46,7 +46,7 @@ if not cython.compiled:
     from mmtwin.recordings.sites import as_s32
     from mmtwin.replay.counts import COUNTS
     from mmtwin.replay.mend import queue_of
-    from mmtwin.replay.pages import collect, gfp_of, set_cpu, watch_alloc
+    from mmtwin.replay.pages import collect, gfp_of, node_of, set_cpu, watch_alloc
     from mmtwin.replay.queues import QUEUES, empty, get, put, skip_to
     from mmtwin.replay.resync import bring_slab, is_inside, move_large, page_is_free, vacate
     from mmtwin.replay.sheaves import SETTLED
@@ -310,7 +310,7 @@ class Engine(LockOrder):
             self.maple.expect(event.address, gfp)
         if number >= 0 and sheaves:
             self.coming = self._blocks_between(number, self.demand)
-        predicted = kmem_cache_alloc_node(self.mm, cache, gfp, -1)
+        predicted = kmem_cache_alloc_node(self.mm, cache, gfp, node_of(self.mm, event))
         self.mm.next_freelist_start = -1
         collect(self, event.cpu)
         self.coming = 0
@@ -397,7 +397,7 @@ class Engine(LockOrder):
 
     def _large_alloc(self, event, gfp):
         """kmalloc_large(): pages straight from the page allocator."""
-        predicted = kmalloc_node(self.mm, event.bytes_req, gfp, -1)
+        predicted = kmalloc_node(self.mm, event.bytes_req, gfp, node_of(self.mm, event))
         collect(self, event.cpu)
         self.count[COUNT_BYTES_PREDICTED] += 1
         if predicted == 0:

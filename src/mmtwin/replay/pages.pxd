@@ -91,6 +91,9 @@ cdef class Pages(Mend):
 cdef inline void set_cpu(MM mm, event_t *event) noexcept nogil:
     mm.cpu = event.cpu if event.cpu < mm.nr_cpus else 0
 
+cdef inline s32 node_of(MM mm, event_t *event) noexcept nogil:
+    return event.node if event.node < mm.nr_nodes and mm.nr_nodes > 1 else -1
+
 cdef inline gfp_t gfp_of(Pages pages, gfp_t recorded) noexcept nogil:
     if recorded & pages.moved_bits:
         return moved_gfp(pages.bits, recorded)

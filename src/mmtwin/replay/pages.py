@@ -53,6 +53,10 @@ if not cython.compiled:
         """The event's CPU runs."""
         mm.cpu = event.cpu if event.cpu < mm.nr_cpus else 0
 
+    def node_of(mm, event):
+        """The node that is asked for, -1 for any."""
+        return event.node if event.node < mm.nr_nodes and mm.nr_nodes > 1 else -1
+
     def as_item(pfn):
         """A pfn as a signed number."""
         return pfn
