@@ -1,5 +1,11 @@
-"""`python -m mmtwin`."""
+"""`python -m mmtwin`, and what the script `mmtwin` calls."""
 
-from mmtwin.cli.main import program
+import _signal  # type: ignore[import-not-found]  # signal itself imports more
 
-program()
+# Until there is a program that could say something, an interrupt ends it without a word.
+_signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+
+from mmtwin.cli.main import program  # noqa: E402
+
+if __name__ == "__main__":
+    program()

@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"machine": machine.describe()})
     elif arguments.script:
-        run_script(machine, arguments.script, arguments.arguments)
+        return run_script(machine, arguments.script, arguments.arguments)
     elif arguments.code is not None:
         return execute(arguments.code, "<command line>", names(machine))
     elif sys.stdin.isatty():
@@ -117,14 +117,25 @@ def execute(text: str, name: str, known: dict[str, Any]) -> int:
     return 0
 
 
-def run_script(machine: "Machine", script: str, arguments: list[str]) -> None:
-    """Runs a Python file with the machine as k; its exceptions are its own."""
+def told(error: Exception) -> str:
+    """What is wrong with the user's text, and in which line."""
+    if isinstance(error, SyntaxError):
+        return f"line {error.lineno}: SyntaxError: {error.msg}"
+    return str(error)
+
+
+def run_script(machine: "Machine", script: str, arguments: list[str]) -> int:
+    """Runs a Python file with the machine as k; the exit status, as of execute()."""
     path = Path(script)
     with input_errors():
-        code = compile(path.read_text(), script, "exec")
+        text = path.read_text()
+    try:
+        compile(text, script, "exec")
+    except (SyntaxError, ValueError) as error:
+        raise UserError(f"{script}: {told(error)}", "a script is a Python file") from None
     sys.argv = [script, *arguments]
     sys.path.insert(0, str(path.resolve().parent))
-    exec(code, {**names(machine), "__file__": script})
+    return execute(text, script, {**names(machine), "__file__": script})
 
 
 def shell(machine: "Machine") -> None:

@@ -33,10 +33,11 @@ def input_errors(remedy: str = "") -> Iterator[None]:
     except (RecordingError, ValueError, OSError) as error:
         if os.environ.get("MMTWIN_TRACEBACK"):
             raise
-        raise UserError(_told(error), remedy) from error
+        raise UserError(told(error), remedy) from error
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
+    """An error as one line; of an OSError without the number, with the file's name."""
     if not isinstance(error, OSError):
         return str(error)
     where = f"{error.filename}: " if error.filename else ""

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from mmtwin.explain.cache import Asked, Explained
     from mmtwin.versions.profiles import Profile
 
+MOST_CPUS = 8192  # CONFIG_NR_CPUS at most
+LARGEST_ALIGN = 1 << 22  # KMALLOC_MAX_SIZE of the most kernels
+MOST_ORDER = 10  # MAX_ORDER
 ALLOCATORS = ("slub", "slab", "slab-bufctl")
 EXAMPLES = """\
 examples:
@@ -57,14 +60,16 @@ def asked_for(arguments: argparse.Namespace) -> "tuple[Asked, Profile]":
 
     with machine_errors():
         facts = profile(arguments.profile).with_cmdline(**boot_options(arguments.append))
-    if arguments.cpus < 1:
-        raise UserError(f"--cpus {arguments.cpus}", "a machine has at least one")
-    align = arguments.align or 0
-    if align < 0 or align & (align - 1):
-        raise UserError(f"--align {align}", "an alignment is a power of two")
+    if not 1 <= arguments.cpus <= MOST_CPUS:
+        raise UserError(f"--cpus {arguments.cpus}", f"a machine has 1 to {MOST_CPUS}")
+    align = arguments.align
+    if align is not None and (not 0 < align <= LARGEST_ALIGN or align & (align - 1)):
+        near = nearest_power(align)
+        raise UserError(f"--align {align}", f"an alignment is a power of two: nearest is {near}")
+    align = align or 0
     with input_errors("sizes are bytes; caches have the names of /proc/slabinfo"):
         flags = parse_flags(arguments.flags)
-        if arguments.cache.isdigit():
+        if arguments.cache.isdecimal():
             size = int(arguments.cache)
             return Asked(f"objects of {size} bytes", size, align, flags, arguments.ctor), facts
         asked = find_cache(arguments.cache, facts)
@@ -74,13 +79,23 @@ def asked_for(arguments: argparse.Namespace) -> "tuple[Asked, Profile]":
     return asked, facts
 
 
+def nearest_power(number: int) -> int:
+    """The power of two that is nearest to a number, of those that an alignment can be."""
+    powers = [1 << shift for shift in range(LARGEST_ALIGN.bit_length())]
+    return min(powers, key=lambda power: abs(power - number))
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; its exit status."""
     from mmtwin.explain.cache import explain_cache, explain_slab_allocator, parse_flags
 
     asked, facts = asked_for(arguments)
     if arguments.allocator != "slub":
-        if not arguments.cache.isdigit():
+        if not 0 <= arguments.slab_max_order <= MOST_ORDER:
+            raise UserError(
+                f"--slab-max-order {arguments.slab_max_order}", f"it is 0 to {MOST_ORDER}"
+            )
+        if not arguments.cache.isdecimal():
             raise UserError("--allocator slab takes a size", "as /proc/slabinfo's <objsize>")
         reclaimable = bool(asked.flags & parse_flags("RECLAIM_ACCOUNT"))
         with input_errors():

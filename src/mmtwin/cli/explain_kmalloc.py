@@ -14,11 +14,13 @@
 """
 
 import argparse
+import os
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from mmtwin.cli.errors import UserError, input_errors
-from mmtwin.cli.machines import DEFAULT, machine_errors, recorded, size_of
-from mmtwin.cli.options import add_json, boot_options, print_json
+from mmtwin.cli.machines import DEFAULT, machine_errors, recorded, size_of, split_mark
+from mmtwin.cli.options import add_json, boot_options, print_json, source_of
 
 if TYPE_CHECKING:
     from mmtwin.machine import Machine
@@ -65,20 +67,30 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def is_recording(state: str) -> bool:
+    """Whether a --state is a recording's, RECORDING@MARK or RECORDING."""
+    if "@" in state:
+        return True
+    from mmtwin.machine.situations import SITUATIONS
+
+    return state not in SITUATIONS and os.path.exists(source_of(state))
+
+
 def machine_of(
     arguments: argparse.Namespace, size: int, gfp: str, cache: str | None = None,
     areas: bool = False,
 ) -> "Machine":
     """The machine of the command line, in the state asked for; `areas`: with those of vmalloc."""
-    path, at, mark = arguments.state.rpartition("@")
-    if at:
+    if is_recording(arguments.state):
+        path, mark = split_mark(arguments.state)
         if arguments.profile:
             raise UserError("--profile with a recording", "a recording has its own kernel")
         machine = recorded(path, mark, areas)
     else:
         machine = booted(arguments, size, gfp, cache)
     if not 0 <= arguments.cpu < machine.mm.nr_cpus:
-        raise UserError(f"--cpu {arguments.cpu}", f"the machine has {machine.mm.nr_cpus}")
+        last = int(machine.mm.nr_cpus) - 1
+        raise UserError(f"--cpu {arguments.cpu}", f"the machine has CPUs 0 to {last}")
     machine.cpu = arguments.cpu
     return machine
 
@@ -88,12 +100,16 @@ def booted(
 ) -> "Machine":
     """A machine booted and brought into a situation."""
     from mmtwin.machine import Machine
+    from mmtwin.machine.boot import MOST_CPUS
     from mmtwin.machine.situations import SITUATIONS
 
     if arguments.state not in SITUATIONS:
-        known = ", ".join(SITUATIONS)
-        raise UserError(f"no state {arguments.state!r}", f"there are: {known}, RECORDING@MARK")
+        near = get_close_matches(arguments.state, SITUATIONS, 2, 0.6)
+        known = f"nearest: {', '.join(near)}" if near else f"there are: {', '.join(SITUATIONS)}"
+        raise UserError(f"no state and no file {arguments.state!r}", f"{known}; or RECORDING@MARK")
     situation = SITUATIONS[arguments.state]
+    if not 0 <= arguments.cpu < MOST_CPUS:
+        raise UserError(f"--cpu {arguments.cpu}", f"a machine has CPUs 0 to {MOST_CPUS - 1}")
     with machine_errors():
         machine = Machine.boot(
             arguments.profile or DEFAULT, memory=arguments.memory,
@@ -144,7 +160,7 @@ def show(arguments: argparse.Namespace, machine: "Machine", entry: str, **asked:
 
     with machine_errors():
         found = walk(machine, entry, **asked)
-    if "@" in arguments.state and machine.areas is None and machine.mm.vmalloc is not None:
+    if is_recording(arguments.state) and machine.areas is None and machine.mm.vmalloc is not None:
         raise UserError(*NO_AREAS)
     if arguments.json:
         print_json({"walk": json_of(found)})

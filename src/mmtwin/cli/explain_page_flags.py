@@ -29,6 +29,7 @@ examples:
 DEFAULT_ARCH = "x86_64"
 # What Kconfig takes: NODES_SHIFT (0: no NUMA), NR_CPUS of the largest architecture.
 RANGES = {"CONFIG_NODES_SHIFT": (0, 10), "CONFIG_NR_CPUS": (1, 8192)}
+PFN_BITS = 52  # of 64-bit physical addresses and pages of 4 KiB
 NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|\d+")
 
 
@@ -76,7 +77,10 @@ def kpageflags(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]
         raise UserError("--kpageflags takes a number", "an entry is a u64: 0x1000000400")
     value = int(arguments.word, 0)
     if value >> 64:
-        raise UserError(f"{value:#x} is wider than an entry of /proc/kpageflags: 64 bits")
+        raise UserError(
+            f"{value:#x} is wider than an entry of /proc/kpageflags: 64 bits",
+            f"at most {(1 << 64) - 1:#x}",
+        )
     release = release_of(arguments)
     bits = kpf_bits(release)
     names = [name for name, bit in bits.items() if value >> bit & 1]
@@ -155,7 +159,7 @@ def config_of(arguments: argparse.Namespace) -> dict[str, str]:
     given = switches_of(arguments.set)
     for symbol, (least, most) in RANGES.items():
         text = given.get(symbol, str(most))
-        if not text.isdigit() or not least <= int(text) <= most:
+        if not text.isdecimal() or not least <= int(text) <= most:
             name = symbol.removeprefix("CONFIG_")
             raise UserError(f"--set {name}={text}", f"{name} is a number from {least} to {most}")
     return given
@@ -167,7 +171,10 @@ def pfn_of(arguments: argparse.Namespace) -> int | None:
         return None
     if not NUMBER.fullmatch(arguments.pfn):
         raise UserError(f"--pfn {arguments.pfn!r}", "it takes a number: 0x2125c0")
-    return int(arguments.pfn, 0)
+    pfn = int(arguments.pfn, 0)
+    if pfn >> PFN_BITS:
+        raise UserError(f"--pfn {arguments.pfn}", f"a pfn has at most {PFN_BITS} bits")
+    return pfn
 
 
 def of_log(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
@@ -175,7 +182,12 @@ def of_log(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     from mmtwin.explain.page_dump import read_dumps
 
     if arguments.word in (None, "-"):
-        text = sys.stdin.read()
+        text = "" if sys.stdin.isatty() else sys.stdin.read()
+        if not text.strip():
+            raise UserError(
+                "no WORD, and no page dump on standard input",
+                "such are 0x17ffffc0010200, 'lru|head', a file, or dmesg's lines",
+            )
     else:
         text = Path(arguments.word).read_text(errors="replace")
     dumps, kernel = read_dumps(text)

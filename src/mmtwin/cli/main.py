@@ -14,7 +14,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn
 
-from mmtwin.cli.errors import USAGE, UserError
+from mmtwin.cli.errors import USAGE, UserError, told
 from mmtwin.cli.options import LATER
 
 # command: (module, what it does)
@@ -30,6 +30,7 @@ COMMANDS = {
     "draw": ("draw", "pictures (SVG) of layouts, memory and calls"),
 }
 AT_ONCE = ("explain", "draw")  # commands that leave nothing to do at exit
+STDERR = 2
 INTERRUPTED = 130
 MOST_SECONDS = 20
 BROKEN_PIPE = 141
@@ -50,6 +51,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises UserError: what argparse calls for a bad command line."""
         raise UserError(message, f"see `{self.prog} --help`")
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """parse_args() that takes no empty text, as of an unset variable, for a value."""
+        found = self.parse_args(words)
+        for action in self._actions:
+            if getattr(found, action.dest, None) == "" and action.default != "":
+                name = action.option_strings[-1] if action.option_strings else (
+                    action.metavar or action.dest
+                )
+                self.error(f"{name} is empty")
+        return found
 
 
 def new_parser(prog: str, description: str | None, examples: str) -> Parser:
@@ -104,9 +116,9 @@ def run_command(argv: Sequence[str]) -> int:
     """Runs a command; its exit status."""
     things = getattr(import_module(f"mmtwin.cli.{COMMANDS[argv[0]][0]}"), "THINGS", None)
     if things is None:
-        arguments = make_parser(argv[:1]).parse_args(argv[1:])
+        arguments = make_parser(argv[:1]).parse(argv[1:])
     elif len(argv) > 1 and argv[1] in things:
-        arguments = make_parser(argv[:2]).parse_args(argv[2:])
+        arguments = make_parser(argv[:2]).parse(argv[2:])
     elif len(argv) > 1 and not argv[1].startswith("-"):
         raise UserError(f"nothing to {argv[0]} named {argv[1]!r}", choices(argv[1], things))
     else:
@@ -146,11 +158,29 @@ def program() -> NoReturn:
     """The program `mmtwin`: `main`, then the process ends."""
     # numpy's BLAS would start threads, and nothing here multiplies matrices
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    status = main(later=keep_aside)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    status = main(later=keep_aside) if standard_files() else USAGE
     if sys.argv[1:2] and sys.argv[1] in AT_ONCE:
         sys.stderr.flush()
         os._exit(status)  # taking everything apart first takes 0.04 s
     sys.exit(status)
+
+
+def standard_files() -> bool:
+    """Puts files in the place of standard ones that are closed; False if the answer could not be
+    printed.
+    """
+    # Nothing that is opened later may get their numbers, and be written to by chance.
+    while (number := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        pass
+    os.close(number)
+    closed = sys.stdout is None
+    sys.stdin = sys.stdin or open(0)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w")  # noqa: SIM115
+    if closed:
+        print("mmtwin: error: standard output is closed", file=sys.stderr)
+    return not closed
 
 
 def keep_aside() -> None:
@@ -194,6 +224,14 @@ def main(argv: Sequence[str] | None = None, later: Callable[[], None] = do_later
         # The reader has gone (`mmtwin ... | head`): nothing more to say, at exit neither.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+    except OSError as error:
+        if os.environ.get("MMTWIN_TRACEBACK"):
+            raise
+        where = "" if error.filename else "standard output: "
+        print(f"mmtwin: error: {where}{told(error)}", file=sys.stderr)
+        with suppress(OSError, ValueError):  # what is left of the answer cannot be written either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return USAGE
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return INTERRUPTED

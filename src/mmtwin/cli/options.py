@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from mmtwin.recordings import Recording
 
 SCHEMA = 1
+MOST_ORDER = 10  # MAX_ORDER
+NUMBER = re.compile("[0-9]{1,9}")
+SWITCH = re.compile("[A-Z][A-Z0-9_]*")  # of the kernel's configuration
 LATER: list[Callable[[], None]] = []  # what is to be done once the answer is printed
 INPUTS = (
     "an mmtwin recording, a lab data set (packed or unpacked), an ftrace text, or the output "
@@ -96,12 +100,19 @@ def console() -> "Console":
     """Standard output, coloured where it is a terminal."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=False)
+    class Plain(Console):
+        """One that leaves a reader who has gone to main()."""
+
+        def on_broken_pipe(self) -> None:
+            """Called while the error is handled."""
+            raise BrokenPipeError
+
+    return Plain(highlight=False, soft_wrap=False)
 
 
 def positive(text: str) -> int:
     """A count of at least one, for argparse. Raises ArgumentTypeError for anything else."""
-    if not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: it takes a number from 1 on")
     return int(text)
 
@@ -109,9 +120,35 @@ def positive(text: str) -> int:
 def boot_options(text: str) -> dict[str, str]:
     """`{"slub_debug": "FZPU", "nopti": ""}` of `--append 'slub_debug=FZPU nopti'`; dashes in names
     are underscores, as the kernel takes them (parameq()).
+
+    Raises UserError for a name that is nearly one that mmtwin reads, and for a value that such an
+    option does not take; of other names standard error says that they change nothing.
     """
     words = (option.partition("=") for option in text.split())
-    return {name.replace("-", "_"): value for name, _, value in words}
+    found = {name.replace("-", "_"): value for name, _, value in words}
+    for name, value in found.items():
+        check_option(name, value)
+    return found
+
+
+def check_option(name: str, value: str) -> None:
+    """Whether a boot option does something, and takes its value."""
+    from difflib import get_close_matches
+
+    from mmtwin.versions.options import BOOLEANS, NUMBERS, READ, SWITCHES
+
+    if name not in READ:
+        near = get_close_matches(name, READ, 2, 0.8)
+        if near:
+            raise UserError(f"--append {name}: no such option", f"nearest: {', '.join(near)}")
+        what = "no option of the page allocator, SLUB, KASAN or kmemleak"
+        print(f"mmtwin: --append {name} changes nothing here: {what}", file=sys.stderr)
+    elif name in SWITCHES and value not in BOOLEANS:
+        raise UserError(f"--append {name}={value}", "it takes 0 or 1")
+    elif name.endswith(NUMBERS) and not NUMBER.fullmatch(value):
+        raise UserError(f"--append {name}={value}", "it takes a number")
+    elif name.endswith("_order") and int(value) > MOST_ORDER:
+        raise UserError(f"--append {name}={value}", f"orders are 0 to {MOST_ORDER}")
 
 
 def switches_of(settings: Iterable[str]) -> dict[str, str]:
@@ -119,7 +156,9 @@ def switches_of(settings: Iterable[str]) -> dict[str, str]:
     found = {}
     for text in settings:
         name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise UserError(f"--set {text!r}", "it takes SWITCH=VALUE: NODES_SHIFT=6, NUMA=n")
+        if not equals or not SWITCH.fullmatch(name):
+            raise UserError(
+                f"--set {text!r}", "it takes SWITCH=VALUE, in capitals: NODES_SHIFT=6, NUMA=n"
+            )
         found["CONFIG_" + name.removeprefix("CONFIG_")] = value
     return found

@@ -160,7 +160,7 @@ def readings(
     release's likeliest layout.
     """
     if value >> word_bits(arch):
-        raise ValueError(f"{value:#x} is wider than {arch}'s {word_bits(arch)}-bit page->flags")
+        raise too_wide(value, arch)
     every = releases()
     config = likeliest(value, every[-1], arch, given, evidence)[1].config
     runs: list[tuple[str, str, PageFlags]] = []
@@ -187,6 +187,16 @@ def flag_names(value: int, release: str, flags: Mapping[str, int]) -> tuple[str,
     return (*names, hex(rest)) if rest else tuple(names)
 
 
+def too_wide(value: int, arch: str) -> ValueError:
+    """What to say of a word that the architecture's cannot be."""
+    bits = word_bits(arch)
+    fits = "one of 64 bits, as --arch x86_64, has room" if bits < 64 and not value >> 64 else (
+        f"at most {(1 << bits) - 1:#x}"
+    )
+    shown = f"{value:#x}" if value < 1 << 128 else f"a number of {value.bit_length()} bits"
+    return ValueError(f"{shown} is wider than {arch}'s {bits}-bit page->flags: {fits}")
+
+
 def read_page_flags(
     value: int, kernel: KernelName, arch: str, given: Mapping[str, str], evidence: Evidence
 ) -> PageFlags:
@@ -195,7 +205,7 @@ def read_page_flags(
     Raises ValueError for words wider than the architecture's.
     """
     if value >> word_bits(arch):
-        raise ValueError(f"{value:#x} is wider than {arch}'s {word_bits(arch)}-bit page->flags")
+        raise too_wide(value, arch)
     if arch == "ppc64" and POWERMAC.search(kernel.text) and not value >> 32:
         arch = "ppc"
     also = [each for each in CONFUSED.get(arch, ()) if evidence.printed is None]

@@ -29,7 +29,8 @@ def encode(text: str) -> bytes:
 
 def shortened(text: str) -> str:
     """A piece of somebody's text as an error message shows it."""
-    return repr(text if len(text) <= 40 else text[:37] + "...")
+    shown = repr(text if len(text) <= 40 else text[:37] + "...")
+    return shown if len(shown) <= 60 else f"{shown[:56]}...'"  # of what cannot be printed
 
 
 class Lines:

@@ -62,11 +62,6 @@ MAPPING = ("sys_enter_mmap", "sys_enter_brk", "sys_enter_munmap", "sys_enter_mpr
 # What an architecture without events of faults can be given: a probe on handle_mm_fault().
 PROBE = "handle_mm_fault"
 FAULTS = ("page_fault_user", "page_fault_kernel", PROBE)
-RECORD_WITH = (
-    "record with task:*, sched:sched_process_exec, sched:sched_process_exit, "
-    "syscalls:sys_{enter,exit}_{brk,mmap,munmap,mprotect,mremap,madvise}, exceptions:*, "
-    "kmem:rss_stat; where there is no exceptions:page_fault_user, a probe on handle_mm_fault"
-)
 MARKER, RSS_STAT = CONSTANTS["KIND_MARKER"], CONSTANTS["KIND_RSS_STAT"]
 
 
@@ -112,8 +107,10 @@ def check_process_events(recording: Recording) -> None:
     counts = recording.counts
     if not any(counts.get(name) for name in MAPPING) or not counts.get("sched_process_exec"):
         lacking = [part for part in missing(recording) if not part.startswith(("count", "addr"))]
+        kinds = ", ".join(part.partition(" (")[0] for part in lacking)
         raise RecordingError(
-            recording.path, f"no process events: {'; '.join(lacking)} are missing; {RECORD_WITH}"
+            recording.path,
+            f"no process events: {kinds} are missing; docs/recording-format.md says what to record"
         )
 
 

@@ -2,6 +2,7 @@
 profile and to the caches of a twin that has just booted.
 """
 
+import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,9 @@ from mmtwin.versions.profiles import profile as named_profile
 from mmtwin.versions.releases import RELEASES, release_line
 
 YES, NO = ("y", "yes", "on", "1", "true"), ("n", "no", "off", "0", "false")
+DIGITS = re.compile("[0-9]{1,12}")
+SYMBOL = re.compile("[A-Z][A-Z0-9_]*")  # a switch of the configuration
+MOST_ORDER = 10  # MAX_ORDER
 NEVER_MERGE = DEFS["SLAB_NEVER_MERGE"]
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 # settings that are options of the kernel's command line: name -> what they take
@@ -136,29 +140,34 @@ def change(made: Changes, name: str, value: str) -> None:
     if setting in OF_CACHES and (colon or setting in OF_ALL):
         if setting == "struct" and not re.fullmatch(r"[+-]?\d{1,7}", value):
             raise ReplayError(f"{name}={value}: it takes bytes: +16, -8, 208")
-        if setting != "struct" and not value.isdigit():
+        if setting != "struct" and not DIGITS.fullmatch(value):
             raise ReplayError(f"{name}={value}: it takes a number")
         made.caches[setting, cache] = value
     elif name in OPTIONS:
-        if name != "slub_debug" and not value.isdigit():
+        if name != "slub_debug" and not DIGITS.fullmatch(value):
             raise ReplayError(f"{name}={value}: it takes {OPTIONS[name]}")
+        if name.endswith("_order") and int(value) > MOST_ORDER:
+            raise ReplayError(f"{name}={value}: orders are 0 to {MOST_ORDER}")
         made.profile = made.profile.with_cmdline(**{name: value})
     elif name in ("slub_nomerge", "slab_nomerge"):
         made.profile = made.profile.with_features(slab_merge=0 if yes(name, value) else 1)
     elif name in SYSCTLS:
-        if not value.isdigit():
+        if not DIGITS.fullmatch(value):
             raise ReplayError(f"{name}={value}: it takes a number")
         made.profile = made.profile.with_cmdline(**{f"sysctl.vm.{name}": value})
     elif name in SWITCHES:
         made.profile = made.profile.with_config(**{SWITCHES[name]: yes(name, value)})
     elif name in SETTERS:
         SETTERS[name](made, value)
-    elif name == name.upper():
+    elif SYMBOL.fullmatch(name):
         switch = False if value in NO else True if value in YES else value
         made.profile = made.profile.with_config(**{name: switch})
     else:
         why = REFUSED.get(name, "no such setting")
-        raise ReplayError(f"{name} cannot be changed ({why}); what can: {', '.join(HELP)}")
+        known = [each.partition("=")[0] for each in HELP]
+        near = difflib.get_close_matches(name, known, 3, 0.5)
+        can = f"nearest: {', '.join(near)}" if near else "`mmtwin what-if --help` lists what can"
+        raise ReplayError(f"{name} cannot be changed ({why}); {can}")
 
 
 def yes(name: str, value: str) -> bool:
@@ -172,7 +181,7 @@ def bytes_of(value: str) -> int:
     """Bytes of `"16K"`."""
     unit = UNITS.get(value[-1:].upper(), 1)
     number = value[:-1] if unit > 1 else value
-    if not number.isdigit():
+    if not DIGITS.fullmatch(number):
         raise ReplayError(f"{value!r} is no size: 16K, 4096")
     return int(number) * unit
 

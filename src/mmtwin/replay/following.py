@@ -48,7 +48,7 @@ class Following:
         if self.stop < first:
             raise ReplayError(
                 f"event {self.stop} lies before event {first}, where the state to start from was "
-                "taken; start from empty"
+                f"taken: '#{first}' is the first instant (`mmtwin at --from empty` shows others)"
             )
         return machine_at_start(annotated, self.profile, start, self.snapshot), first
 

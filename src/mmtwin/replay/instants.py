@@ -78,7 +78,10 @@ def _at_event(recording: Timed, number: int) -> Moment:
         if number < first + len(events):
             return Moment(number, int(events["time"][number - first]))
         first += len(events)
-    raise ReplayError(f"{recording.path} has {first} events, none of number {number}")
+    raise ReplayError(
+        f"{recording.path} has {first} events, none of number {number}; the last is "
+        f"#{first - 1}, behind it is {END!r}"
+    )
 
 
 def _at_end(recording: Timed) -> Moment:
@@ -103,4 +106,7 @@ def _at_time(recording: Timed, since: int) -> Moment:
         first += len(events)
     if begin is None:
         raise ReplayError(f"{recording.path} has no events")
-    raise ReplayError(f"{recording.path} ends {(last - begin) / 1e9:g} s after its first event")
+    ends = f"{(last - begin) / 1e9:g} s" if recording.machine.clock != "counter" else last - begin
+    raise ReplayError(
+        f"{recording.path} ends {ends} after its first event; its last instant is {END!r}"
+    )

@@ -39,7 +39,7 @@ def state_at(
     if moment.index < job.first:
         raise ReplayError(
             f"event {moment.index} lies before event {job.first}, where the state to start from "
-            "was taken; start from empty"
+            f"was taken: '#{job.first}' is the first instant (--from empty shows others)"
         )
     looks = job.vmalloc_stops(moment.index)
     for block in job.annotated.blocks():

@@ -18,8 +18,10 @@ def load_policy(path: str | Path) -> dict[str, Callable[..., Any]]:
         names = runpy.run_path(str(path), run_name="mmtwin_policy")
     except OSError as error:
         raise ReplayError(f"{path}: {error.strerror or error}") from None
+    except SyntaxError as error:
+        raise ReplayError(f"{path}, line {error.lineno}: no Python: {error.msg}") from None
     except Exception as error:
-        raise ReplayError(f"{path}: {error!r}") from None
+        raise ReplayError(f"{path}: {error!r:.200}") from None
     found = {slot: names[slot] for slot in SLOTS if slot in names}
     if not found:
         raise ReplayError(f"{path}: it has none of the functions {', '.join(SLOTS)}")

@@ -24,6 +24,13 @@ SWITCHES = {
     "page_alloc.shuffle": "shuffle",
 }
 NUMBERS = ("min_order", "max_order", "min_objects")
+# Every option that mmtwin reads; dashes in names are underscores (parameq()).
+READ = (
+    *SWITCHES, *(f"{prefix}_{name}" for prefix in ("slub", "slab")
+                 for name in (*NUMBERS, "debug", "merge", "nomerge")),
+    "page_poison", "cgroup.memory", "kmemleak", "kasan_multi_shot", "kasan.fault",
+    "no_hash_pointers", "hash_pointers", "vsyscall",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

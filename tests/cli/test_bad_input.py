@@ -1,0 +1,161 @@
+"""Bad input of every command: one clear line, what is valid near it, exit status 2."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmtwin.cli.draw import THINGS as DRAWN
+from mmtwin.cli.explain import THINGS as EXPLAINED
+from mmtwin.cli.main import COMMANDS, main
+
+RECORDING = "x86_64-6.1"  # the one that comes with mmtwin
+LONGEST = 260
+TAKING_A_FILE = (
+    ["replay", "FILE"], ["what-if", "FILE"], ["info", "FILE"], ["import", "FILE", "out"],
+    ["at", "FILE", "1"], ["maps", "FILE"], ["explain", "kmalloc", "100", "--state", "FILE@end"],
+    ["explain", "page", "FILE", "0x3000"], ["explain", "struct", "page", "--btf", "FILE"],
+    ["explain", "page-flags", "FILE", "--kernel", "6.1"], ["explain", "prefetch", "FILE"],
+    ["draw", "memory", "FILE"], ["draw", "process", "FILE"], ["replay", "--policy", "FILE"],
+    ["what-if", "--against", "FILE"], ["boot", "x86_64-6.1", "FILE"],
+    ["maps", RECORDING, "--files", "FILE"],
+)  # fmt: skip
+# what is typed -> what the answer names
+CASES = {
+    "explain cache 100 --align 0": "nearest is 1",
+    "explain cache 100 --align 24": "nearest is 16",
+    "explain cache 100 --align 99999999999": "nearest is 4194304",
+    "draw slab kmalloc-128 --align 3": "nearest is",
+    "explain cache 100 --cpus 999999": "1 to 8192",
+    "explain cache ²": "no cache '²'",
+    "explain cache 100 --allocator slab --slab-max-order 11": "0 to 10",
+    "explain cache 100 --append slub_debgu=F": "nearest: slub_debug",
+    "explain kmalloc 100 --append slub_min_order=99": "0 to 10",
+    "explain kmalloc 100 --append slub_min_order=x": "takes a number",
+    "explain kmalloc 100 --append init_on_alloc=maybe": "0 or 1",
+    "boot x86_64-6.1 --append init-on-aloc=1 -c 1": "nearest: init_on_alloc",
+    "explain kmalloc 100 --cpu 999999": "CPUs 0 to 511",
+    "explain kmalloc 100 --cpu -1": "CPUs 0 to 511",
+    f"explain kmalloc 100 --state {RECORDING}@end --cpu 7": "CPUs 0 to 0",
+    "explain kmalloc 100 --state warmer": "nearest: warm",
+    f"explain kmalloc 100 --state {RECORDING}@0.1": "'#101335' is the first instant",
+    "explain page-flags 0x1234567890123456789": "at most 0xffffffffffffffff",
+    "explain page-flags 0x123456789abcdef --arch arm": "--arch x86_64",
+    "explain page-flags --kpageflags 0x1234567890123456789": "at most 0xffffffffffffffff",
+    "explain page-flags 0x200 --pfn 99999999999999999999": "52 bits",
+    "explain page-flags 0x200 --set nodes_shift=3": "in capitals",
+    "draw page-flags --set NODES_SHIFT=²": "from 0 to 10",
+    f"at {RECORDING} 99999": "last instant is 'end'",
+    f"at {RECORDING} #99999999": "the last is #244703",
+    f"at {RECORDING} 0.1": "--from empty",
+    f"maps {RECORDING} 99999": "docs/recording-format.md",
+    "what-if --set slub_min_orde=1": "nearest: slub_min_order",
+    "what-if --set slub_min_order=99": "0 to 10",
+    "what-if --set 6.9=1": "what-if --help",
+}
+
+
+def refused(capsys: pytest.CaptureFixture[str], words: list[str]) -> str:
+    """What standard error says of a command line that cannot be."""
+    assert main(words) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    lines = told.err.splitlines()
+    assert lines[0].startswith("mmtwin: error: ")
+    assert len(lines) <= 2
+    assert all(len(line) <= LONGEST for line in lines), told.err
+    assert "Traceback" not in told.err
+    return told.err
+
+
+@pytest.mark.parametrize("line", CASES)
+def test_the_nearest_that_is_valid(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert CASES[line] in refused(capsys, line.split())
+
+
+@pytest.mark.parametrize("what", ["nothing", "folder", "empty", "bytes", "dangling", ""])
+@pytest.mark.parametrize("words", TAKING_A_FILE, ids=" ".join)
+def test_a_file_that_is_none(
+    words: list[str], what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("empty").touch()
+    Path("bytes").write_bytes(bytes(range(256)) * 8)
+    Path("dangling").symlink_to("nowhere")
+    typed = [word.replace("FILE", what) for word in words]
+    if what == "empty" and words[0] == "boot":
+        assert main(typed) == 0  # an empty script
+        return
+    refused(capsys, typed)
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [*([name] for name in COMMANDS), *(["explain", name] for name in EXPLAINED),
+     *(["draw", name] for name in DRAWN)],
+    ids=" ".join,
+)  # fmt: skip
+@pytest.mark.parametrize("more", [["--no-such-option"], ["a", "b", "c", "d", "e"]])
+def test_more_than_there_is(
+    words: list[str], more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    if words == ["boot"] and len(more) > 1:
+        more = ["--cpus", "x"]  # a script takes any
+    refused(capsys, [*words, *more])
+
+
+def test_an_option_that_changes_nothing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "cache", "100", "--append", "quiet"]) == 0
+    assert "--append quiet changes nothing" in capsys.readouterr().err
+
+
+def test_a_recording_alone_is_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "kmalloc", "100", "--state", RECORDING]) == 0
+    alone = capsys.readouterr().out
+    assert main(["explain", "kmalloc", "100", "--state", f"{RECORDING}@end"]) == 0
+    assert alone == capsys.readouterr().out
+
+
+SAYING = (
+    ["info"], ["at", RECORDING, "end", "slabinfo"], ["explain", "gfp", "0xcc0"],
+    ["draw", "page-flags"],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", SAYING, ids=" ".join)
+@pytest.mark.parametrize(
+    ("shell", "status", "said"),
+    [
+        ('"$@" >&-', 2, "standard output is closed"),
+        ('"$@" >/dev/full', 2, "No space left"),
+        ('"$@" | true', 141, ""),
+        ('"$@" <&- >/dev/null', 0, ""),
+        ('"$@" 2>&- >/dev/null', 0, ""),
+    ],
+)
+def test_standard_files(words: list[str], shell: str, status: int, said: str) -> None:
+    program = [sys.executable, "-m", "mmtwin", *words]
+    ended = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {shell}", "bash", *program],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == status or (status == 141 and ended.returncode == 0)
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_interrupt_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_given: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("mmtwin.cli.info.run", interrupted)
+    assert main(["info"]) == 130
+    assert capsys.readouterr().err == "\n"
