@@ -159,7 +159,8 @@ def test_a_state_differs_where_the_work_differs():
 
 
 def test_an_object_is_asked_for_on_the_node_that_its_event_names():
-    k, twin = (Machine.boot("x86_64-6.1", memory="256M", cpus=2, nodes=2, seed=3) for _ in range(2))
+    settings = {"memory": "256M", "cpus": 2, "nodes": 2, "seed": 3}
+    k, twin = (Machine.boot("x86_64-6.1", **settings) for _ in range(2))
     events = np.zeros(2, dtype=EVENT)
     events["cache"], events["kind"] = -1, CONSTANTS["KIND_KMALLOC"]
     events["role"] = CONSTANTS["ROLE_DEMAND"]

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mmtwin.cli.errors import UserError, input_errors
 
@@ -100,14 +100,12 @@ def console() -> "Console":
     """Standard output, coloured where it is a terminal."""
     from rich.console import Console
 
-    class Plain(Console):
-        """One that leaves a reader who has gone to main()."""
+    def gone() -> NoReturn:
+        raise BrokenPipeError  # main() knows what to do; rich would exit with 1
 
-        def on_broken_pipe(self) -> None:
-            """Called while the error is handled."""
-            raise BrokenPipeError
-
-    return Plain(highlight=False, soft_wrap=False)
+    made = Console(highlight=False, soft_wrap=False)
+    made.on_broken_pipe = gone  # type: ignore[method-assign]
+    return made
 
 
 def positive(text: str) -> int:

@@ -19,7 +19,7 @@ def load_policy(path: str | Path) -> dict[str, Callable[..., Any]]:
     except OSError as error:
         raise ReplayError(f"{path}: {error.strerror or error}") from None
     except SyntaxError as error:
-        raise ReplayError(f"{path}, line {error.lineno}: no Python: {error.msg}") from None
+        raise ReplayError(f"{path}: line {error.lineno}: no Python: {error.msg}") from None
     except Exception as error:
         raise ReplayError(f"{path}: {error!r:.200}") from None
     found = {slot: names[slot] for slot in SLOTS if slot in names}
