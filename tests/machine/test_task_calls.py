@@ -108,6 +108,20 @@ def test_kernel_stack_counts_the_living() -> None:
     assert counted() == 32
 
 
+@pytest.mark.parametrize(("profile", "kept"), [("x86_64-5.10", 16), ("x86_64-6.1", 0)])
+def test_the_real_time_patch_keeps_a_stack_as_long_as_the_task(profile: str, kept: int) -> None:
+    def counted() -> int:
+        return int(re.findall(r"KernelStack: +(\d+) kB", k.proc["meminfo"].decode())[0])
+
+    k = Machine.boot(profile, memory="128M", PREEMPT_RT=True)
+    task = k.fork("sh", kernel=True)  # nobody waits for it
+    k.exit(task)
+    assert counted() == kept  # until its grace period is over
+    while k.synchronize_rcu():
+        assert k.validate() == []
+    assert (counted(), k.tasks) == (0, [])
+
+
 def test_a_contiguous_stack_is_a_block_of_pages() -> None:
     k = contiguous("arm64-5.13")
     task = k.fork()

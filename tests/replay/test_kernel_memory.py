@@ -27,11 +27,12 @@ LONE = 1 << 40  # a tick that never comes
 def memory(
     levels: int = 2, exits: bool = False, by_rcu: int = 1, threshold: int = 0, overstep: int = 0,
     top: bool = False, owned: bool = False, tick: int = 1000, cpus: int = 1,
-    late_areas: bool = False, locks: bool = False,
+    late_areas: bool = False, locks: bool = False, put_late: int = 0,
 ) -> KernelMemory:  # fmt: skip
     names = NAMES if locks else NAMES[:-1]
     what = {number: PLACES[name] for number, name in enumerate(names)}
-    has = {"vmap_stack": 1, "stack_freed_by_rcu": by_rcu, "thread_size": 16384}
+    has = {"vmap_stack": 1, "stack_freed_by_rcu": by_rcu, "stack_put_with_task": put_late,
+           "thread_size": 16384}
     lag = {"threshold": threshold, "tick": tick, "overstep": overstep, "stack_parts": 4,
            "vmalloc": late_areas}
     tables = {
@@ -99,6 +100,19 @@ def test_the_cpu_where_a_task_leaves_keeps_its_stack() -> None:
     feed(k, {**alloc("WHAT_TASK"), "cpu": 1}, {**alloc("WHAT_CRED"), "cpu": 1})
     feed(k, {**alloc("WHAT_TASK", 9), "cpu": 0}, {**array(0x1000, 4, 9), "cpu": 0})
     assert (k.stacks_predicted, k.stacks_exact) == (2, 2)
+
+
+def test_the_real_time_patch_puts_a_stack_back_with_its_task() -> None:
+    k = memory(by_rcu=0, put_late=1, exits=True)
+    k.tasks = 3
+    gone: Row = {"kind": "OTHER", "cache": NAMES.index("WHAT_EXIT"), "pid": 7}
+    feed(k, gone, free("WHAT_FILES"), free("WHAT_SIGHAND"))
+    assert (k.tasks, k.dead) == (3, 0)
+    feed(k, alloc("WHAT_TASK"), array(0x1000, 4), alloc("WHAT_CRED"))
+    feed(k, *[free("WHAT_TASK")] * 3)
+    assert k.tasks == 1
+    feed(k, *[alloc("WHAT_TASK"), alloc("WHAT_CRED")] * 2, alloc("WHAT_TASK"), array(0x2000, 4))
+    assert (k.stacks_predicted, k.stacks_exact, k.new_stacks) == (4, 4, 2)
 
 
 def test_an_exit_event_counts_instead_of_the_signal_handlers() -> None:

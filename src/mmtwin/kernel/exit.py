@@ -74,14 +74,15 @@ def task_stack_end_corrupted(mm, task):
 
 def finish_task_switch(mm, before):
     """What the next task does for the one that ran before, if that is dead: its mm_struct goes
-    unless others use it, and its stack.
+    unless others use it, and its stack (not with the real-time patch before 5.18).
     """
     if before.state not in ("zombie", "dead"):
         return
     if before.active_mm is not None:
         active, before.active_mm = before.active_mm, None
         mmdrop(mm, active)
-    put_task_stack(mm, before)
+    if not mm.view("has")[0].stack_put_with_task:
+        put_task_stack(mm, before)
     put_task_struct_rcu_user(mm, before)
 
 
@@ -145,6 +146,8 @@ def put_task_struct_rcu_user(mm, task):
 
 def put_task_struct(mm, task):
     """delayed_put_task_struct(), __put_task_struct(): nobody looks at the task any more."""
+    if mm.view("has")[0].stack_put_with_task:
+        put_task_stack(mm, task)
     kfree(mm, task.security)
     exit_creds(mm, task)
     free_delays(mm, task)

@@ -100,6 +100,7 @@ cdef struct features_t:
     s32 thread_align              # THREAD_ALIGN in bytes
     s32 vmap_stack                # stacks are mapped virtually, two freed ones kept by each CPU
     s32 stack_freed_by_rcu        # a stack that no CPU keeps is freed after a grace period
+    s32 stack_put_with_task       # a dead task's stack goes with its task_struct, not at once
     s32 stack_counted_to_exit     # do_exit() takes a stack out of KernelStack, not its free
     s32 sched_stack_end_check     # schedule() looks at the magic at a stack's end
     s32 stack_guard_named         # x86: the overflow's message says which stack it was

@@ -33,7 +33,7 @@ cdef enum:
     WHAT_MM = 3                   # mm_struct
     WHAT_FAULT = 4                # within a page fault: anon_vma and its chains
     WHAT_EXIT = 5                 # sched_process_exit
-    WHAT_CRED = 6                 # credentials: what a fork allocates behind the stack
+    WHAT_CRED = 6                 # credentials, pid: what a fork allocates behind the stack
     WHAT_FILES = 7                # files_struct
     WHAT_LOCK = 8                 # lock of a page table
 
@@ -105,6 +105,7 @@ cdef class KernelMemory:
     cdef s64 left                 # tasks in do_exit() whose signal handlers are not released yet
     cdef bint caches_stacks
     cdef bint freed_by_rcu
+    cdef bint put_late            # a dead task's stack goes with its task_struct
     cdef public s64 tasks         # with a stack that KernelStack counts
     cdef public s64 dead          # of the others, those whose task_struct is still there
     cdef public s64 vmalloc_pages

@@ -105,12 +105,9 @@ class KernelMemory:
             names[number] = meaning
         site = np.array(sorted(sites) or [0], dtype=np.uint64)
         table = np.zeros(max(nr_pages, 1), dtype=np.uint8)
-        area = np.zeros(AREAS, dtype=np.uint64)
-        mark = np.zeros(MARKS, dtype=np.uint8)
-        site_mark = np.zeros(SITE_MARKS, dtype=np.uint8)
-        for address in sites:
-            site_mark[address & (SITE_MARKS - 1)] = 1
-        area_pages = np.zeros(AREAS, dtype=np.int64)
+        area, area_pages = np.zeros(AREAS, dtype=np.uint64), np.zeros(AREAS, dtype=np.int64)
+        mark, site_mark = np.zeros(MARKS, dtype=np.uint8), np.zeros(SITE_MARKS, dtype=np.uint8)
+        site_mark[site & np.uint64(SITE_MARKS - 1)] = len(sites) > 0
         runs = np.zeros(RUNS, dtype=np.dtype(RUN))
         cached, waiting = np.zeros((2, max(nr_cpus, 1)), dtype=np.int64)
         self._buffers = {
@@ -144,15 +141,16 @@ class KernelMemory:
         self.nr_pid_ranges = len(tables["pid_sites"]) // 2
         self.nr_ranges = self.nr_pid_ranges + len(tables["exit_sites"]) // 2
         self.plain = nr_cpus == 1 and not self.owned
-        self.nr_areas = self.left = self.last = self.gap = 0
+        self.nr_areas = self.left = self.last = self.gap = self.chains = self.chain_time = 0
         self.interrupted = False
-        self.chains = self.chain_time = self.chains_uneven = 0
         self.late = LateCounters(nr_cpus, lag["threshold"], lag["tick"], lag.get("lists"))
         self.tick, self.overstep = lag["tick"], lag["overstep"]
         self.stack_parts, self.vmalloc_late = lag["stack_parts"], lag["vmalloc"]
-        self.exits, self.stack_kb = exits, has["thread_size"] >> 10
+        self.put_late, self.stack_kb = has["stack_put_with_task"], has["thread_size"] >> 10
+        self.exits = exits or self.put_late
+        names[names == WHAT_EXIT] *= not self.put_late  # then do_exit() tells nothing
         self.caches_stacks, self.freed_by_rcu = has["vmap_stack"], has["stack_freed_by_rcu"]
-        self.tasks = self.dead = self.vmalloc_pages = self.page_tables = 0
+        self.chains_uneven = self.tasks = self.dead = self.vmalloc_pages = self.page_tables = 0
         self.stacks_predicted = self.stacks_exact = self.new_stacks = 0
 
     def shown_counters(self):
@@ -334,11 +332,13 @@ class KernelMemory:
 
     def _task_freed(self, cpu):
         """A task_struct is freed after the grace period in which its stack was."""
+        cpu = cpu if cpu < self.nr_cpus else 0
         if self.dead > 0:
             self.dead -= 1
         else:
-            self._count_stack(cpu if cpu < self.nr_cpus else 0, -1)  # of a thread, or in vain
-        if cpu < self.nr_cpus and self.waiting[cpu] > 0:
+            self._count_stack(cpu, -1)  # of a thread, in vain, or put back only now
+            self.waiting[cpu] += self.put_late
+        if self.waiting[cpu] > 0:
             self.waiting[cpu] -= 1
             if self.cached[cpu] < 2:
                 self.cached[cpu] += 1

@@ -48,6 +48,7 @@ WHAT = {
     "page->ptl": "WHAT_LOCK",
     "cred_jar": "WHAT_CRED",
     "cred": "WHAT_CRED",
+    "pid": "WHAT_CRED",  # the same cache, where they are of one size
     "sched_process_exit": "WHAT_EXIT",
 }
 LINES = ("KernelStack", "PageTables", "VmallocUsed")

@@ -36,6 +36,9 @@ TASKS = (
             limit("vmap_stack")),
     Feature("stack_freed_by_rcu", "a stack that no CPU keeps is freed after a grace period", 0,
             Change("5.18", 1, "e540bf3162e8")),
+    # a hunk of the real-time patch: finish_task_switch() leaves it to __put_task_struct()
+    Feature("stack_put_with_task", "a dead task's stack goes with its task_struct, not at once", 1,
+            Change("5.18", 0, "e540bf3162e8"), config="CONFIG_PREEMPT_RT"),
     Feature("stack_counted_to_exit", "do_exit() takes a stack out of KernelStack, not its free", 0,
             Change("5.18", 1, "1a03d3f13ffe")),
     Feature("sched_stack_end_check", "schedule() looks at the magic at a stack's end", 1,
