@@ -159,3 +159,19 @@ def test_an_interrupt_is_no_traceback(
     monkeypatch.setattr("mmtwin.cli.info.run", interrupted)
     assert main(["info"]) == 130
     assert capsys.readouterr().err == "\n"
+
+
+def test_a_picture_is_written_to_a_pipe_and_through_a_link(tmp_path: Path) -> None:
+    pipe, real, link = (tmp_path / name for name in ("pipe", "real.svg", "link.svg"))
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert main(["draw", "page-flags", "-o", str(pipe)]) == 0
+    assert os.read(reader, 100).startswith(b"<svg")
+    os.close(reader)
+    assert pipe.is_fifo()
+    real.touch()
+    link.symlink_to(real)
+    assert main(["draw", "page-flags", "-o", str(link)]) == 0
+    assert link.is_symlink()
+    assert real.read_text().startswith("<svg")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.svg", "pipe", "real.svg"]

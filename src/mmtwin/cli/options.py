@@ -73,19 +73,25 @@ def add_picture(parser: argparse.ArgumentParser) -> None:
 
 
 def write_picture(path: str | None, picture: str | bytes) -> int:
-    """Writes a picture beside its place, then renames it; the exit status."""
+    """Writes a picture beside its place, then renames it; the exit status. A device or a pipe is
+    written to as it is.
+    """
     if path is None:
         sys.stdout.write(picture if isinstance(picture, str) else picture.decode())
         return 0
-    part = f"{path}.part"
+    place = os.path.realpath(path)
+    apart = not os.path.exists(place) or os.path.isfile(place)
+    part = f"{place}.part" if apart else place
     with input_errors("-o FILE names a file that can be written"):
         try:
             with open(part, "wb") as file:
                 file.write(picture.encode() if isinstance(picture, str) else picture)
-            os.replace(part, path)
+            if apart:
+                os.replace(part, place)
         except OSError:
-            with suppress(OSError):
-                os.unlink(part)
+            if apart:
+                with suppress(OSError):
+                    os.unlink(part)
             raise
     return 0
 
