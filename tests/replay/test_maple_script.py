@@ -172,3 +172,65 @@ def test_what_waits_lasts_over_the_end_of_a_block(kernel: Kernel) -> None:
     engine.run(events.ctypes.data, 0, 1, 1)
     assert where[[1, 2, 4]].tolist() == [kernel.node[number] for number in (1, 2, 4)]
     assert engine.counts()[COUNTS["COUNT_OBJECTS_EXACT"]] == 3
+
+
+def interrupted_free(kernel: Kernel, late: bool) -> None:
+    """Node 0 is freed, and in an interrupt nodes 1 and 2: before it or behind it, though its event
+    comes first; then a request takes two, of which a free shows the silent one.
+    """
+    for number in range(5):
+        kernel.named(number)
+    kernel.event("FREE", 0)
+    kernel.give(*((1, 2, 0) if late else (0, 1, 2)))
+    kernel.event("FREE", 1, flags=SOFTIRQ)
+    kernel.event("FREE", 2, flags=SOFTIRQ)
+    kernel.freed(4)
+    kernel.named(5, silent=(6, 7))
+    kernel.take(6, 7)
+    kernel.records[-1][3][0] = kernel.node[6]
+    kernel.freed(5, silent=(7,))
+    kernel.freed(6)
+    for number in range(8, 11):
+        kernel.named(number)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_free_that_an_interrupt_came_into(kernel: Kernel, late: bool) -> None:
+    interrupted_free(kernel, late)
+    assert_exact(kernel)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_where_nothing_tells_a_free_comes_with_its_event(kernel: Kernel, late: bool) -> None:
+    interrupted_free(kernel, late)
+    for record in kernel.records:
+        record[3][:] = [0] * len(record[3])
+    _script, engine = kernel.replayed()
+    exact = engine.counts()[COUNTS["COUNT_OBJECTS_EXACT"]]
+    assert (exact == sum(kind == "ALLOC" for kind, *_ in kernel.rows)) is not late
+
+
+def test_silent_nodes_were_taken_before_an_interrupt_that_frees_beside_them(
+    kernel: Kernel,
+) -> None:
+    """The CPU's list is empty, and its next slab gets a node back in the interrupt: the silent
+    node is the one that was there before.
+    """
+    for number in range(32):
+        kernel.named(number)
+    kernel.freed(3)
+    kernel.freed(17)
+    kernel.named(40)  # the last of one slab
+    assert kernel.node[40] == kernel.node[17]
+    kernel.event("ALLOC", 40, silent=(41,))
+    kernel.rows.pop(-2)
+    kernel.records[-2:] = [(len(kernel.rows) - 1, 40, [41], [0])]
+    kernel.take(41)
+    assert kernel.node[41] == kernel.node[3]
+    kernel.records[-1][3][0] = kernel.node[41]
+    kernel.event("FREE", 5, flags=SOFTIRQ)
+    kernel.give(5)
+    kernel.named(42)
+    script, engine = kernel.replayed()
+    assert engine.counts()[COUNTS["COUNT_OBJECTS_EXACT"]] == 32 + 2
+    assert script.renamed == script.unknown == 0

@@ -46,6 +46,7 @@ class Nodes:
         self.records: list[Record] = []
         self.taken: dict[int, tuple[Record, int]] = {}  # silently: the record, the place in it
         self.waiting = Stream()
+        self.unplaced: list[tuple[Asked, Asked | None]] = []
         self.now = 0
         self.known = bool(self.ranges)
 
@@ -83,15 +84,32 @@ class Nodes:
             self.ended.append((self.now, number))
         return number
 
-    def later(self, address: int, silent: list[int]) -> None:
+    def later(self, address: int, silent: list[int], after: Asked | None) -> None:
         """The twin gave a node back, to be freed after a grace period, and with it `silent`: their
-        addresses. Frees come in the order of the requests (call_rcu()), on each CPU.
+        addresses. `after`: what its task asked for before that, in the same step. Frees come in
+        the order of the requests (call_rcu()), on each CPU.
         """
         numbers = [self.at.pop(each, -1) for each in silent]
-        self.waiting.asked.append(Asked(self.now, RCU, self.at.pop(address, -1), numbers))
+        asked = Asked(self.now, RCU, self.at.pop(address, -1), numbers)
+        self.unplaced.append((asked, after))
+
+    def _place(self) -> None:
+        """Puts what waits for a grace period in order: of two tasks' steps, an exec for one, the
+        twin carries out one after the other where the kernel's ran side by side.
+        """
+        unplaced, self.unplaced = self.unplaced, []
+        for asked, after in unplaced:
+            if after is not None and after.at < 0:
+                self.unplaced.append((asked, after))
+                continue
+            asked.at = asked.since if after is None else after.at
+            asked.since = min(asked.since, asked.at)
+            self.waiting.asked.append(asked)
+        self.waiting.asked = deque(sorted(self.waiting.asked, key=lambda asked: asked.at))
 
     def match_later(self, until: int, first: int) -> None:
         """The same, and the events up to number `until` that RCU's frees are."""
+        self._place()
         for asked, seen in self.waiting.match(until, False):
             if seen is None:
                 continue

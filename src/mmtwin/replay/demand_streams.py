@@ -17,13 +17,15 @@ class Seen(NamedTuple):
 @dataclass(slots=True)
 class Asked:
     """A demand of the twin's process. `since`: number of the event that its step began with;
-    `number`: of the page or node, -1 for none; `silent`: nodes that go with it, of no event.
+    `number`: of the page or node, -1 for none; `silent`: nodes that go with it, of no event;
+    `at`: number of the event that it was found to be, or that it came behind, -1 not yet.
     """
 
     since: int
     key: Hashable
     number: int = -1
     silent: list[int] = field(default_factory=list)
+    at: int = -1
 
 
 class Stream:

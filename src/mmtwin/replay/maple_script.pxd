@@ -1,7 +1,6 @@
 cimport cython
 
-from mmtwin.kernel.casts cimport as_s64, as_u8, as_u64
-from mmtwin.kernel.constants cimport PG_slab
+from mmtwin.kernel.casts cimport as_u8, as_u64
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.ram cimport (
     cache_at, cache_cpu_of, cache_cpu_p, cache_p, page_address, page_p, pfn_to_page, virt_to_pfn,
@@ -12,23 +11,18 @@ from mmtwin.kernel.slub_freelist cimport get_freepointer, set_freepointer
 from mmtwin.kernel.slub_resync cimport next_object, object_state
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u8, u64, virt_t
 from mmtwin.recordings.event cimport (
-    KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
-    KIND_MM_PAGE_ALLOC_ZONE_LOCKED, as_events, event_at, event_t,
+    KIND_KMEM_CACHE_ALLOC, KIND_MM_PAGE_ALLOC, KIND_MM_PAGE_ALLOC_ZONE_LOCKED, event_at, event_t,
 )
 from mmtwin.recordings.sites cimport as_s32
-from mmtwin.replay.maple cimport Maple
+from mmtwin.replay.maple_late cimport INTERRUPT, MOST_OBJECTS, Late
 
 ctypedef event_t *event_p
 
 cdef enum:
-    MOST_OBJECTS = 512            # of a slab
     MOST_LATE = 8                 # tasks whose nodes are put off
     MOST_SILENT = 64              # nodes of each
-    INTERRUPT = 0x18              # event.flags: hard or soft interrupt
 
-cdef class Script(Maple):
-    cdef event_t *events
-    cdef s64 available
+cdef class Script(Late):
     cdef s64 record               # the request being served
     cdef s64 behind               # the events of an interrupt that came
     cdef s64 until
@@ -40,29 +34,14 @@ cdef class Script(Maple):
     cdef s64 nr_late
     cdef s64 next                 # the first of its silent nodes that is not there yet
     cdef gfp_t gfp
-    cdef s64 first                # number of the block's first event
-    cdef s64 nr
-    cdef s64 *number              # of the event of each request or free, ascending
-    cdef s32 *own                 # the node that the event names
-    cdef s32 *count               # and the silent ones that go with it
-    cdef s64 *place
-    cdef s32 *ids
-    cdef u64 *shown               # where each shows itself later, 0 unknown
-    cdef u64 *where               # of each node: its object, 0 unknown
-    cdef s64 nr_ids
     cdef u8 *fresh                # by pfn: a slab made for silent nodes, none of them named yet
     cdef s32 *ranks               # scratch: of objects in random_seq
-    cdef u64 *chain               # scratch
     cdef readonly s64 unforeseen  # requests and frees of nodes that the process side knows not of
     cdef readonly s64 renamed     # nodes that an event shows elsewhere than they were taken to be
     cdef readonly s64 unknown     # nodes to be given back whose object nobody knows
 
-    @cython.locals(low=s64, high=s64, middle=s64)
-    cdef s64 _record(self, s64 number) noexcept nogil
     @cython.locals(other=s64)
     cdef void _is_at(self, s32 node, u64 address) noexcept nogil
-    @cython.locals(s=cache_p, pfn=pfn_t, page=page_p)
-    cdef pfn_t _slab_of(self, u64 address) noexcept nogil
     @cython.locals(s=cache_p, base=u64, place=s64)
     cdef u64 _object(self, pfn_t pfn, u64 address, s64 turn) noexcept nogil
     @cython.locals(s=cache_p, place=s64, base=u64, turn=s64, page=page_p, cpu=s32, c=cache_cpu_p,
@@ -72,8 +51,6 @@ cdef class Script(Maple):
     cdef u64 _turn_list(self, pfn_t pfn, u64 object, s64 turn) noexcept nogil
     @cython.locals(slab=pfn_t)
     cdef bint can_wait(self, s64 number, s64 until) noexcept nogil
-    @cython.locals(i=s64, event=event_p)
-    cdef bint _frees_into(self, pfn_t slab, s64 number, s64 until) noexcept nogil
     @cython.locals(mine=u64)
     cdef void expect(self, u64 address, gfp_t gfp) noexcept nogil
     @cython.locals(pfn=pfn_t)
@@ -98,9 +75,6 @@ cdef class Script(Maple):
     cdef s64 goes_on(self, event_t *event) noexcept nogil
     @cython.locals(r=s64, k=s64, n=s64, node=u64, address=u64)
     cdef void freeing(self, s64 number) noexcept nogil
-    cdef bint has_slab(self, pfn_t pfn) noexcept nogil
     @cython.locals(node=s64, event=event_p, s=cache_p, size=u64, old=pfn_t)
     cdef void page(self, s64 number) noexcept nogil
-    cdef void compare(self) noexcept nogil
     cdef void adopt(self) noexcept nogil
-    cpdef void look(self, size_t address, s64 start, s64 available)

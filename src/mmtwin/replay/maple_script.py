@@ -11,15 +11,15 @@ import cython
 import numpy as np
 
 from mmtwin.kernel.constants import parse_constants
-from mmtwin.replay.maple import Maple
+from mmtwin.replay.maple_late import CONSTANTS as LATE_CONSTANTS
+from mmtwin.replay.maple_late import Late
 
 CONSTANTS = parse_constants(files(__package__).joinpath("maple_script.pxd").read_text())
-MOST, TASKS = CONSTANTS["MOST_OBJECTS"], CONSTANTS["MOST_LATE"]
+MOST, TASKS = LATE_CONSTANTS["MOST_OBJECTS"], CONSTANTS["MOST_LATE"]
 NODES = CONSTANTS["MOST_SILENT"]
 
 if not cython.compiled:
-    from mmtwin.kernel.casts import as_s64, as_u8, as_u64
-    from mmtwin.kernel.constants import PG_slab
+    from mmtwin.kernel.casts import as_u8, as_u64
     from mmtwin.kernel.ram import cache_at, cache_cpu_of, page_address, pfn_to_page, virt_to_pfn
     from mmtwin.kernel.slub import __kmem_cache_free_bulk as free_bulk
     from mmtwin.kernel.slub import kmem_cache_alloc_node
@@ -27,31 +27,25 @@ if not cython.compiled:
     from mmtwin.kernel.slub_resync import next_object, object_state
     from mmtwin.recordings.event import (
         KIND_KMEM_CACHE_ALLOC,
-        KIND_KMEM_CACHE_FREE,
         KIND_MM_PAGE_ALLOC,
         KIND_MM_PAGE_ALLOC_ZONE_LOCKED,
-        as_events,
         event_at,
     )
     from mmtwin.recordings.sites import as_s32
 
     globals().update(CONSTANTS)
+    globals().update(LATE_CONSTANTS)
 
 
-class Script(Maple):
+class Script(Late):
     """What is written down of one block. `cache`: maple_node's number in the twin."""
 
     def __init__(self, mm, cache):
-        Maple.__init__(self, mm)
-        self.cache = cache
-        self.scripted = 1
+        Late.__init__(self, mm, cache)
         self.deferred = 0
         self.unforeseen = self.renamed = self.unknown = 0
-        self.nr = self.nr_ids = 0
         fresh = self.buffers["fresh"] = np.zeros(mm.max_pfn, dtype=np.uint8)
         self.fresh = as_u8(fresh.ctypes.data, len(fresh))
-        chain = self.buffers["chain"] = np.zeros(MOST, dtype=np.uint64)
-        self.chain = as_u64(chain.ctypes.data, MOST)
         ranks = self.buffers["ranks"] = np.zeros(MOST, dtype=np.int32)
         self.ranks = as_s32(ranks.ctypes.data, MOST)
         late = self.buffers["late"] = np.zeros(TASKS * (1 + NODES), dtype=np.int32)
@@ -65,58 +59,6 @@ class Script(Maple):
         self.other = -1
         self.first = 0
 
-    def load(self, first, records, where):
-        """Takes over the records of a block.
-
-        `first`: number of its first event; `records`: [(number of an event, the node it names, -1
-        unknown, [nodes that go with it], [where each shows itself later])], ascending; `where`:
-        uint64 array, the object of each node; it goes on being written.
-        """
-        ids = [node for record in records for node in record[2]]
-        shown = [address for record in records for address in record[3]]
-        counts = [len(record[2]) for record in records]
-        arrays = {
-            "number": np.array([record[0] for record in records] or [0], dtype=np.int64),
-            "own": np.array([record[1] for record in records] or [0], dtype=np.int32),
-            "count": np.array(counts or [0], dtype=np.int32),
-            "place": np.cumsum([0, *counts], dtype=np.int64),
-            "ids": np.array(ids or [0], dtype=np.int32),
-            "shown": np.array(shown or [0], dtype=np.uint64),
-            "items": np.zeros(max(counts, default=0) + 1, dtype=np.uint64),
-            "where": where,
-        }
-        self.buffers.update(arrays)
-        at = {name: array.ctypes.data for name, array in arrays.items()}
-        self.first = first
-        self.nr = len(records)
-        self.number = as_s64(at["number"], len(arrays["number"]))
-        self.own = as_s32(at["own"], len(arrays["own"]))
-        self.count = as_s32(at["count"], len(arrays["count"]))
-        self.place = as_s64(at["place"], len(arrays["place"]))
-        self.ids = as_s32(at["ids"], len(arrays["ids"]))
-        self.shown = as_u64(at["shown"], len(arrays["shown"]))
-        self.items = as_u64(at["items"], len(arrays["items"]))
-        self.where = as_u64(at["where"], len(where))
-        self.nr_ids = len(where)
-
-    def look(self, address, start, available):
-        """The events that are carried out next."""
-        self.events = as_events(address, available)
-        self.available = available
-
-    def _record(self, number):
-        """The record of an event, -1 if it has none."""
-        number += self.first
-        low = 0
-        high = self.nr
-        while low < high:
-            middle = (low + high) // 2
-            if self.number[middle] < number:
-                low = middle + 1
-            else:
-                high = middle
-        return low if low < self.nr and self.number[low] == number else -1
-
     def _is_at(self, node, address):
         """An event shows which object a node is: what was taken for it was another."""
         if node < 0 or self.where[node] == address:
@@ -127,15 +69,6 @@ class Script(Maple):
                 if self.where[other] == address:
                     self.where[other] = self.where[node]
         self.where[node] = address
-
-    def _slab_of(self, address):
-        """The pfn of the slab of nodes that an address lies in, -1 for none."""
-        s = cache_at(self.mm, self.cache)
-        pfn = virt_to_pfn(self.mm, address)
-        if pfn < 0 or pfn >= self.mm.max_pfn:
-            return -1
-        pfn = pfn >> s.oo_order << s.oo_order
-        return pfn if self.has_slab(pfn) else -1
 
     def _object(self, pfn, address, turn):
         """The object so many places behind another in the order of a new slab's list
@@ -190,14 +123,6 @@ class Script(Maple):
         """
         slab = cache_cpu_of(self.mm, self.cache, self.mm.cpu).slab
         return not self._frees_into(slab, number, until)
-
-    def _frees_into(self, slab, number, until):
-        """Whether one of the events `number` to `until` frees a node of a slab."""
-        for i in range(number, until):
-            event = event_at(self.events, i)
-            if event.kind == KIND_KMEM_CACHE_FREE and self._slab_of(event.address) == slab:
-                return True
-        return False
 
     def expect(self, address, gfp):
         """A node is about to be given out, at an address."""
@@ -324,7 +249,7 @@ class Script(Maple):
         if cache_cpu_of(self.mm, self.cache, self.mm.cpu).freelist:
             return self.shown[first] != 0 and self._slab_of(self.shown[first]) != slab
         if slab < 0 or self._frees_into(slab, self.behind, self.until):
-            return True
+            return slab < 0 or self.shown[first] != mine
         for place in range(first, self.place[self.record] + self.count[self.record]):
             if self.shown[place]:
                 return self._slab_of(self.shown[place]) != slab
@@ -365,9 +290,11 @@ class Script(Maple):
         (kmem_cache_free_bulk()).
         """
         r = self._record(number)
+        address = event_at(self.events, number).address
+        self.freed = number
+        self._look_behind(number)
         if r < 0:
             return
-        address = event_at(self.events, number).address
         if self.own[r] >= 0 and self.where[self.own[r]]:
             self._see(self.where[self.own[r]], address)
         self._is_at(self.own[r], address)
@@ -386,11 +313,6 @@ class Script(Maple):
             free_bulk(self.mm, self.cache, self.items, n)
             self.given += n
 
-    def has_slab(self, pfn):
-        """Whether the twin has a slab of nodes at a page."""
-        page = pfn_to_page(self.mm, pfn)
-        return page.flags & PG_slab != 0 and page.cache == self.cache
-
     def page(self, number):
         """A slab may have moved to the page that an event names: its nodes with it."""
         event = event_at(self.events, number)
@@ -404,9 +326,6 @@ class Script(Maple):
                 self.fresh[event.address] |= self.fresh[old]
                 self.where[node] &= size - 1
                 self.where[node] += page_address(self.mm, event.address)
-
-    def compare(self):
-        """Nothing is guessed: the twin is where it is."""
 
     def adopt(self):
         """Nothing is guessed."""

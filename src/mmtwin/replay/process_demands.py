@@ -255,6 +255,7 @@ class ProcessDemands:
         if self.machine.next_step == self.read:
             return
         named: Asked | None = None
+        last: Asked | None = None
         given: list[int] = []
         below: list[int] = []
         for kind, value, second, third, *_ in self._steps():
@@ -270,7 +271,8 @@ class ProcessDemands:
                 if number is not None:
                     self.streams[pid, FREES].asked.append(Asked(since, FREES, number))
             elif kind == NODE_ALLOC:
-                named = Asked(since, self.nodes.key(True, second), self.nodes.new(value))
+                key = self.nodes.key(True, second)
+                named = last = Asked(since, key, self.nodes.new(value))
                 self.streams[pid, NODES].asked.append(named)
             elif kind == NODE_BULK:
                 if named is not None:
@@ -280,12 +282,12 @@ class ProcessDemands:
             elif kind == NODE_RCU_BULK:
                 below.append(value)
             elif kind == NODE_RCU:
-                self.nodes.later(value, below)
+                self.nodes.later(value, below, last)
                 below = []
             elif kind == NODE_FREE:
                 named = None
-                asked = Asked(since, self.nodes.key(False, 0), self.nodes.end(value), given)
-                self.streams[pid, NODES].asked.append(asked)
+                last = Asked(since, self.nodes.key(False, 0), self.nodes.end(value), given)
+                self.streams[pid, NODES].asked.append(last)
                 given = []
 
     # ---- both
@@ -302,6 +304,7 @@ class ProcessDemands:
         for asked, seen in nodes.match(until, final) if nodes else ():
             if asked.key != self.nodes.key(False, 0):
                 self._count(NODES, seen)
+            asked.at = asked.since if seen is None else seen.index
             if seen is not None:
                 self.nodes.named(asked, seen, self.first)
         frees = self.streams.get((pid, FREES))
