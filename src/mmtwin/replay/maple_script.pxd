@@ -36,6 +36,7 @@ cdef class Script(Late):
     cdef gfp_t gfp
     cdef u8 *fresh                # by pfn: a slab made for silent nodes, none of them named yet
     cdef s32 *ranks               # scratch: of objects in random_seq
+    cdef readonly s64 asked       # requests that events tell of
     cdef readonly s64 unforeseen  # requests and frees of nodes that the process side knows not of
     cdef readonly s64 renamed     # nodes that an event shows elsewhere than they were taken to be
     cdef readonly s64 unknown     # nodes to be given back whose object nobody knows

@@ -43,7 +43,7 @@ class Script(Late):
     def __init__(self, mm, cache):
         Late.__init__(self, mm, cache)
         self.deferred = 0
-        self.unforeseen = self.renamed = self.unknown = 0
+        self.asked = self.unforeseen = self.renamed = self.unknown = 0
         fresh = self.buffers["fresh"] = np.zeros(mm.max_pfn, dtype=np.uint8)
         self.fresh = as_u8(fresh.ctypes.data, len(fresh))
         ranks = self.buffers["ranks"] = np.zeros(MOST, dtype=np.int32)
@@ -138,6 +138,7 @@ class Script(Late):
 
     def allocated(self, number, gfp):
         """A node was given out: takes those that go with it (kmem_cache_alloc_bulk())."""
+        self.asked += 1
         event = event_at(self.events, number)
         r = self._record(number)
         if r < 0:

@@ -42,7 +42,7 @@ def state_at(
             f"was taken: '#{job.first}' is the first instant (--from empty shows others)"
         )
     looks = job.vmalloc_stops(moment.index)
-    for block in job.annotated.blocks():
+    for block in job.blocks():
         end = min(max(moment.index - block.first, 0), block.ready)
         done = 0
         while looks and looks[0][0] <= block.first + end:

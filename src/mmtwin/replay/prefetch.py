@@ -85,7 +85,7 @@ def measure(
     caches = mm.view("cache")
     runs = [Run(size, ways, prefetch) for prefetch in (False, True)]
     last = int(mm.next_step)
-    for block in job.annotated.blocks():
+    for block in job.blocks():
         for start in range(0, block.ready, PIECE):
             job.carry_out(block, start, min(start + PIECE, block.ready))
             steps = new_steps(mm, last)

@@ -15,7 +15,7 @@ from mmtwin.recordings.annotate import Annotated, Block
 from mmtwin.recordings.errors import RecordingError
 from mmtwin.recordings.recording import Recording
 from mmtwin.recordings.stream import Events
-from mmtwin.replay.call_sites import MAPLE_CACHES, maple_ranges, vmalloc_sites
+from mmtwin.replay.call_sites import MAPLE_CACHES, vmalloc_sites
 from mmtwin.replay.engine import Engine
 from mmtwin.replay.errors import ReplayError
 from mmtwin.replay.follow import Follower
@@ -23,6 +23,7 @@ from mmtwin.replay.geometry import compare_geometry
 from mmtwin.replay.maple import Maple
 from mmtwin.replay.maple_script import Script
 from mmtwin.replay.memory_lines import MemoryLines
+from mmtwin.replay.node_source import Trust, inferred_nodes
 from mmtwin.replay.process_demands import ProcessDemands, has_processes
 from mmtwin.replay.result import ReplayResult
 from mmtwin.replay.starts import choose_start, first_event, machine_at_start
@@ -67,6 +68,7 @@ class Replay:
         self.demands = self._demands()
         self.script: Script | None = None
         self.engine = self._engine()
+        self.trust = Trust(self.engine, self.script) if self.script else None
         self.follower = self._follower()
         sites = vmalloc_sites(self.annotated)
         self.lines = MemoryLines(recording, self.annotated, self.profile, sites)
@@ -117,15 +119,7 @@ class Replay:
         if self.demands and self.demands.nodes.known and MAPLE_CACHES[0] in self.mm.cache_names:
             self.script = Script(self.mm, self.mm.cache_names.index(MAPLE_CACHES[0]))
             return self.script
-        names = [name for name in MAPLE_CACHES if name in self.annotated.names]
-        if len(names) < len(MAPLE_CACHES) or MAPLE_CACHES[0] not in self.mm.cache_names:
-            return None
-        return Maple(
-            self.mm,
-            self.mm.cache_names.index(MAPLE_CACHES[0]),
-            [self.annotated.names.index(name) for name in names],
-            maple_ranges(self.annotated),
-        )
+        return inferred_nodes(self.mm, self.annotated)
 
     def _follower(self) -> Follower | None:
         """What rebuilds the kernel's state beside the prediction, where the start's lists have no
@@ -152,17 +146,14 @@ class Replay:
         began = time.perf_counter()
         consumed = 0
         self.compared = self.ahead = 0.0
-        for block in self.annotated.blocks():
+        for block in self.blocks():
             done = 0
-            self._foresee(block)
             while stops and stops[0][0] < block.first + block.ready:
                 index, act = stops.pop(0)
                 consumed += self.carry_out(block, done, index - block.first)
                 done = max(done, index - block.first)
                 self._act(act)
             consumed += self.carry_out(block, done, block.ready)
-            if self.demands:
-                self.demands.compare(block)
             if self.progress:
                 self.progress(block.first + block.ready, total)
         for _index, act in stops:
@@ -174,6 +165,16 @@ class Replay:
             **({"process_seconds": self.ahead} if self.demands else {}),
         }
         return self._result(consumed, seconds)
+
+    def blocks(self) -> Iterator[Block]:
+        """The recording's blocks: a block's demands by processes are foreseen before it, and held
+        against it when it was carried out.
+        """
+        for block in self.annotated.blocks():
+            self._foresee(block)
+            yield block
+            if self.demands:
+                self.demands.compare(block)
 
     def _foresee(self, block: Block) -> None:
         """The processes go ahead of the block's events, their time kept apart."""
@@ -216,8 +217,16 @@ class Replay:
             self.follower.run(address, start, stop, len(events))
         if self.predicting:
             self.engine.run(address, start, stop, len(events))
+            if self.trust:
+                self._judge(self.trust)
         else:
             self.engine.observe(address, start, stop, len(events))
+
+    def _judge(self, trust: Trust) -> None:
+        """The processes' trees are followed no more where they foresee too little."""
+        if self.demands is None or trust.is_lost():
+            self.engine.maple = inferred_nodes(self.mm, self.annotated) or self.engine.maple
+            self.script = self.trust = None
 
     def _feed(self, block: Block, start: int, stop: int) -> None:
         self.lines.add(block.events.ctypes.data, start, stop, block.first)

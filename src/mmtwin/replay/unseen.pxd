@@ -29,7 +29,7 @@ cdef enum:
     NEED_RESCHED = 0x4            # TRACE_FLAG_NEED_RESCHED
 
 cdef class Unseen(Timers):
-    cdef readonly Maple maple
+    cdef public Maple maple
     cdef s32 waiting_pid          # the task that has not taken its vmalloc's pages yet, -1
     cdef s64 waiting_pages
     cdef s64 vfree_until          # number of the kvfree() that ends the vfree() going on
