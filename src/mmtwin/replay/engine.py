@@ -69,9 +69,11 @@ class Engine(LockOrder):
 
     def __init__(
         self, mm, cache_of, gfp_bits, large, resync=True, bulk_sites=(), ordered=True, maple=None,
-        write_sites=(), settings=(),
+        write_sites=(), settings=(), kernfs_sites=(),
     ):  # fmt: skip
-        LockOrder.__init__(self, mm, gfp_bits, resync, bulk_sites, maple, write_sites, settings)
+        LockOrder.__init__(
+            self, mm, gfp_bits, resync, bulk_sites, maple, write_sites, settings, kernfs_sites
+        )
         cache_of = np.ascontiguousarray(cache_of, dtype=np.int32)
         misses = np.zeros(mm.max_caches, dtype=np.int64)
         self._buffers["cache_of"] = cache_of
@@ -252,6 +254,8 @@ class Engine(LockOrder):
             collect(self, event.cpu)
         elif event.ahead and pfn_to_page(self.mm, event.address).flags & PG_slab:
             self._free_ahead(event, number)
+        if self.kernfs_writes and not page_is_free(self.mm, event.address):
+            self._shrinks(event, number)
         self.count[COUNT_SLAB_FREE_PREDICTED] += 1
         mine = queue_of(self, event.cpu, QUEUE_TWIN_SLAB_FREE)
         free = page_is_free(self.mm, event.address)
@@ -376,6 +380,13 @@ class Engine(LockOrder):
         But where it is further down a list of known order, those before it were taken unseen.
         """
         known = cache == self.maple.cache and self.maple.scripted
+        if self.kernfs_writes and self._was_shrunk(cache, event.address):
+            put_back(self.mm, cache, predicted)
+            self._shrink(cache)
+            predicted = kmem_cache_alloc_node(self.mm, cache, gfp_of(self, event.gfp), -1)
+            if predicted == event.address:
+                self.seen = self.mm.next_step
+                return
         if self.ordered and not known and skip_objects(self.mm, cache, event.address):
             self.count[UNEXPLAINED_SILENT_OBJECT_ALLOC] += 1
             self.seen = self.mm.next_step

@@ -5,11 +5,11 @@ from mmtwin.kernel.structs cimport s32, s64
 from mmtwin.recordings.event cimport (
     KIND_MM_PAGE_FREE_BATCHED, KIND_MM_PAGE_PCPU_DRAIN, event_at, event_t,
 )
-from mmtwin.replay.written cimport Written
+from mmtwin.replay.shrunk cimport Shrunk
 
 ctypedef event_t *event_p
 
-cdef class LockOrder(Written):
+cdef class LockOrder(Shrunk):
     cdef s64 *held                # by CPU: number of the event of a free that waits + 1
     cdef s64 stop                 # events from this number on are not carried out yet
 

@@ -7,7 +7,7 @@ another CPU may take blocks (rmqueue_bulk()). The pages drained tell when it had
 import cython
 import numpy as np
 
-from mmtwin.replay.written import Written
+from mmtwin.replay.shrunk import Shrunk
 
 if not cython.compiled:
     from mmtwin.kernel.casts import as_s64
@@ -17,11 +17,15 @@ if not cython.compiled:
     globals().update(EVENT_CONSTANTS)
 
 
-class LockOrder(Written):
-    """As Written; a page whose free drains a list after other CPUs' events is freed there."""
+class LockOrder(Shrunk):
+    """As Shrunk; a page whose free drains a list after other CPUs' events is freed there."""
 
-    def __init__(self, mm, gfp_bits, resync, bulk_sites, maple, write_sites, settings):
-        Written.__init__(self, mm, gfp_bits, resync, bulk_sites, maple, write_sites, settings)
+    def __init__(
+        self, mm, gfp_bits, resync, bulk_sites, maple, write_sites, settings, kernfs_sites
+    ):
+        Shrunk.__init__(
+            self, mm, gfp_bits, resync, bulk_sites, maple, write_sites, settings, kernfs_sites
+        )
         held = np.zeros(mm.nr_cpus, dtype=np.int64)
         self._buffers["held"] = held
         self.held = as_s64(held.ctypes.data, len(held))

@@ -31,7 +31,7 @@ from mmtwin.replay.statistics import Statistics
 from mmtwin.replay.timers import set_timer
 from mmtwin.replay.truth import Tally, compare_truth
 from mmtwin.replay.vmalloc import VmallocReplay
-from mmtwin.replay.write_sites import settings_of, write_sites
+from mmtwin.replay.write_sites import kernfs_sites, settings_of, write_sites
 
 PIECE = 1 << 14
 Progress = Callable[[int, int], None]
@@ -99,6 +99,7 @@ class Replay:
         engine = Engine(
             self.mm, cache_of, bits, large, not self.free_running, sites, ordered, self._maple(),
             write_sites(self.annotated), settings_of(self.recording, self.mm, self.snapshot),
+            kernfs_sites(self.annotated),
         )  # fmt: skip
         engine.objects.reserve(1 << 16)
         set_timer(engine, self.recording, self.profile)

@@ -1,5 +1,5 @@
-"""Writes to /proc/sys: who allocates their buffers, and what those changed that later snapshots
-show.
+"""Writes to /proc/sys and /sys: who allocates their buffers, and what the former changed that
+later snapshots show.
 """
 
 import itertools
@@ -14,6 +14,8 @@ from mmtwin.recordings.annotate import Annotated
 
 # What is written to /proc/sys is copied first: since 32927393dc1c (5.8).
 WRITERS = re.compile(r"proc_sys_call_handler(\.\w+)*")
+# ... to /sys too (kernfs_fop_write() before it took an iterator)
+KERNFS_WRITERS = re.compile(r"kernfs_fop_write(_iter)?(\.\w+)*")
 MARKS = ("min", "low", "high")
 # (least and most bytes of the buffer, number of the zone, three watermarks, pcp->high; -1: as is)
 Setting = tuple[int, int, int, int, int, int, int]
@@ -21,9 +23,19 @@ Setting = tuple[int, int, int, int, int, int, int]
 
 def write_sites(annotated: Annotated) -> list[int]:
     """Call sites of the kmalloc of a write's buffer, by the recording's symbols."""
+    return sites_in(annotated, WRITERS)
+
+
+def kernfs_sites(annotated: Annotated) -> list[int]:
+    """The same of writes to a kernfs: /sys."""
+    return sites_in(annotated, KERNFS_WRITERS)
+
+
+def sites_in(annotated: Annotated, functions: re.Pattern[str]) -> list[int]:
+    """Call sites that lie in functions of these names."""
     sites = {int(site["call_site"]) for site in annotated.sites.records()}
     names = {site: annotated.recording.symbols.find(site) for site in sites}
-    return sorted(site for site, found in names.items() if found and WRITERS.fullmatch(found[0]))
+    return sorted(site for site, found in names.items() if found and functions.fullmatch(found[0]))
 
 
 def settings_of(recording: Any, mm: MM, start: str) -> list[Setting]:
