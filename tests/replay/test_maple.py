@@ -23,6 +23,7 @@ from mmtwin.replay.maple_guess import CONSTANTS as GUESS
 from mmtwin.replay.maple_guess import STRUCTS
 
 GFP = 0xCC0
+RESCHED, SOFTIRQ = 0x04, 0x10
 COMPILED = not lists.__file__.endswith(".py")
 needs_speed = pytest.mark.skipif(not COMPILED, reason="minutes, uncompiled")
 SITES = {"alloc": 0x1000, "destroy": 0x2000, "tree": 0x3000, "rcu": 0x4000, "area": 0x5000}
@@ -81,9 +82,11 @@ class Tasks:
         self.event("KIND_KMEM_CACHE_ALLOC", "area", 0x1000, pid)
         self.rows[-1]["cache"] = 1
 
-    def store(self, pid, uses):
+    def store(self, pid, uses, between=""):
         """mas_preallocate() for one leaf, a store that replaces it if it is for a new area,
-        mas_destroy().
+        mas_destroy(). `between`: who frees nodes between the first and the silent ones: an
+        interrupt before the first's event ("early"), or another task, to which the flags say that
+        this one gives way ("due") or do not ("switch").
         """
         if uses:
             self.area(pid)
@@ -91,6 +94,8 @@ class Tasks:
             self.root[pid] = self.first(pid)
             return
         first = self.first(pid)
+        if between:
+            self.frees_between(pid, between)
         slots = kmem_cache_alloc_bulk(self.k.mm, self.cache, GFP, 3)
         if uses:
             self.replaced.append(self.root[pid])
@@ -98,6 +103,21 @@ class Tasks:
         kmem_cache_free_bulk(self.k.mm, self.cache, slots[1:])
         self.free("destroy", first, pid)
         self.free("destroy", slots[0], pid)
+
+    def frees_between(self, pid, between):
+        event = self.rows.pop()
+        if between != "early":
+            self.rows.append(event)
+            event["flags"] = RESCHED if between == "due" else 0
+        start = len(self.rows)
+        for node in self.replaced:
+            self.free("rcu", node, pid if between == "early" else 14)
+            self.rows[-1]["flags"] = SOFTIRQ
+        self.replaced.clear()
+        if between == "early":
+            self.rows.append(event)
+            for row in self.rows[start:-1][:1]:
+                row["ahead"] = len(self.rows) - 1 - start
 
     def grace_period(self):
         for node in self.replaced:
@@ -109,8 +129,8 @@ class Tasks:
             self.free("tree", self.root.pop(pid), pid)
 
 
-def events_of(seed, steps=150, options=()):
-    """The events of some tasks' stores and exits, at random."""
+def events_of(seed, steps=150, options=(), between=""):
+    """The events of some tasks' stores and exits, at random; `between`: see Tasks.store()."""
     draw = np.random.default_rng(seed)
     tasks = Tasks(options)
     for _ in range(steps):
@@ -121,7 +141,7 @@ def events_of(seed, steps=150, options=()):
         elif choice == 1:
             tasks.exit(pid)
         else:
-            tasks.store(pid, choice < 8)
+            tasks.store(pid, choice < 8, between if len(tasks.replaced) > 3 else "")
     return np.array(tasks.rows, dtype=EVENT), tasks
 
 
@@ -202,6 +222,49 @@ def test_what_interrupts_cut():
     assert moments["cut"].tolist() == [1, 0, 0, 0, 0, 0]
     assert moments["since"].tolist() == [-1, 0, 0, -1, -1, -1]
     assert moments["ends"].tolist() == [0, 0, 1, 0, 0, 1]
+
+
+@pytest.mark.parametrize("between", ["early", "due", "switch"])
+def test_silent_nodes_taken_behind_frees(between):
+    events, _ = events_of(2, 200, between=between)
+    share, k = replayed(events, True)
+    assert share > 0.99
+    assert k.validate() == []
+
+
+def test_tasks_that_give_way():
+    """Another task runs behind a request: this one was to give way, as its event or an interrupt
+    before that says, or may have had to since.
+    """
+    ahead = Ahead([0, 1, 2], RANGES)
+    rows = [  # pid, flags, call site
+        (7, RESCHED, "alloc"), (9, 0, "tree"), (7, 0, "alloc"), (9, 0, "tree"),
+        (7, SOFTIRQ | RESCHED, "rcu"), (7, 0, "alloc"), (9, 0, "tree"),
+        (7, RESCHED, "alloc"), (7, SOFTIRQ, "rcu"), (7, 0, "destroy"), (9, 0, "tree"),
+    ]  # fmt: skip
+    events = np.zeros(len(rows), dtype=EVENT)
+    alloc, free = CONSTANTS["KIND_KMEM_CACHE_ALLOC"], CONSTANTS["KIND_KMEM_CACHE_FREE"]
+    for event, (pid, flags, site) in zip(events, rows, strict=True):
+        event["pid"], event["flags"], event["gfp"] = pid, flags, GFP
+        event["kind"], event["call_site"] = alloc if site == "alloc" else free, SITES[site]
+    events["address"] = np.arange(1, len(rows) + 1)
+    ahead.look(events.ctypes.data, 0, len(events))
+    moments = ahead.buffers["moments"][: len(events)]
+    asked = moments[moments["what"] == MAPLE["WHAT_ALLOC"]]
+    due, perhaps = MAPLE["YIELDS"], MAPLE["MAY_YIELD"]
+    assert asked["yields"].tolist() == [due, perhaps, due, 0]
+
+
+@pytest.mark.skipif(COMPILED, reason="C functions")
+def test_a_slab_that_proved_right_is_not_turned():
+    k, cache = machine()
+    maple = Maple(k.mm, cache, [0, 1, 2], RANGES)
+    guess = maple.guesses[0]
+    slab = guess.cpu_slab[0]
+    guess.open[slab] = 1
+    maple.cpu, maple.node = 0, guess.cpu_free[0]
+    maple._take_first(guess)
+    assert guess.open[slab] == 0
 
 
 def slabs_of(guess):

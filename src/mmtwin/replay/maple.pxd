@@ -10,7 +10,7 @@ from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u64, virt_t
 from mmtwin.recordings.event cimport event_t
 from mmtwin.replay.maple_ahead cimport (
     WHAT_ALLOC, WHAT_NOWAIT, WHAT_SPARE, WHAT_LATER, WHAT_ROOT, WHAT_COPY, WHAT_AREA_FREE,
-    WHAT_PAGE,
+    WHAT_PAGE, YIELDS,
     moment_at, moment_p,
 )
 from mmtwin.replay.maple_guess cimport (
@@ -44,6 +44,7 @@ cdef class Maple(Trees):
     cdef void _moment(self, s64 m) noexcept nogil
     @cython.locals(g=guess_p, slab=s32, other=s32)
     cdef void _other_slab(self, s32 i, s64 m) noexcept nogil
+    @cython.locals(g=guess_p, what=s32)
     cdef void _advance(self, s32 i, s64 m) noexcept nogil
     @cython.locals(m=s64, spare=s64, k=s32, later=s64, what=s32)
     cdef void _look_at_request(self, s64 m) noexcept nogil
@@ -53,20 +54,18 @@ cdef class Maple(Trees):
     cdef void _request(self, s32 i, s64 m) noexcept nogil
     @cython.locals(g=guess_p, moment=moment_p, t=s32, other=s32, round=s32, cost=s64, k=s32)
     cdef void _request_nowait(self, s32 i, s64 m) noexcept nogil
-    @cython.locals(copies=s64, count=s64)
-    cdef s64 _nodes_of_fork(self, s64 m) noexcept nogil
     cdef bint _in_a_tree(self, s32 i, s64 m) noexcept nogil
     @cython.locals(g=guess_p, round=s32, node=s32, k=s64, n=s32, mine=s32, moment=moment_p)
     cdef s32 _take_silently(self, s32 i, s64 m, s64 count) noexcept nogil
-    @cython.locals(m=s64, slab=s32, base=s64, start=s64, number=s64)
-    cdef bint _new_slab(self, guess_t *g, bint first) noexcept nogil
     @cython.locals(g=guess_p, before=moment_p, node=s32, other=s32)
     cdef void _later(self, s32 i, s64 m) noexcept nogil
     @cython.locals(g=guess_p, moment=moment_p, c=s32)
     cdef void _later_free(self, s32 i, s64 m) noexcept nogil
     @cython.locals(g=guess_p, m=s64, node=s32)
     cdef void _take_late(self, s32 i) noexcept nogil
-    @cython.locals(g=guess_p, other=s32)
+    @cython.locals(moment=moment_p)
+    cdef void _take_later(self, guess_t *g, s64 m, s64 count) noexcept nogil
+    @cython.locals(g=guess_p, other=s32, moment=moment_p)
     cdef void _take_others(self, s32 i, s64 m, s64 count) noexcept nogil
     @cython.locals(g=guess_p, moment=moment_p, t=s32)
     cdef void _take_round(self, s32 i, s64 m, s64 count) noexcept nogil

@@ -154,6 +154,7 @@ class Maple(Trees):
         self.limit = MARGIN * MARGIN
         self.nr_costs = 0
         self.node = NO_NODE
+        self.early = self.ahead.is_early(m)
         self.ahead.passed(m)
         if moment.what <= WHAT_ROOT:
             self.node = self._node(moment.address)
@@ -179,6 +180,11 @@ class Maple(Trees):
 
     def _advance(self, i, m):
         what = self.ahead.moments[m].what
+        g = guess_at(self.guesses, i)
+        if g.late_request and g.late_from and self.ahead.moments[m].number >= g.late_from:
+            self._take_late(i)
+            if what <= WHAT_NOWAIT:
+                self._look_at_request(m)
         if self.shape.single and what <= WHAT_NOWAIT:
             self._other_slab(i, m)
         if what == WHAT_ALLOC:
@@ -253,6 +259,7 @@ class Maple(Trees):
             g.amended = 1
             first = self.node
         if first == self.node:
+            g.open[slab] = 0
             pop_free(self.shape, g, self.cpu)
             return
         if g.place[slab] == SLAB_ABSENT:
@@ -300,18 +307,36 @@ class Maple(Trees):
 
     def _take_others(self, i, m, count):
         """The silent nodes of a request, and the guess goes on. Where an interrupt frees nodes
-        right behind the event of the first, they may be taken behind it.
+        right behind the event of the first, they may be taken behind it. Where another task runs
+        then, or the interrupt came before that event, they are.
         """
+        g = guess_at(self.guesses, i)
+        moment = moment_at(self.ahead.moments, m)
+        if not g.late_request and (self.early or moment.yields == YIELDS):
+            self._take_later(g, m, count)
+            self._emit(i)
+            return
         other = -1
-        if self.ahead.moments[m].cut:
+        if (moment.cut or moment.yields) and not g.late_request:
             other = self._branch(i, COST_LATE)
         self._take_round(i, m, count)
         self._emit(i)
         if other >= 0:
-            g = guess_at(self.guesses, other)
-            g.late_request = m + 1
-            g.late_count = count
+            self._take_later(guess_at(self.guesses, other), m, count)
             self._emit(other)
+
+    def _take_later(self, g, m, count):
+        """Notes that a request's silent nodes are taken when its task goes on, or where the frees
+        of the interrupt end that comes right behind its event.
+        """
+        moment = moment_at(self.ahead.moments, m)
+        g.late_request = m + 1
+        g.late_count = count
+        g.late_from = 0
+        if moment.yields and moment.follows:
+            g.late_from = self.ahead.moments[moment.follows - 1].number
+        elif self.early or moment.yields:
+            g.late_from = moment.number + 1
 
     def _take_round(self, i, m, count):
         t = self._take_silently(i, m, count)
@@ -352,12 +377,6 @@ class Maple(Trees):
                 cost += self._cost_of_use(g, self.used[k])
             self._use(other, m, -1, 3, 3, t, cost)
 
-    def _nodes_of_fork(self, m):
-        """mas_expected_entries(): leaves, nodes above them, and three to work with."""
-        copies = self.ahead.copies(m)
-        count = (2 * copies + MAPLE_CAPACITY) // MAPLE_CAPACITY
-        return count + (count + MAPLE_FANOUT - 1) // MAPLE_FANOUT + 3
-
     def _take_silently(self, i, m, count):
         """kmem_cache_alloc_bulk(): the nodes behind a request's first. Returns its record."""
         g = guess_at(self.guesses, i)
@@ -392,30 +411,6 @@ class Maple(Trees):
         g.nr_taken = n
         return round
 
-    def _new_slab(self, g, first):
-        """A slab for silent nodes, at the page that was taken about now; whether there is one."""
-        number = self.ahead.moments[self.ahead.now].number
-        m = self.near
-        while m < self.ahead.nr_moments:
-            if self.ahead.moments[m].number > number + NEAR:
-                return False
-            if self.ahead.moments[m].number < number - NEAR:
-                self.near = m
-            elif self.ahead.moments[m].what == WHAT_PAGE and self.ahead.moments[m].number > number:
-                slab = self._slab_number(self.ahead.moments[m].address)
-                if slab < 0:
-                    return False
-                if g.place[slab] == SLAB_ABSENT:
-                    start = 0
-                    base = slab * self.shape.objects
-                    if first and base <= self.bottom < base + self.shape.objects:
-                        start = self.shape.rank[self.bottom - base]
-                    start_slab(self.shape, g, self.cpu, slab, start)
-                    g.fresh = start
-                    return True
-            m += 1
-        return False
-
     def _later(self, i, m):
         """RCU frees a node that was replaced. Where an interrupt does so, the free whose event
         came right before may come behind it: kmem_cache_free() writes its event first.
@@ -449,12 +444,12 @@ class Maple(Trees):
                 put_free(self.shape, g, self.cpu, g.late, g.late, 1)
                 g.late = NO_NODE
                 g.amended = 1
-            if g.late_request:
+            if g.late_request and not g.late_from:
                 self._take_late(i)
         self._emit(i)
 
     def _take_late(self, i):
-        """The silent nodes of a request that an interrupt came into."""
+        """The silent nodes of a request that an interrupt or another task came into."""
         g = guess_at(self.guesses, i)
         m = g.late_request - 1
         node = self.node
@@ -463,6 +458,7 @@ class Maple(Trees):
         self._take_round(i, m, g.late_count)
         self.node = node
         g.late_request = 0
+        g.late_from = 0
         g.nr_taken = 0
         g.amended = 1
 

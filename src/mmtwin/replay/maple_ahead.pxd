@@ -26,6 +26,11 @@ cdef enum:
     WHAT_PAGE = 11                # a page for a slab of nodes
     WHAT_PAGE_FREE = 12           # such a slab given back
 
+# Whether another task runs before a request's silent nodes are taken.
+cdef enum:
+    YIELDS = 1
+    MAY_YIELD = 2
+
 # What a request's tree is written for.
 cdef enum:
     FOR_BOUNDS = 0                # an area's bounds change
@@ -35,6 +40,7 @@ cdef enum:
 cdef enum:
     MAPLE_RANGES = 64             # of call sites
     INTERRUPT = 0x18              # event.flags: hard or soft interrupt
+    RESCHED = 0x04                # event.flags: another task shall run
     MOST_EVENTS = 64              # of an interrupt, before its first node
     LOOK = 16                     # moments that a request to unmap may last
     BLOCKING = 0x400              # __GFP_DIRECT_RECLAIM, as recorded
@@ -57,6 +63,7 @@ cdef struct moment_t:
     s64 since                     # in an interrupt: number of the task's event before it, or -1
     s32 cut                       # an interrupt frees nodes right behind this one's event
     s32 ends                      # the last free of nodes in an interrupt
+    s32 yields                    # another task runs between a request's first node and the rest
 
 # Where the moments of an address or of a task begin.
 cdef struct spot_t:
@@ -117,6 +124,10 @@ cdef class Ahead:
     cdef s64 _find(self, size_t address, s64 start, s64 available) noexcept nogil
     @cython.locals(event=event_p, before=event_p, i=s64)
     cdef s64 _cut_off(self, event_t *events, s64 number) noexcept nogil
+    @cython.locals(event=event_p, following=event_p, i=s64)
+    cdef s32 _yields(self, event_t *events, s64 number, s64 available) noexcept nogil
+    @cython.locals(event=event_p, before=event_p)
+    cdef bint _is_due(self, event_t *events, s64 number) noexcept nogil
     @cython.locals(events=event_p, event=event_p, moment=moment_p, after=moment_p, place=s64)
     cdef void _fill(self, size_t address, s64 available) noexcept nogil
     @cython.locals(spot=u64, m=s64, _=s32)
@@ -138,5 +149,6 @@ cdef class Ahead:
     @cython.locals(place=u64)
     cdef s64 next_free(self, u64 address) noexcept nogil
     @cython.locals(moment=moment_p)
+    cdef bint is_early(self, s64 m) noexcept nogil
     cdef void passed(self, s64 m) noexcept nogil
     cdef s64 exit_after(self, s64 m) noexcept nogil

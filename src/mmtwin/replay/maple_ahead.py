@@ -183,12 +183,42 @@ class Ahead:
             if moment.what == WHAT_LATER and event.flags & INTERRUPT:
                 moment.since = self._cut_off(events, self.places[place])
                 moment.ends = 1
+            if moment.what == WHAT_ALLOC:
+                moment.yields = self._yields(events, self.places[place], available)
             if place + 1 < self.nr_moments:
                 after = moment_at(self.moments, place + 1)
                 if after.since >= 0 and after.since == moment.since:
                     moment.ends = 0
                 elif after.since == moment.number:
                     moment.cut = 1
+
+    def _yields(self, events, number, available):
+        """Whether another task runs behind the event of a request that may sleep, before the
+        silent nodes are taken: might_alloc() of kmem_cache_alloc_bulk() gives way (6.1,
+        CONFIG_PREEMPT_VOLUNTARY) if that was due. If it was not, it may have become so since.
+        """
+        event = event_at(events, number)
+        for i in range(number + 1, available):
+            following = event_at(events, i)
+            if following.cpu != event.cpu:
+                continue
+            if following.pid != event.pid:
+                return YIELDS if self._is_due(events, number) else MAY_YIELD
+            if following.flags & INTERRUPT == 0:
+                return 0
+        return 0
+
+    def _is_due(self, events, number):
+        """Whether another task was to run when an event was written: its flags tell, which
+        trace_event_buffer_lock_reserve() takes first, or an interrupt that came after that.
+        """
+        event = event_at(events, number)
+        if event.flags & RESCHED:
+            return True
+        before = event_at(events, number - 1 if number else 0)
+        if before.cpu != event.cpu or before.pid != event.pid:
+            return False
+        return before.flags & INTERRUPT != 0 and before.flags & RESCHED != 0
 
     def _cut_off(self, events, number):
         """The number of the task's event before an interrupt's, -1 if that is too far away."""
@@ -343,6 +373,13 @@ class Ahead:
         """The first free of a node in the block, -1 if it has none."""
         place = self._spot(self.nodes, address)
         return self.nodes[place].moment - 1 if self.nodes[place].key == address else -1
+
+    def is_early(self, m):
+        """Whether a request is carried out ahead of frees in an interrupt, which came between it
+        and its event.
+        """
+        before = moment_at(self.moments, m - 1 if m else 0)
+        return m > 0 and before.what == WHAT_LATER and before.number > self.done
 
     def passed(self, m):
         """A moment has been carried out."""

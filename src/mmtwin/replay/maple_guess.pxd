@@ -57,6 +57,7 @@ cdef struct guess_t:
     u16 late                      # a node that its free gives back behind an interrupt's frees
     s32 late_request              # the same: a request's moment + 1, 0 for none
     s32 late_count                # and how many silent nodes it takes
+    s64 late_from                 # at that event's number they are taken, 0: where the frees end
     s32 tree_pid[64]
     s32 tree_order[64]            # 0: the record is free
     u16 tree_root[64]

@@ -106,6 +106,7 @@ cdef class Nodes:
     cdef s32 node
     cdef s32 bottom               # the first of the silent nodes, where a free names it; NO_NODE
     cdef s32 kind                 # ROUND_*
+    cdef bint early               # a request is carried out ahead of an interrupt's frees
     cdef bint settled             # a free tells that not all nodes were used
     cdef s64 exit
     cdef s64 near                 # page moments begin here

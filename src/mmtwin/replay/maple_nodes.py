@@ -388,6 +388,7 @@ class Nodes:
         g.nr_given = 0
         g.late = NO_NODE
         g.late_request = 0
+        g.late_from = 0
         for k in range(GUESS_ROUNDS):
             g.round_first[k] = NO_NODE
         self.nr_current = 1

@@ -13,6 +13,7 @@ if not cython.compiled:
         node_is_free,
         put_bulk,
         put_free,
+        start_slab,
         take_node,
         turn_slab,
     )
@@ -437,6 +438,7 @@ class Trees(Nodes):
         slots = nodes_at(g.slot, round * GUESS_SLOTS)
         mine = slots[0]
         if mine == self.bottom:
+            g.open[mine // self.shape.objects] = 0
             return
         g.amended = 1
         if turn_slab(self.shape, g, mine, self.bottom):
@@ -451,3 +453,33 @@ class Trees(Nodes):
                 slots[0] = self.bottom
                 slots[k] = mine
                 return
+
+    def _nodes_of_fork(self, m):
+        """mas_expected_entries(): leaves, nodes above them, and three to work with."""
+        copies = self.ahead.copies(m)
+        count = (2 * copies + MAPLE_CAPACITY) // MAPLE_CAPACITY
+        return count + (count + MAPLE_FANOUT - 1) // MAPLE_FANOUT + 3
+
+    def _new_slab(self, g, first):
+        """A slab for silent nodes, at the page that was taken about now; whether there is one."""
+        number = self.ahead.moments[self.ahead.now].number
+        m = self.near
+        while m < self.ahead.nr_moments:
+            if self.ahead.moments[m].number > number + NEAR:
+                return False
+            if self.ahead.moments[m].number < number - NEAR:
+                self.near = m
+            elif self.ahead.moments[m].what == WHAT_PAGE and self.ahead.moments[m].number > number:
+                slab = self._slab_number(self.ahead.moments[m].address)
+                if slab < 0:
+                    return False
+                if g.place[slab] == SLAB_ABSENT:
+                    start = 0
+                    base = slab * self.shape.objects
+                    if first and base <= self.bottom < base + self.shape.objects:
+                        start = self.shape.rank[self.bottom - base]
+                    start_slab(self.shape, g, self.cpu, slab, start)
+                    g.fresh = start
+                    return True
+            m += 1
+        return False
