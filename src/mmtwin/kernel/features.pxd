@@ -112,6 +112,11 @@ cdef struct features_t:
     s32 lsm_cred_bytes            # what security modules keep for each struct cred
     s32 lsm_task_bytes            # what security modules keep for each task
     s32 pgd_order                 # order of a process's top page table
+    # the functions on a stack
+    s32 alloc_pages_entry         # the page allocator's first function, by number
+    s32 pcp_refill_function       # where per-CPU lists are filled, by number
+    s32 free_pages_entry          # the functions that a page is freed by, by number
+    s32 free_unref_folios         # lists of pages are freed as folios
     # vmalloc
     s32 vmap_lazy_merges          # freed areas that touch wait as one, in order of address
     s32 vmap_nodes                # CPUs have vmap nodes with pools of freed areas

@@ -14,6 +14,7 @@ from mmtwin.kernel.kasan_layout import FRAME_REDZONE, frame_layout
 from mmtwin.kernel.mm import report
 from mmtwin.kernel.sched import tasks_of
 from mmtwin.kernel.thread_stack import MASK64, read_stack, write_stack
+from mmtwin.kernel.tracepoint_path import tracepoint_paths
 from mmtwin.kernel.vmalloc import vmalloc_to_pfn
 
 # Where the kernel's text begins: __START_KERNEL_map, KIMAGE_VADDR of one arm64 layout.
@@ -23,23 +24,6 @@ FUNCTION_BYTES = 0x100
 CALL_OFFSET = 0x40
 SYMBOL = re.compile(r"(?P<name>[^+\s]+)(\+(?P<offset>0x[0-9a-f]+)/(?P<size>0x[0-9a-f]+))?")
 MOST_FRAME = 1 << 30
-# The functions that lead to a tracepoint of the kernel, from the one that is called by name.
-ALLOC_PAGES = ("__alloc_pages", "get_page_from_freelist", "rmqueue")
-TRACEPOINTS = {
-    "mm_page_alloc": ALLOC_PAGES[:1],
-    "mm_page_alloc_zone_locked": (*ALLOC_PAGES, "rmqueue_bulk"),
-    "mm_page_alloc_extfrag": (*ALLOC_PAGES, "__rmqueue_fallback"),
-    "mm_page_free": ("__free_pages", "free_unref_page", "free_pages_prepare"),
-    "mm_page_free_batched": ("free_unref_page_list",),
-    "mm_page_pcpu_drain": ("__free_pages", "free_unref_page", "free_pcppages_bulk"),
-    "kmalloc": ("__kmalloc",),
-    "kfree": ("kfree",),
-    "kmem_cache_alloc": ("kmem_cache_alloc",),
-    "kmem_cache_free": ("kmem_cache_free",),
-    "alloc_vmap_area": ("__vmalloc_node_range", "__get_vm_area_node", "alloc_vmap_area"),
-    "free_vmap_area_noflush": ("vfree", "remove_vm_area", "free_vmap_area_noflush"),
-    "purge_vmap_area_lazy": ("drain_vmap_area_work", "__purge_vmap_area_lazy"),
-}
 
 
 class Frame:
@@ -274,13 +258,14 @@ def unwind(mm, task):
 def proc_pid_stack(mm, task, tracepoint=""):
     """/proc/PID/stack: a line for each function that a task is in (fs/proc/base.c).
 
-    `tracepoint`: where it stands still, a name of TRACEPOINTS: the functions down to there get
-    frames on the stack too. Raises ValueError for another name.
+    `tracepoint`: where it stands still, a name of tracepoint_paths(): the functions down to there
+    get frames on the stack too. Raises ValueError for another name.
     """
     if tracepoint:
-        if tracepoint not in TRACEPOINTS:
-            raise ValueError(f"no tracepoint {tracepoint!r}; known: {', '.join(TRACEPOINTS)}")
-        frames = [push_frame(mm, task, name, {}) for name in TRACEPOINTS[tracepoint]]
+        paths = tracepoint_paths(mm)
+        if tracepoint not in paths:
+            raise ValueError(f"no tracepoint {tracepoint!r}; known: {', '.join(paths)}")
+        frames = [push_frame(mm, task, name, {}) for name in paths[tracepoint]]
         text = proc_pid_stack(mm, task)
         pop_frame(mm, task, frames[0])
         return text

@@ -60,7 +60,7 @@ EXEC = (
             lambda facts: int(facts.arch == "x86_64"),
             Change("6.15", 1, "df7fcbefa710")),
     Feature("vvar_mixedmap", "[vvar] is VM_MIXEDMAP, not VM_PFNMAP and VM_IO", 0,
-            Change("7.0", 1, "")),
+            Change("7.0", 1, "05988dba1179")),
     Feature("sealed_sysmap", "the vDSO's areas are sealed", 0,
             Change("6.15", 1, "1d6fad7b844c"), config="CONFIG_MSEAL_SYSTEM_MAPPINGS"),
     Feature("auxv_minsigstksz", "AT_MINSIGSTKSZ",
@@ -69,5 +69,5 @@ EXEC = (
     Feature("auxv_rseq", "AT_RSEQ_FEATURE_SIZE and AT_RSEQ_ALIGN", 0,
             Change("6.3", 1, "317c8194e6ae")),
     Feature("auxv_hwcap3", "AT_HWCAP3", 0,
-            Change("6.14", 1, ""), arch="arm64"),
+            Change("6.14", 1, "ddadbcdaaed5"), arch="arm64"),
 )

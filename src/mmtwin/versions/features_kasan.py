@@ -54,7 +54,7 @@ KASAN = (
     Feature("kasan_ksize_unpoisons", "ksize() makes the whole object accessible", 1,
             Change("6.2", 0, "38931d8989b5")),
     Feature("kasan_quarantines_rcu", "SLAB_TYPESAFE_BY_RCU objects wait in the quarantine", 0,
-            Change("6.12", 1, "b8c8ba73c68b"), Change("6.17", 0, "")),
+            Change("6.12", 1, "b8c8ba73c68b"), Change("6.17", 0, "56bdf83de7f1")),
     Feature("kasan_quarantine_batches", "QUARANTINE_BATCHES", quarantine_batches),
     Feature("kasan_quarantine_exact",
             "objects of a removed cache no longer count as quarantined", 0,
@@ -70,5 +70,5 @@ KASAN = (
     Feature("dump_page_snapshot", "dump_page() names no addresses, and all counts of a folio", 0,
             Change("6.9", 1, "fae7d834c43c")),
     Feature("dump_stack_uid", '"CPU: 0 UID: 0 PID: 1", taints on their own line', 0,
-            Change("6.11", 1, "")),
+            Change("6.11", 1, "d2917ff19962")),
 )

@@ -114,7 +114,8 @@ SLUB = (
     Feature("kfree_pages",
             "pages of no slab that kfree() frees: 0 compound ones, 1 any, 2 those marked as large "
             "kmallocs, 3 if the address lies in their first page", 0,
-            Change("5.14", 1, ""), Change("6.15", 2, ""), Change("6.19", 3, "")),
+            Change("5.14", 1, "f227f0faf63b"), Change("6.15", 2, "a6687c8ff613"),
+            Change("6.19", 3, "")),
     Feature("slub_min_order", "slub_min_order=", 0),
     Feature("slub_max_order", "slub_max_order=, PAGE_ALLOC_COSTLY_ORDER", 3),
     Feature("slub_min_objects", "slub_min_objects=, 0: by the number of CPUs", 0),
@@ -135,9 +136,8 @@ SLUB = (
     Feature("kmalloc_unmergeable",
             "kmalloc-* merge with no other; 1: unless without memcg_kmem", 0,
             Change("5.14", ACCOUNTED, "494c1dfe855e"), Change("7.3", MEMCG_KMEM, "")),
-    # 5.17 creates them in a loop of their own, 5.18 does not
     Feature("kmalloc_dma_last", "those for DMA are created at the end, by index", 1,
-            Change("5.18", 0, "")),
+            Change("5.19", 0, "33647783deb6")),
     Feature("kmalloc_random", "more sets of kmalloc caches, chosen by call site", 0,
             Change("6.6", RANDOM_CACHES, "3c6152940584")),
     Feature("kmalloc_buckets", "sets of kmalloc caches of their own (kmem_buckets_create())", 0,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from mmtwin.versions.facts import Change, Facts, Feature
 from mmtwin.versions.features_slub import when
 from mmtwin.versions.limits import limits_of
+from mmtwin.versions.releases import has_since
 
 # ea4654e08853 (6.9) gave the switch its second name. The newest kernels take the second page only
 # on a CPU that must be isolated from; the twin's is one.
@@ -27,6 +28,13 @@ def limit(name: str) -> Callable[[Facts], int]:
 def pt_regs_bytes(facts: Facts) -> int:
     """sizeof(struct pt_regs), which lies at the top of every stack."""
     return 336 if facts.arch == "arm64" else 168
+
+
+def refill_function(facts: Facts) -> int:
+    """What remains a function of its own of those that fill a per-CPU list: by the kallsyms of
+    5.10, 6.1, 6.12, 6.18 and 7.3.
+    """
+    return int(has_since(facts.version, "6.1")) + int(has_since(facts.version, "6.12"))
 
 
 TASKS = (
@@ -58,4 +66,17 @@ TASKS = (
             Change("5.13", 16, "385975dca53e")),
     Feature("lsm_task_bytes", "what security modules keep for each task", 48),
     Feature("pgd_order", "order of a process's top page table: two pages for isolation", ISOLATED),
+    Feature("alloc_pages_entry",
+            "__alloc_pages_nodemask(), 1 __alloc_pages(), 2 __alloc_pages_noprof(), "
+            "3 __alloc_frozen_pages_noprof()", 0,
+            Change("5.13", 1, "84172f4bb752"), Change("6.10", 2, "b951aaff5035"),
+            Change("6.14", 3, "49249a2a5eeb")),
+    Feature("pcp_refill_function",
+            "lists are filled in get_page_from_freelist(), 1 rmqueue_bulk(), 2 "
+            "__rmqueue_pcplist(), as Debian's kernels are compiled", refill_function),
+    Feature("free_pages_entry",
+            "pages are freed by free_unref_page(), 1 free_frozen_pages(), 2 ___free_pages()", 0,
+            Change("6.14", 1, "520128a1d1f0"), Change("6.15", 2, "8c57b687e833")),
+    Feature("free_unref_folios", "free_unref_folios(), not free_unref_page_list()", 0,
+            Change("6.9", 1, "90491d87dd46")),
 )

@@ -12,7 +12,7 @@ TREES = (
     Feature("maple_slot_store_full", "a leaf that is nearly full may change in place", 0,
             Change("6.5", 1, "")),
     Feature("munmap_counts_detached", "munmap() collects areas by their count, not their address",
-            0, Change("6.6", 1, "")),
+            0, Change("6.6", 1, "fd892593d44d")),
     # 6.5 does not have it, 6.8 does
     Feature("maple_frees_from_top", "replaced nodes go from the top down, not from the leaf up", 0,
             Change("6.6", 1, "")),

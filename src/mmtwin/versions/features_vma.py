@@ -69,7 +69,7 @@ VMA = (
             "3 a range without a whole block is no error", 0, Change("6.1", 1, "7d8faaf15545"),
             Change("6.18", 2, ""), Change("7.3", 3, ""), config=THP),
     Feature("madv_guard", "MADV_GUARD_INSTALL: 1 anonymous writable areas, 2 files too", 0,
-            Change("6.13", 1, "662df3e5c376"), Change("6.15", 2, "")),
+            Change("6.13", 1, "662df3e5c376"), Change("6.15", 2, "f807123d578d")),
     Feature("madv_remove_may", "MADV_REMOVE asks for VM_MAYWRITE, not VM_WRITE", 0,
             Change("6.7", 1, "e8e17ee90eaf", ("6.1.176",))),
     Feature("madv_dofork_special", "MADV_DOFORK refuses all special areas", 0,
