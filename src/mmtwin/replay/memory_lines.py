@@ -79,6 +79,7 @@ class MemoryLines:
         self.folds = found or []  # still to come: before which event a CPU adds up, which one
         self.memory.late.told = found is not None
         self.begun: set[str] = set()
+        self.pages_told = recording.counts.get("mm_page_alloc", 0) > 0
         self.tasks_counted = False  # by the objects of task_struct
         # pages that the newest meminfo said, and how many the twin had then
         self.told: tuple[int | None, int] = None, 0
@@ -170,6 +171,8 @@ class MemoryLines:
         if "PageTables" in self.begun:
             same = {"kernel": int(np.count_nonzero(counted)), "twin": self.memory.page_tables}
             figures(name)["page_tables"] = same
+            return
+        if not self.pages_told:
             return
         self.begun.add("PageTables")
         told, before = self.told
