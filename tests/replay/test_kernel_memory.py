@@ -87,7 +87,7 @@ def test_a_third_stack_waits_for_a_grace_period_where_the_kernel_does_so() -> No
         k.tasks = 3
         feed(k, *[free("WHAT_SIGHAND")] * 3)
         feed(k, *[alloc("WHAT_TASK"), alloc("WHAT_CRED")] * 2)
-        feed(k, free("WHAT_TASK"), alloc("WHAT_TASK"), alloc("WHAT_CRED"))
+        feed(k, *[free("WHAT_TASK")] * 3, alloc("WHAT_TASK"), alloc("WHAT_CRED"))
         assert (k.tasks, k.stacks_exact) == (3, exact)
 
 
@@ -113,6 +113,20 @@ def test_the_real_time_patch_puts_a_stack_back_with_its_task() -> None:
     assert k.tasks == 1
     feed(k, *[alloc("WHAT_TASK"), alloc("WHAT_CRED")] * 2, alloc("WHAT_TASK"), array(0x2000, 4))
     assert (k.stacks_predicted, k.stacks_exact, k.new_stacks) == (4, 4, 2)
+
+
+def test_a_stack_waits_where_its_task_died() -> None:
+    k = memory(cpus=2)
+    k.tasks = 4
+    leave: Row = {**free("WHAT_FILES", 8), "call_site": EXIT_SITE, "cpu": 1}
+    feed(k, *[leave] * 3, {**leave, "cpu": 0})
+    # the third one's stack waits for its own task_struct, not the first that CPU 0 frees
+    fork = [{**alloc("WHAT_TASK"), "cpu": 1}, {**alloc("WHAT_CRED"), "cpu": 1}]
+    feed(k, *fork, *fork, *[{**free("WHAT_TASK"), "cpu": 0}] * 2)
+    feed(k, {**alloc("WHAT_TASK", 9), "cpu": 1}, {**array(0x1000, 4, 9), "cpu": 1})
+    assert (k.stacks_predicted, k.stacks_exact) == (3, 3)
+    feed(k, {**free("WHAT_TASK"), "cpu": 0}, *fork)
+    assert (k.stacks_predicted, k.stacks_exact) == (4, 4)
 
 
 def test_an_exit_event_counts_instead_of_the_signal_handlers() -> None:

@@ -19,6 +19,7 @@ cdef enum:
     SITE_MARKS = 1024             # the same
     RUNS = 256                    # tasks whose last page tables are remembered, a power of two
     RUN_TABLES = 8
+    DEATHS = 4096                 # a power of two
     LEAST_CHAINS = 8              # so many before a pause tells anything
     MOST_GAP = 4                  # a pause: so many times what two tables of a fault take
     TRUSTED = 20                  # time tells something where at most one in so many is uneven
@@ -76,7 +77,8 @@ cdef class KernelMemory:
     cdef run_t *runs
     cdef bint locks               # page tables that count have locks of their own
     cdef s64 *cached              # by CPU: stacks that it keeps
-    cdef s64 *waiting             # by CPU: stacks that wait for RCU
+    cdef s64 *died                # of the newest deaths: the CPU + 1 where the stack waits for RCU
+    cdef s64 deaths               # how many there were
     cdef s32 nr_cpus
     cdef u32 pgtable_gfp
     cdef u32 comp_gfp
@@ -129,6 +131,7 @@ cdef class KernelMemory:
     @cython.locals(pages=s64)
     cdef void _kmalloc(self, event_t *event, run_t *run) noexcept nogil
     cdef void _object_free(self, event_t *event, s32 what) noexcept nogil
+    @cython.locals(full=bint)
     cdef void _task_died(self, s32 cpu) noexcept nogil
     cdef void _task_freed(self, s32 cpu) noexcept nogil
     cdef void _stack_came(self, event_t *event, run_t *run, bint new) noexcept nogil

@@ -109,10 +109,10 @@ class KernelMemory:
         mark, site_mark = np.zeros(MARKS, dtype=np.uint8), np.zeros(SITE_MARKS, dtype=np.uint8)
         site_mark[site & np.uint64(SITE_MARKS - 1)] = len(sites) > 0
         runs = np.zeros(RUNS, dtype=np.dtype(RUN))
-        cached, waiting = np.zeros((2, max(nr_cpus, 1)), dtype=np.int64)
+        cached, died = np.zeros(max(nr_cpus, 1), np.int64), np.zeros(DEATHS, np.int64)
         self._buffers = {
             "what": names, "site": site, "table": table, "area": area, "area_pages": area_pages,
-            "runs": runs, "cached": cached, "waiting": waiting, "mark": mark,
+            "runs": runs, "cached": cached, "died": died, "mark": mark,
             "site_mark": site_mark,
         }  # fmt: skip
         self.what = as_u8(names.ctypes.data, len(names))
@@ -124,7 +124,7 @@ class KernelMemory:
         self.area_pages = as_s64(area_pages.ctypes.data, AREAS)
         self.runs = as_runs(runs.ctypes.data, RUNS)
         self.cached = as_s64(cached.ctypes.data, len(cached))
-        self.waiting = as_s64(waiting.ctypes.data, len(waiting))
+        self.died = as_s64(died.ctypes.data, DEATHS)
         self.nr_names, self.nr_sites = nr_names, len(sites)
         self.nr_pages, self.nr_cpus = nr_pages, nr_cpus
         self.pgtable_gfp, self.owned = tables["gfp"], tables["owned"]
@@ -141,7 +141,7 @@ class KernelMemory:
         self.nr_pid_ranges = len(tables["pid_sites"]) // 2
         self.nr_ranges = self.nr_pid_ranges + len(tables["exit_sites"]) // 2
         self.plain = nr_cpus == 1 and not self.owned
-        self.nr_areas = self.left = self.last = self.gap = self.chains = self.chain_time = 0
+        self.deaths = self.nr_areas = self.left = self.last = self.gap = self.chains = self.chain_time = 0
         self.interrupted = False
         self.late = LateCounters(nr_cpus, lag["threshold"], lag["tick"], lag.get("lists"))
         self.tick, self.overstep = lag["tick"], lag["overstep"]
@@ -324,24 +324,24 @@ class KernelMemory:
         if cpu >= self.nr_cpus:
             cpu = 0
         self._count_stack(cpu, -1)
+        full = self.cached[cpu] >= 2
+        self.cached[cpu] += not full
+        self.died[self.deaths & (DEATHS - 1)] = cpu + 1 if full and self.freed_by_rcu else 0
+        self.deaths += 1
         self.dead += 1
-        if self.cached[cpu] < 2:
-            self.cached[cpu] += 1
-        elif self.freed_by_rcu:
-            self.waiting[cpu] += 1
 
     def _task_freed(self, cpu):
-        """A task_struct is freed after the grace period in which its stack was."""
-        cpu = cpu if cpu < self.nr_cpus else 0
+        """Whoever is dead for longest: its stack's grace period is over too, and the CPU where it
+        died may have a place by now (thread_stack_free_rcu())."""
+        cpu = cpu + 1 if cpu < self.nr_cpus else 1
         if self.dead > 0:
+            cpu = self.died[(self.deaths - self.dead) & (DEATHS - 1)]
             self.dead -= 1
         else:
-            self._count_stack(cpu, -1)  # of a thread, in vain, or put back only now
-            self.waiting[cpu] += self.put_late
-        if self.waiting[cpu] > 0:
-            self.waiting[cpu] -= 1
-            if self.cached[cpu] < 2:
-                self.cached[cpu] += 1
+            self._count_stack(cpu - 1, -1)  # of a thread, in vain, or put back only now
+            cpu *= self.put_late
+        if cpu > 0 and self.cached[cpu - 1] < 2:
+            self.cached[cpu - 1] += 1
 
     # ---- page tables
 
