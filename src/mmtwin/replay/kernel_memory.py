@@ -141,7 +141,7 @@ class KernelMemory:
         self.nr_pid_ranges = len(tables["pid_sites"]) // 2
         self.nr_ranges = self.nr_pid_ranges + len(tables["exit_sites"]) // 2
         self.plain = nr_cpus == 1 and not self.owned
-        self.deaths = self.nr_areas = self.left = self.last = self.gap = self.chains = self.chain_time = 0
+        self.nr_areas = self.left = self.last = self.gap = self.chains = self.chain_time = 0
         self.interrupted = False
         self.late = LateCounters(nr_cpus, lag["threshold"], lag["tick"], lag.get("lists"))
         self.tick, self.overstep = lag["tick"], lag["overstep"]
@@ -151,7 +151,7 @@ class KernelMemory:
         names[names == WHAT_EXIT] *= not self.put_late  # then do_exit() tells nothing
         self.caches_stacks, self.freed_by_rcu = has["vmap_stack"], has["stack_freed_by_rcu"]
         self.chains_uneven = self.tasks = self.dead = self.vmalloc_pages = self.page_tables = 0
-        self.stacks_predicted = self.stacks_exact = self.new_stacks = 0
+        self.stacks_predicted = self.stacks_exact = self.new_stacks = self.deaths = 0
 
     def shown_counters(self):
         """What meminfo shows: kB of stacks, page tables, pages of vmalloc."""
