@@ -14,8 +14,8 @@ class Scanned:
     movable, and one in an unmovable pageblock, that no watermark stops the scanner.
     """
 
-    def __init__(self, free):
-        self.mm = Machine.boot("x86_64-5.10", memory="64M", seed=3).mm
+    def __init__(self, free, version="5.10"):
+        self.mm = Machine.boot(f"x86_64-{version}", memory="64M", seed=3).mm
         self.zone = self.mm.view("zone")[0]
         self.end = int(self.zone["start_pfn"] + self.zone["spanned_pages"]) // BLOCK * BLOCK
         for pfn in range(0, self.end, BLOCK):
@@ -86,5 +86,35 @@ def test_what_is_left_is_released(place):
     scanned.cc.nr_migratepages = 1
     first = scanned.cc.compaction_alloc()
     assert first == scanned.end - 505
-    assert scanned.cc.release(scanned.end + place) == (place == -512)
+    assert scanned.cc.release(scanned.end + place, 0) == (place == -512)
     assert scanned.cc.nr_freepages == 7 - (place == -512)
+
+
+def test_blocks_are_kept_by_order_and_split_when_they_are_needed():
+    scanned = Scanned([(-512, 3), (-500, 0), (-490, 1), (-480, 0)], "6.12")
+    # singles first, in the order of their places, then the pair, then the first of eight
+    assert scanned.taken(5, 12) == [-500, -480, -490, -489, -512]
+    assert scanned.cc.nr_freepages == 7
+    # what is left of it: the page beside it, the pair and the four behind
+    assert scanned.taken(7, 7) == [-511, -510, -509, -508, -507, -506, -505]
+    assert scanned.cc.nr_freepages == scanned.cc.nr_blocks == 0
+
+
+def test_fewer_are_isolated_where_some_have_moved():
+    def isolated(version):
+        scanned = Scanned([(-512, 1), (-500, 1), (-490, 1)], version)
+        scanned.taken(2, 2)
+        scanned.cc.compaction_alloc()
+        return scanned.cc.nr_migratepages
+
+    assert [isolated("5.10"), isolated("6.12")] == [2, -1]
+
+
+def test_a_block_is_released_as_a_whole():
+    scanned = Scanned([(-512, 3)], "6.12")
+    assert scanned.taken(1, 1) == [-512]
+    assert not scanned.cc.release(scanned.end - 508, 0)
+    assert scanned.cc.release(scanned.end - 508, 2)
+    assert [scanned.cc.nr_freepages, scanned.cc.nr_blocks] == [3, 2]
+    left = [(scanned.cc.give_up() - scanned.end, scanned.cc.left) for _ in range(2)]
+    assert left == [(-511, 0), (-510, 1)]

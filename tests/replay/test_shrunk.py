@@ -121,6 +121,21 @@ def test_of_a_cache_without_empty_slabs_its_next_object_tells(version: str) -> N
     assert story.replay() == {"kept": 0, "objects": 2}
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_tells_of_a_shrunk_cache_is_not_predicted(version: str) -> None:
+    story = Shrinking(version)
+    # the CPU's slab is full, its partial list has the emptier slab first
+    story.objects += [story.alloc() for _ in range(story.slab - 2)]
+    story.free([story.objects[story.slab + 3], *story.objects[4:7]])
+    assert story.shrink() == []
+    story.write([])
+    assert story.next_objects(4)[0] == story.objects[story.slab + 3]
+    assert story.replay() == {"kept": 0, "objects": 2}
+    states = [k.mm.view("page")[["freelist", "inuse", "frozen"]] for k, _ in story.machines]
+    slabs = np.flatnonzero(story.machines[0][0].mm.view("page")["cache"] == story.cache)
+    assert (states[0][slabs] == states[1][slabs]).all()
+
+
 def test_without_a_write_nothing_was_shrunk() -> None:
     story = Shrinking("6.1")
     second = story.slab

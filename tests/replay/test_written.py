@@ -36,9 +36,13 @@ def compacted(scanned, sources, released, pid=7):
     mm = scanned.mm
     buffer = int(mm.page_offset) + (5 << 12)
     rows = [("KMALLOC", 7, buffer, SITE)]
+    orders = {number: page[1] for number, page in enumerate(released) if isinstance(page, tuple)}
+    released = [page[0] if isinstance(page, tuple) else page for page in released]
     rows += [("MM_PAGE_FREE", pid, page) for page in sources + released]
     rows += [("KFREE", 7, buffer)]
     made = events(rows)
+    for number, order in orders.items():
+        made["order"][1 + len(sources) + number] = order
     mm.view("page")["users"][sources] = 2  # USE_USER
     bits = [1 << bit for bit in range(32)]
     engine = Engine(mm, [0], bits, 8192, write_sites=[SITE])
@@ -72,6 +76,16 @@ def test_what_the_kernel_did_not_give_back_was_not_taken():
     engine = compacted(scanned, sources, [])
     assert engine.counts()[41] == 11  # UNEXPLAINED_NOT_COMPACTED
     assert is_free(scanned, scanned.end - 512)
+
+
+def test_a_block_that_was_isolated_is_given_back_as_one():
+    scanned = Scanned([(-512, 4)], "6.12")
+    sources = [4 * BLOCK + place for place in (9, 7, 6, 5, 2)]
+    target = scanned.end - 512
+    engine = compacted(scanned, sources, [target + 5, (target + 6, 1), (target + 8, 3)])
+    assert engine.counts()[16] == 5
+    assert not engine.counts()[[27, 28, 29, 41]].any()
+    assert [is_free(scanned, target + place) for place in (4, 5, 8)] == [False, True, True]
 
 
 def test_another_task_s_pages_do_not_migrate():

@@ -24,7 +24,10 @@ cdef class CompactControl:
     cdef public pfn_t migrate_pfn  # where the migration scanner does
     cdef public s64 nr_migratepages
     cdef public s64 nr_freepages
-    cdef s64 *freepages           # the last is the first of the kernel's list
+    cdef public s64 nr_blocks     # how many blocks they are
+    cdef public s64 left          # order of the block given up last
+    cdef s64 *freepages           # of an order's blocks the last is the first of the kernel's list
+    cdef s64 *order
     cdef dict _buffers
 
     @cython.locals(zone=zone_p, last=pfn_t)
@@ -32,11 +35,17 @@ cdef class CompactControl:
     cdef bint suitable_migration_target(self, pfn_t block) noexcept nogil
     @cython.locals(zone=zone_p, order=s32)
     cdef s64 isolate_free_page(self, pfn_t pfn) noexcept nogil
-    @cython.locals(blockpfn=pfn_t, total=s64, isolated=s64, page=page_p, place=s64)
+    @cython.locals(blockpfn=pfn_t, total=s64, isolated=s64, page=page_p)
     cdef s64 isolate_freepages_block(self, pfn_t end, s64 stride) noexcept nogil
     @cython.locals(zone=zone_p, size=pfn_t, start=pfn_t, end=pfn_t, low=pfn_t, stride=s64,
                    isolated=s64)
     cdef void isolate_freepages(self) noexcept nogil
+    @cython.locals(place=s64, order=s64)
+    cdef void keep(self, pfn_t pfn, s64 pages) noexcept nogil
+    cdef void add(self, pfn_t pfn, s64 order) noexcept nogil
+    cdef void remove(self, s64 place) noexcept nogil
+    @cython.locals(first=s64, place=s64, pfn=pfn_t, order=s64)
     cpdef pfn_t compaction_alloc(self) noexcept nogil
     @cython.locals(place=s64)
-    cpdef bint release(self, pfn_t pfn) noexcept nogil
+    cpdef bint release(self, pfn_t pfn, s64 order) noexcept nogil
+    cpdef pfn_t give_up(self) noexcept nogil

@@ -32,18 +32,20 @@ class CompactControl:
     """struct compact_control of one compact_zone() with `whole_zone`, `ignore_skip_hint` and
     MIGRATE_SYNC; `mm`: the MM.
 
-    Isolated pages are single ones, in use for nothing known. Before 733aea0b3a7b (6.9): since
-    then they are kept by order.
+    Isolated pages are in use for nothing known: single ones, or, since 733aea0b3a7b (6.9), blocks
+    in a list for each order (cc->freepages[]), which are split when pages of them are needed.
     """
 
     def __init__(self, mm):
         freepages = np.zeros(FREEPAGES, dtype=np.int64)
-        self._buffers = {"freepages": freepages}
+        order = np.zeros(FREEPAGES, dtype=np.int64)
+        self._buffers = {"freepages": freepages, "order": order}
         self.freepages = as_s64(freepages.ctypes.data, FREEPAGES)
+        self.order = as_s64(order.ctypes.data, FREEPAGES)
         self.mm = mm
         self.zone = -1
         self.free_pfn = self.migrate_pfn = 0
-        self.nr_migratepages = self.nr_freepages = 0
+        self.nr_migratepages = self.nr_freepages = self.nr_blocks = self.left = 0
 
     def begin(self, number):
         """compact_zone(): the scanners start at both ends of zone `number`."""
@@ -52,7 +54,7 @@ class CompactControl:
         self.migrate_pfn = zone.start_pfn
         last = zone.start_pfn + zone.spanned_pages - 1
         self.free_pfn = last >> self.mm.pageblock_order << self.mm.pageblock_order
-        self.nr_migratepages = self.nr_freepages = 0
+        self.nr_migratepages = self.nr_freepages = self.nr_blocks = 0
 
     def suitable_migration_target(self, block):
         """suitable_migration_target(): a movable pageblock that is not free as a whole."""
@@ -87,11 +89,7 @@ class CompactControl:
                 isolated = self.isolate_free_page(blockpfn)
                 if not isolated:
                     break
-                set_users(self.mm, blockpfn, isolated, USE_UNKNOWN)
-                for place in range(isolated):  # split_map_pages()
-                    pfn_to_page(self.mm, blockpfn + place).refcount = 1
-                    self.freepages[self.nr_freepages + place] = blockpfn + place
-                self.nr_freepages += isolated
+                self.keep(blockpfn, isolated)
                 total += isolated
                 if self.nr_migratepages <= self.nr_freepages:
                     blockpfn += isolated
@@ -100,6 +98,44 @@ class CompactControl:
             blockpfn += stride
         self.free_pfn = blockpfn if blockpfn < end else end
         return total
+
+    def keep(self, pfn, pages):
+        """An isolated block: its pages in turn (split_map_pages()), or it is the last of its
+        order's list.
+        """
+        set_users(self.mm, pfn, pages, USE_UNKNOWN)
+        for place in range(pages):
+            pfn_to_page(self.mm, pfn + place).refcount = 1
+        if self.mm.has.compact_singles:
+            for place in range(pages):
+                self.add(pfn + place, 0)
+            return
+        self.add(pfn, 0)
+        for place in range(self.nr_blocks - 1, 0, -1):
+            self.freepages[place] = self.freepages[place - 1]
+            self.order[place] = self.order[place - 1]
+        order = 0
+        while pages > 1 << order:
+            order += 1
+        self.freepages[0] = pfn
+        self.order[0] = order
+        self.nr_freepages += pages - 1
+
+    def add(self, pfn, order):
+        """A block becomes the first of its order's list."""
+        self.freepages[self.nr_blocks] = pfn
+        self.order[self.nr_blocks] = order
+        self.nr_blocks += 1
+        self.nr_freepages += 1 << order
+
+    def remove(self, place):
+        """A block leaves its list."""
+        self.nr_blocks -= 1
+        self.nr_freepages -= 1 << self.order[place]
+        while place < self.nr_blocks:
+            self.freepages[place] = self.freepages[place + 1]
+            self.order[place] = self.order[place + 1]
+            place += 1
 
     def isolate_freepages(self):
         """isolate_freepages(): until there are as many as are to migrate.
@@ -130,21 +166,42 @@ class CompactControl:
             self.free_pfn = start
 
     def compaction_alloc(self):
-        """compaction_alloc(): the page that the next one moves to, -1 if there is none."""
-        if self.nr_freepages == 0:
-            self.isolate_freepages()
-            if self.nr_freepages == 0:
-                return -1
-        self.nr_freepages -= 1
-        return self.freepages[self.nr_freepages]
+        """compaction_alloc(): the page that the next one moves to, -1 if there is none.
 
-    def release(self, pfn):
-        """release_freepages(), of one page, which the caller frees: whether it was isolated."""
-        for place in range(self.nr_freepages - 1, -1, -1):
-            if self.freepages[place] == pfn:
-                self.nr_freepages -= 1
-                while place < self.nr_freepages:
-                    self.freepages[place] = self.freepages[place + 1]
-                    place += 1
+        Of the first block of the smallest order; what is left of it goes to the lists of its
+        orders.
+        """
+        if self.nr_blocks == 0:
+            self.isolate_freepages()
+            if self.nr_blocks == 0:
+                return -1
+        first = self.nr_blocks - 1
+        for place in range(first - 1, -1, -1):
+            if self.order[place] < self.order[first]:
+                first = place
+        pfn = self.freepages[first]
+        order = self.order[first]
+        self.remove(first)
+        while order > 0:
+            order -= 1
+            self.add(pfn + (1 << order), order)
+        if not self.mm.has.compact_singles:
+            self.nr_migratepages -= 1
+        return pfn
+
+    def release(self, pfn, order):
+        """release_freepages(), since 733aea0b3a7b (6.9) release_free_list(), of one block, which
+        the caller frees: whether it was isolated.
+        """
+        for place in range(self.nr_blocks - 1, -1, -1):
+            if self.freepages[place] == pfn and self.order[place] == order:
+                self.remove(place)
                 return True
         return False
+
+    def give_up(self):
+        """One of the blocks that are left leaves the lists; `left` is its order."""
+        self.left = self.order[self.nr_blocks - 1]
+        pfn = self.freepages[self.nr_blocks - 1]
+        self.remove(self.nr_blocks - 1)
+        return pfn

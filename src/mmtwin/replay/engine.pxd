@@ -65,7 +65,9 @@ cdef class Engine(LockOrder):
     cdef void _slab_free_event(self, event_t *event, s64 number) noexcept nogil
     @cython.locals(demand=event_p)
     cdef void _free_ahead(self, event_t *event, s64 number) noexcept nogil
-    @cython.locals(gfp=gfp_t, cache=s32, predicted=virt_t, right=bint, sheaves=s32, sheaf=s64)
+    @cython.locals(
+        gfp=gfp_t, cache=s32, predicted=virt_t, right=bint, sheaves=s32, sheaf=s64, told=bint
+    )
     cdef void _object_alloc(self, event_t *event, s64 number) noexcept nogil
     @cython.locals(number=s64, demand=event_p)
     cdef void _outer_alloc(self, event_t *event) noexcept nogil

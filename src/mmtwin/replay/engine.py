@@ -243,7 +243,7 @@ class Engine(LockOrder):
         if event.role == ROLE_SLAB:
             self._slab_free_event(event, number)
         elif event.ahead == 0:
-            if event.pid == self.write_pid and not event.order and self.mm.has.compact_singles:
+            if event.pid == self.write_pid:
                 self._page_migrates(event, number)
             if event.role != ROLE_LARGE_KMALLOC or not page_is_free(self.mm, event.address):
                 self._free_in_turn(event, number, event.order)  # else kfree() did it
@@ -314,6 +314,7 @@ class Engine(LockOrder):
             self.maple.expect(event.address, gfp)
         if number >= 0 and sheaves:
             self.coming = self._blocks_between(number, self.demand)
+        told = self.kernfs_writes and number < 0 and self._shrunk_before(event, cache, gfp)
         predicted = kmem_cache_alloc_node(self.mm, cache, gfp, node_of(self.mm, event))
         self.mm.next_freelist_start = -1
         collect(self, event.cpu)
@@ -322,6 +323,7 @@ class Engine(LockOrder):
             sheaf = cache_cpu_of(self.mm, cache, self.mm.cpu).sheaf_main
             predicted = self._turn_slabs(number, self.demand, cache, sheaf, predicted)
         right = self._compare_object(event, cache, predicted)
+        self.count[COUNT_OBJECTS_EXACT] -= right and told
         predicted = self._after_exchanges(predicted)
         if number >= 0:
             predicted = self._place_slabs(number, self.demand, cache, predicted)

@@ -6,8 +6,8 @@ from mmtwin.kernel.ram cimport (
     cache_at, cache_cpu_of, cache_cpu_p, page_address, page_p, pfn_to_page,
 )
 from mmtwin.kernel.slub_freelist cimport get_freepointer
-from mmtwin.kernel.slub_resync cimport slab_of
-from mmtwin.kernel.structs cimport pfn_t, s32, s64, u64, virt_t
+from mmtwin.kernel.slub_resync cimport next_object, slab_of
+from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u64, virt_t
 from mmtwin.recordings.event cimport KIND_KFREE, KIND_KMALLOC, event_at, event_t
 from mmtwin.replay.pages cimport collect, set_cpu
 from mmtwin.replay.resync cimport in_sheaves
@@ -33,6 +33,7 @@ cdef class Shrunk(Written):
     cdef bint _writes_kernfs(self, event_t *event, s64 number) noexcept nogil
     @cython.locals(page=page_p)
     cdef void _shrinks(self, event_t *event, s64 number) noexcept nogil
+    cdef bint _shrunk_before(self, event_t *event, s32 cache, gfp_t gfp) noexcept nogil
     cdef void _shrink(self, s32 cache) noexcept with gil
     @cython.locals(slab=pfn_t, least=s64, pfn=pfn_t, free=s64, page=page_p)
     cdef bint _was_shrunk(self, s32 cache, virt_t object) noexcept nogil

@@ -19,7 +19,7 @@ if not cython.compiled:
     from mmtwin.kernel.constants import PG_slab
     from mmtwin.kernel.ram import cache_at, cache_cpu_of, page_address, pfn_to_page
     from mmtwin.kernel.slub_freelist import get_freepointer
-    from mmtwin.kernel.slub_resync import slab_of
+    from mmtwin.kernel.slub_resync import next_object, slab_of
     from mmtwin.recordings.event import CONSTANTS as EVENT_CONSTANTS
     from mmtwin.recordings.event import event_at
     from mmtwin.replay.pages import collect, set_cpu
@@ -78,6 +78,23 @@ class Shrunk(Written):
         set_cpu(self.mm, event)
         self._shrink(page.cache)
         collect(self, event.cpu)
+
+    def _shrunk_before(self, event, cache, gfp):
+        """An object that the CPU has not at hand and that is another than the twin's next: if the
+        cache was shrunk, the object tells, so it is not predicted. Whether it was.
+        """
+        if self.shrunk[cache] == self.kernfs_writes:
+            return False
+        set_cpu(self.mm, event)
+        if cache_cpu_of(self.mm, cache, self.mm.cpu).freelist:
+            return False
+        if next_object(self.mm, cache, gfp, -1) == event.address:
+            return False
+        if not self._was_shrunk(cache, event.address):
+            return False
+        self._shrink(cache)
+        collect(self, event.cpu)
+        return True
 
     def _shrink(self, cache):
         # __kmem_cache_shrink() of a cache

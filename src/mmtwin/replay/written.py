@@ -67,11 +67,10 @@ class Written(Sheaves):
         self.write_pid = -1
         self.write_buffer = 1
         self.compacting = False
-        while self.cc.nr_freepages:
-            self.cc.nr_freepages -= 1
-            self.count[UNEXPLAINED_NOT_COMPACTED] += 1
-            target = self.cc.freepages[self.cc.nr_freepages]
-            put_away(self.mm, target, 0, self._fate(target))
+        while self.cc.nr_blocks:
+            target = self.cc.give_up()
+            self.count[UNEXPLAINED_NOT_COMPACTED] += 1 << self.cc.left
+            put_away(self.mm, target, self.cc.left, self._fate(target))
             self.seen = self.mm.next_step
         self._set(-1)
 
@@ -103,9 +102,9 @@ class Written(Sheaves):
         which compaction took unseen, or it is one that it took too many.
         """
         page = pfn_to_page(self.mm, event.address)
-        if self.compacting and self.cc.release(event.address):
+        if self.compacting and self.cc.release(event.address, event.order):
             return
-        if page.flags & PG_slab or page_is_free(self.mm, event.address):
+        if event.order or page.flags & PG_slab or page_is_free(self.mm, event.address):
             return
         if not self.compacting:
             least = LEAST_OF_KERNEL if page.users == USE_KERNEL else LEAST_MIGRATED
