@@ -111,3 +111,17 @@ def test_nothing_told_is_nothing_drawn(machine, files):
     assert drawn_by(ExecTrace(), files.files["/bin/pie"], files, machine) == {}
     assert drawn_by(ExecTrace(), File("/x", "00:00", 0, 0), files, machine) == {}
     assert lowest_stack(machine) < STACK < 1 << 47
+
+
+@pytest.mark.parametrize(("kernel", "data"), [("x86_64-5.10", 4), ("x86_64-6.1", 4)])
+def test_the_vdso_is_where_its_header_was_read(files, kernel, data):
+    """Reads of the stack itself lie below its end; without an end nothing lies above it."""
+    machine = boot_mm(profile(kernel), "64M")
+    vdso = STACK + 0x5F000
+    reads = [STACK - 0x2000, vdso + 0x20, vdso - PAGE]
+    trace = ExecTrace(wrote=[(STACK - 0x1D37, 2)], reads=reads)
+    drawn = drawn_by(trace, files.files["/bin/fixed"], files, machine)
+    assert drawn["stack_top"] == STACK
+    assert drawn["vdso"] == vdso - data * PAGE
+    nowhere = ExecTrace(reads=[vdso + 0x20])
+    assert "vdso" not in drawn_by(nowhere, files.files["/bin/fixed"], files, machine)

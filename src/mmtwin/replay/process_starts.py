@@ -7,7 +7,7 @@ tell it, so that all the rest of an address space can be predicted. One pass ove
 | end of the stack | randomize_stack_top(), arch_align_stack() | vma_store; a snapshot; a fault |
 | the program's place | load_elf_binary() | vma_store; a fault of padzero(); first page used |
 | brk | arch_randomize_brk() | what brk(0) said |
-| vdso | vdso_addr() | vma_store; a snapshot |
+| vdso | vdso_addr() | vma_store; a snapshot; the first read above the stack: its ELF header |
 | stack pointer | arch_align_stack() | the faults of writing AT_PLATFORM and argc |
 """
 
@@ -28,7 +28,7 @@ from mmtwin.replay.process_files import FileTable, program_headers, segments
 from mmtwin.replay.process_names import snapshot_indexes
 
 TOPDOWN = 1  # VM_UNMAPPED_AREA_TOPDOWN
-PF_PRESENT, PF_WRITE = 1, 2
+PF_PRESENT, PF_WRITE, PF_USER = 1, 2, 4
 EXECS = ("execve", "execveat")
 
 
@@ -38,8 +38,8 @@ class ExecTrace:
     what brk(0) then said, 0 where nobody tells; `base`: where top-down searches began; `stores`:
     areas that it stored, first and last address; `wrote`: where the kernel's writes faulted, with
     their error codes; `lowest`: the lowest page used where programs are loaded; `pushed`:
-    the first fault of the program on its stack; `shown`: the map of a snapshot, of the program or
-    a child of it.
+    the first fault of the program on its stack; `reads`: where its reads faulted up there;
+    `shown`: the map of a snapshot, of the program or a child of it.
     """
 
     entry: int = 0
@@ -49,6 +49,7 @@ class ExecTrace:
     wrote: list[tuple[int, int]] = field(default_factory=list)
     lowest: int = 0
     pushed: int = 0
+    reads: list[int] = field(default_factory=list)
     shown: list[MapsArea] = field(default_factory=list)
 
 
@@ -139,6 +140,8 @@ class ExecTraces:
         pushed = address >= self.stack and not address >> 63 and not error & PF_PRESENT
         if pushed and not trace.pushed and step.pid not in self.coming:
             trace.pushed = address
+        if address >= self.stack and error == PF_USER:
+            trace.reads.append(address)
 
 
 def drawn_by(trace: ExecTrace, file: File, files: FileTable, machine: MM) -> dict[str, int]:
@@ -175,10 +178,26 @@ def drawn_by(trace: ExecTrace, file: File, files: FileTable, machine: MM) -> dic
     special = [area.start for area in trace.shown if area.name in ("[vvar]", "[vdso]")]
     if special and "vdso" not in drawn and "stack_top" in drawn:
         drawn["vdso"] = min(special)
+    if "vdso" not in drawn:
+        drawn |= vdso_read(trace, drawn.get("stack_top", 0), machine)
     first = first_page(trace, file, large, page) if interpreter is not None else 0
     if first:
         drawn["first_page"] = first
     return drawn
+
+
+def vdso_read(trace: ExecTrace, stack_top: int, machine: MM) -> dict[str, int]:
+    """Where the vdso went above a stack: a C library that starts reads its ELF header, whose
+    address the kernel gives it (AT_SYSINFO_EHDR), before it calls anything in it. Its data lies
+    before it (map_vdso()).
+    """
+    has = machine.view("has")[0]
+    above = [address for address in trace.reads if stack_top and address >= stack_top]
+    if not above or not has.vdso_above_stack:
+        return {}
+    data = int(has.vvar_pages) + int(has.vvar_vclock_pages)
+    page = above[0] >> machine.page_shift
+    return {"vdso": (page - data) << machine.page_shift}
 
 
 def lowest_stack(machine: MM) -> int:
