@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+from mmtwin.kernel.walk import translate
 from mmtwin.machine.boot import boot_mm
 from mmtwin.machine.elf_image import elf_image
 from mmtwin.recordings.process_events import Step
@@ -40,3 +41,21 @@ def test_attach_and_detach():
     assert process.mm.total_vm == total - 4
     segments.detach(process, second)  # nothing of a segment is there any more
     assert process.mm.total_vm == total - 4
+
+
+def test_a_read_maps_no_neighbours():
+    """shm_vm_ops has no map_pages(): of a segment one page at a time is mapped."""
+    machine = boot_mm(profile("x86_64-6.12"), "64M")
+    files = FileTable()
+    processes = Processes(machine, files)
+    processes.exec_(7, "/demo", file=files._file("/demo", "00:02", 5, 8192, elf_image()))
+    process = processes.by_pid[7]
+    segments = Segments(processes, SimpleNamespace(shown_at=lambda *_: None))
+    search = Step(2, 2, 7, "vm_unmapped_area", (0, 0, 0, 4 * PAGE), "")
+    written = segments.attach(process, began(3, 0, 0), [search], 0)
+    for page in range(4):
+        processes.touch(7, written + page * PAGE, True)
+    read = segments.attach(process, began(3, 0, 0), [search], 0)
+    processes.touch(7, read + PAGE, False)
+    there = [translate(process.mm, read + page * PAGE) is not None for page in range(4)]
+    assert there == [False, True, False, False]

@@ -183,8 +183,11 @@ def insert_pfn(vmf):
 
 
 def do_read_fault(vmf):
-    """do_read_fault(): first the neighbours that the cache has, then the page itself."""
-    if vmf.vma.vm_file is not None and not vmf.vma.vm_file.device:
+    """do_read_fault(): first the neighbours that the cache has, then the page itself. A segment of
+    System V has no vm_ops->map_pages() (shm_vm_ops of ipc/shm.c).
+    """
+    file = vmf.vma.vm_file
+    if file is not None and not file.device and not file.vm_close:
         if vmf.paging.fault_around_bytes > vmf.paging.page_size:
             result = do_fault_around(vmf)
             if result:

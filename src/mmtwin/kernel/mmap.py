@@ -144,6 +144,41 @@ def vm_mmap_pgoff(mm, file, addr, length, prot, flags, pgoff):
     return address
 
 
+def remap_file_pages(mm, start, size, prot, pgoff, flags):
+    """Another part of a shared file at the same addresses: mmap() with MAP_FIXED since 4.0
+    (remap_file_pages()): 0 or -errno.
+
+    `start`, `size`: bytes, the page's part is dropped; `prot`: must be 0; `pgoff`: pages; `flags`:
+    MAP_NONBLOCK or 0. The range must be mapped from one file, with one set of flags.
+    """
+    shift = mm.machine.page_shift
+    start, size = start >> shift << shift, size >> shift << shift
+    end = start + size & U64
+    if prot or end <= start or pgoff + (size >> shift) > U64:
+        return -EINVAL
+    vma = last = mm.tree.vma_lookup(start)
+    if vma is None or not vma.vm_flags & VM_SHARED:
+        return -EINVAL
+    while end > last.vm_end:
+        following = mm.tree.next(last)
+        if (
+            following is None or following.vm_start != last.vm_end
+            or following.vm_file is not vma.vm_file or following.vm_flags != vma.vm_flags
+        ):
+            return -EINVAL
+        last = following
+    prot = sum(bit for bit, flag in (
+        (PROT_READ, VM_READ), (PROT_WRITE, VM_WRITE), (PROT_EXEC, VM_EXEC)
+    ) if vma.vm_flags & flag)  # fmt: skip
+    flags = flags & MAP_NONBLOCK | MAP_SHARED | MAP_FIXED | MAP_POPULATE
+    flags |= MAP_LOCKED if vma.vm_flags & VM_LOCKED else 0
+    file, mode = vma.vm_file, vma.vm_file.f_mode
+    file.f_mode = FMODE_READ | FMODE_WRITE  # else it would not be VM_SHARED
+    address = vm_mmap_pgoff(mm, file, start, size, prot, flags, pgoff)
+    file.f_mode = mode
+    return min(address, 0)
+
+
 def calc_vm_flags(mm, prot, flags):
     """VM_* that PROT_* and MAP_* give (calc_vm_prot_bits(), calc_vm_flag_bits())."""
     vm_flags = mm.def_flags | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC

@@ -30,6 +30,7 @@ CALLS = (
     "execveat", "fork", "vfork", "clone", "clone3", "exit", "exit_group", "prctl", "prlimit64",
     "setrlimit", "openat", "open", "openat2", "creat", "memfd_create", "close", "dup", "dup2",
     "dup3", "fcntl", "ftruncate", "unlink", "unlinkat", "personality", "arch_prctl",
+    "fallocate",
 )  # fmt: skip
 # Other events: their fields by the names that either form has, in the order of Step.args.
 FIELDS: dict[str, tuple[tuple[str, ...], ...]] = {

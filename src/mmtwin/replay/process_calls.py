@@ -15,6 +15,7 @@ from mmtwin.kernel.mman import (
     PROT_WRITE,
     RLIM_INFINITY,
     RLIMIT_DEFAULTS,
+    RLIMIT_STACK,
     VM_ARCH_1,
     VM_DONTDUMP,
     VM_DONTEXPAND,
@@ -66,8 +67,8 @@ class Calls:
         process = self.processes.by_pid.get(step.pid)
         if process is None or process.mm is None:
             return
-        if step.name == "prlimit64":
-            self._limit(process, args, result)
+        if step.name in ("prlimit64", "setrlimit"):
+            self._limit(process, args if step.name == "prlimit64" else (0, *args), result)
             return
         file = self.names.of_mapping(entered, args, result) if step.name == "mmap" else None
         if file is not None and file.path.startswith("/sys/"):
@@ -121,6 +122,7 @@ class Calls:
         """
         if result == 0 and args[2] and args[0] in (0, process.pid) and args[1] < LIMITS:
             process.limited = True
+            process.stack_limited |= args[1] == RLIMIT_STACK
             if args[1] in process.mm.rlimits:
                 process.mm.rlimits[args[1]] = RLIMIT_DEFAULTS.get(args[1], RLIM_INFINITY)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from mmtwin.kernel.commit import commit_of
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.mm_types import FMODE_READ, FMODE_WRITE, File
-from mmtwin.kernel.truncate import truncate_inode_pages_range
+from mmtwin.kernel.truncate import truncate_file, truncate_pages, vfs_fallocate
 from mmtwin.procfs import maps
 from mmtwin.procfs.maps import MapsArea
 from mmtwin.recordings.descriptors import Descriptors
@@ -122,19 +122,39 @@ class Names:
         file.size = self.sizes.get(token, file.size)
 
     def truncated(self, machine: MM, pid: int, fd: int, length: int) -> None:
-        """ftruncate(): a file's size is known from now on, pages behind its end go
-        (shmem_setattr()).
-        """
+        """ftruncate(): a file's size is known from now on, pages behind its end go."""
         token = self.descriptors.file(pid, fd)
         if token is None:
             return
         self.sizes[token] = length
         file = self.of_token.get(token)
         if file is not None:
-            page = 1 << machine.page_shift
-            file.size, file.cached = length, False
-            truncate_inode_pages_range(
-                machine, file, (length + page - 1) >> machine.page_shift, 1 << 51)
+            file.cached = False
+            truncate_file(machine, file, length)
+
+    def cut(self, machine: MM, step: Step, fd: int) -> None:
+        """An open with O_TRUNC came back: the file that it names by a constant string of the
+        program loses its pages (handle_truncate()). What is written then is as large as before.
+        """
+        token = self.descriptors.file(step.pid, fd) or ""
+        file = self.files.find(token) if token.startswith("/") else self.of_token.get(token)
+        if file is None and not token.startswith("/"):
+            area = self.by_string(token)
+            if area is not None and area.name != SHARED_ANONYMOUS:
+                file = self.of_line(area)
+        if file is not None and file.shmem:
+            truncate_pages(machine, file, 0)
+
+    def allocated(
+        self, machine: MM, pid: int, fd: int, mode: int, offset: int, length: int
+    ) -> None:
+        """fallocate() came back without an error."""
+        token = self.descriptors.file(pid, fd)
+        file = self.of_token.get(token or "")
+        if file is not None:
+            vfs_fallocate(machine, file, mode, offset, length)
+        if token is not None and not mode:
+            self.sizes[token] = max(self.sizes.get(token, 0), offset + length)
 
     def _found(self, step: Step, token: str, length: int, offset: int, result: int) -> File:
         path = self.files.by_length(length) if offset == 0 else None

@@ -6,10 +6,13 @@ is counted by kind, and the twin takes the recorded one, so that one miss stays 
 """
 
 import re
+from collections import deque
+from itertools import islice
 from typing import Any
 
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.mm_types import File
+from mmtwin.kernel.mman import VM_WRITE
 from mmtwin.kernel.walk import translate
 from mmtwin.machine.boot import boot_mm
 from mmtwin.machine.recorded import profile_of
@@ -27,18 +30,29 @@ from mmtwin.replay.process_calls import Calls
 from mmtwin.replay.process_files import FileTable
 from mmtwin.replay.process_names import OPENS, Names, snapshot_indexes
 from mmtwin.replay.process_starts import ExecTrace, ExecTraces, drawn_by
-from mmtwin.replay.process_steps import TwinSteps
+from mmtwin.replay.process_steps import TwinSteps, unexpected
 from mmtwin.replay.process_strings import OpenedStrings
 from mmtwin.replay.process_tables import Tables
 from mmtwin.replay.process_tally import Tally
 from mmtwin.replay.process_touches import Touches
+from mmtwin.replay.process_unseen import (
+    GONE,
+    STACK_LIMIT,
+    PageEvents,
+    growing,
+    set_stack_limit,
+    take_page,
+)
 from mmtwin.replay.processes import CALLS, CLONE_VM, Process, Processes
 
 DEFAULT_MEMORY = 1 << 30
 NAMING = (*OPENS, "close", "dup", "dup2", "dup3", "fcntl")
 FORKS = ("clone", "clone3", "fork", "vfork")
 NO_ASLR = re.compile(r"(^|\s)(norandmaps|kernel\.randomize_va_space=0)(\s|$)")
-X86_PF_WRITE, X86_PF_BOTH = 2, 3
+EXECS = ("execve", "execveat")
+CUTTING, O_TRUNC = {"open": 0, "openat": 1}, 0o1000  # where the name is; the flags follow
+FAR = 10000  # steps looked ahead
+X86_PF_PRESENT, X86_PF_WRITE, X86_PF_BOTH = 1, 2, 3
 FAULT_FLAG_WRITE, FAULT_FLAG_TRIED = 0x1, 0x20
 U32 = (1 << 32) - 1
 
@@ -74,7 +88,7 @@ class ProcessReplay:
         self.entered: dict[int, Step] = {}
         self.copied: dict[int, Any] = {}  # address spaces of children not announced yet
         self.steps = (step for step in process_steps(recording) if step.index >= start)
-        self.held: Step | None = None
+        self.ahead: deque[Step] = deque()
         self.strings: dict[str, MapsArea] | None = None
         self.names.by_string = self._by_string
         self.traces: dict[int, ExecTrace] | None = None
@@ -92,14 +106,24 @@ class ProcessReplay:
         self.touches = None if seen else Touches(self.processes)
         self.tables = None if seen else Tables(recording, self.processes)
         self.twin.silent = not seen
+        self.pages = PageEvents(recording)
         self.calls = Calls(recording, self.processes, self.names, self.twin, self.touches)
 
     # ---- the loop
 
     def peek(self) -> Step | None:
         """The step that comes next, None at the end."""
-        self.held = self.held or next(self.steps, None)
-        return self.held
+        if not self.ahead:
+            self.ahead.extend(islice(self.steps, 1))
+        return self.ahead[0] if self.ahead else None
+
+    def peek_of(self, pid: int) -> Step | None:
+        """The next step of a task, None where none comes soon."""
+        found = next((step for step in self.ahead if step.pid == pid), None)
+        while found is None and len(self.ahead) < FAR and (step := next(self.steps, None)):
+            self.ahead.append(step)
+            found = step if step.pid == pid else None
+        return found
 
     def run_to(self, index: int) -> None:
         """Everything before the event of a number, in order; may be called again for a later one.
@@ -108,7 +132,7 @@ class ProcessReplay:
         if self.tables is not None:
             self.tables.unsettle()
         while (step := self.peek()) is not None and step.index < index:
-            self.held = None
+            self.ahead.popleft()
             self._take_next(step)
         self._exited()
         if self.touches is not None:
@@ -277,11 +301,47 @@ class ProcessReplay:
 
     def _fault(self, step: Step) -> None:
         address, error_code = step.args
+        why = self._gone(step)
         process = self._faulting(step.pid, error_code & X86_PF_WRITE != 0)
+        if process is not None and process.stack_limited and error_code & X86_PF_WRITE:
+            self._may_grow(process, step)
         if process is not None and error_code & X86_PF_BOTH == X86_PF_BOTH:
             self._forking(process, address)
         if process is not None and not address >> 63:
-            self.twin.fault(self.processes, process, step)
+            self.twin.fault(self.processes, process, step, why)
+
+    def _gone(self, step: Step) -> str:
+        """A page that the twin has and the kernel does not goes, before what rss_stat has left
+        over is counted: why the fault was not expected, "" if it was.
+        """
+        entered = self.entered.get(step.pid)
+        process = self.processes.by_pid.get(step.pid)
+        if process is None or process.mm is None or (entered and entered.name in EXECS):
+            return ""
+        address, error_code = step.args
+        if error_code & X86_PF_PRESENT or address >> 63 or self.twin.again(step):
+            return ""
+        why = unexpected(process.mm, address, error_code)
+        if why:
+            self.processes.run(step.pid)
+            take_page(self.machine, process.mm, address)
+            self.tally.miss(GONE, f"#{step.index} {step.pid} {process.comm}: {address:#x}")
+            self.twin.gather(step.pid)
+        return why
+
+    def _may_grow(self, process: Process, step: Step) -> None:
+        """Whether a stack grew for a write, whose limit is not known: then it got a page."""
+        vma = growing(process.mm, step.args[0])
+        if vma is None or not self.pages.told:
+            return
+        coming = self.peek_of(step.pid)
+        until = coming.index if coming is not None else 1 << 62
+        stored = coming is not None and coming.what == "vma_store"
+        granted = stored or self.pages.between(step.pid, step.index, until)
+        if not granted:
+            self.tally.miss(
+                STACK_LIMIT, f"#{step.index} {step.pid} {process.comm}: {step.args[0]:#x}")
+        set_stack_limit(process, vma, step.args[0], granted)
 
     def _forking(self, process: Process, address: int) -> None:
         """A page that can be written is not: a thread beside this one is in fork(), has copied
@@ -315,7 +375,7 @@ class ProcessReplay:
         if process is None or process.mm is None:
             return None
         entered = self.entered.get(pid)
-        if entered is None or entered.name not in ("execve", "execveat"):
+        if entered is None or entered.name not in EXECS:
             self.twin.flush(pid)
         elif write:
             return None  # exec's own: the twin does it when the program is loaded
@@ -333,23 +393,41 @@ class ProcessReplay:
         (result,), args = step.args, entered.args
         if step.name in FORKS:
             return
-        if step.name in ("execve", "execveat"):
+        if step.name in EXECS:
             self.twin.drop(step.pid, "execs that failed")
             return
         if step.name in NAMING:
             self.names.call(entered, args, entered.text, result)
+            if result >= 0 and step.name in CUTTING:
+                self._opened(step, entered, result)
         elif step.name in ("unlink", "unlinkat") and result == 0:
             if entered.text:
                 self.names.unlink(self.names.descriptors.path(step.pid, entered.text))
             else:
                 self._unlinked(step.index)
         elif step.name == "ftruncate" and result == 0:
+            self.processes.run(step.pid)
             self.names.truncated(self.machine, step.pid, args[0] & U32, args[1])
+        elif step.name == "fallocate" and result == 0:
+            self.processes.run(step.pid)
+            self.names.allocated(self.machine, step.pid, args[0] & U32, *args[1:4])
         elif step.name in ("shmat", "shmdt"):
             self.calls.segment(step, entered, result)
-        elif step.name == "mmap" or step.name in CALLS:
+        elif step.name in ("mmap", "setrlimit") or step.name in CALLS:
             self.calls.returned(step, entered, args, result)
         self.twin.took(step.pid)
+
+    def _opened(self, step: Step, entered: Step, fd: int) -> None:
+        """A file was opened: with O_TRUNC its pages go, if it is known which it is."""
+        process = self.processes.by_pid.get(step.pid)
+        place = CUTTING[step.name]
+        if process is None or process.mm is None or not entered.args[place + 1] & O_TRUNC:
+            return
+        vma = process.mm.tree.vma_lookup(entered.args[place])
+        constant = vma is not None and vma.vm_file is not None and not vma.vm_flags & VM_WRITE
+        if entered.text or constant:
+            self.processes.run(step.pid)
+            self.names.cut(self.machine, entered, fd)
 
     def _unlinked(self, index: int) -> None:
         """A file lost its name, and no event tells which: a snapshot may show that one has. It is

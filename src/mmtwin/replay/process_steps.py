@@ -131,21 +131,27 @@ class TwinSteps:
 
     # ---- faults
 
-    def fault(self, processes: Processes, process: Process, step: Step) -> None:
-        """A page fault of the recording, in the twin: would it have faulted, and so?"""
+    def again(self, step: Step) -> bool:
+        """Whether a fault is the one before it once more: copy_to_user() with page faults
+        disabled, then again, and only the last is served.
+        """
+        return not step.args[1] & USER and self.last.get(step.pid) == step.args
+
+    def fault(self, processes: Processes, process: Process, step: Step, why: str = "") -> None:
+        """A page fault of the recording, in the twin: would it have faulted, and so? `why`: what
+        was found out already, if it would not.
+        """
         address, error_code = step.args
-        if not error_code & USER and self.last.get(step.pid) == step.args:
-            # copy_to_user() with page faults disabled, then again: only the last is served
+        if self.again(step):
             self.repeated += 1
             return
         self.last[step.pid] = step.args
-        why = unexpected(process.mm, address, error_code)
+        why = why or unexpected(process.mm, address, error_code)
         example = f"#{step.index} {step.pid} {process.comm}: {address:#x} error {error_code:#x}"
         self.tally.compare("faults", not why, f"faults: {why}", example)
         processes.fault(process.pid, address, error_code)
         self.gather(step.pid)
         self._match(step.pid)
-
 
     def served(self, processes: Processes, process: Process, step: Step) -> None:
         """The same of a fault that handle_mm_fault() served: where no event tells what the

@@ -44,7 +44,8 @@ class Process:
         self.task_rss = TaskRss(None)
         self.vfork_parent = self.active_mm = None
         self.exited = False
-        self.limited = False  # it has set limits whose values are not known
+        # it has set limits whose values are not known, one of its stack among them
+        self.limited = self.stack_limited = False
 
     @property
     def mm(self) -> Any:
@@ -134,6 +135,7 @@ class Processes:
         old = self.run(parent)
         tgid = old.tgid if flags & CLONE_THREAD else child
         new = Process(child, comm or old.comm, tgid)
+        new.limited, new.stack_limited = old.limited, old.stack_limited
         if old.mm is not None:
             if flags & CLONE_VM:
                 new.mm = fork_mm.mmget(old.mm)
@@ -231,6 +233,7 @@ CALLS: dict[str, Callable[..., int]] = {
     "mlock": mlock.do_mlock,
     "mlock2": mlock.do_mlock,
     "mseal": mseal.do_mseal,
+    "remap_file_pages": mmap.remap_file_pages,
     "munlock": mlock.do_munlock,
     "mlockall": mlock.mlockall,
     "munlockall": mlock.munlockall,
