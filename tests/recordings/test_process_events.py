@@ -74,7 +74,7 @@ def test_raw_events() -> None:
 
 
 def test_too_few_events() -> None:
-    with pytest.raises(RecordingError, match=r"no process events: forks .*; record with task:"):
+    with pytest.raises(RecordingError, match=r"no process events: forks, .* says what to record"):
         check_process_events(open_recording(FIXTURES / "x86-6.1-text"))
 
 
