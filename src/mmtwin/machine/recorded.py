@@ -11,6 +11,7 @@ from typing import Any
 
 from mmtwin.kernel.layout import Layout
 from mmtwin.kernel.mm import MM
+from mmtwin.kernel.mmzone_init import setup_pcp_cacheinfo
 from mmtwin.machine.from_proc import PcpLists, build_from_proc
 from mmtwin.machine.from_truth import build_from_truth, truth_addresses
 from mmtwin.machine.history import History
@@ -56,6 +57,25 @@ def marks_no_entries(cpuinfo: str) -> bool:
         if name.startswith("CPU part") and (fields["CPU implementer"], value.strip()) in CORES_8_0:
             return True
     return False
+
+
+def cache_slices(cpuinfo: str) -> list[int]:
+    """Each CPU's share of its last cache in bytes (cpu_cacheinfo.per_cpu_data_slice_size), by
+    x86's "cache size" and "siblings"; none where the lines are missing.
+    """
+    sizes = [int(size) << 10 for size in re.findall(r"(?m)^cache size\s*: (\d{1,9}) KB$", cpuinfo)]
+    shared = [int(cpus) for cpus in re.findall(r"(?m)^siblings\s*: (\d{1,5})$", cpuinfo)]
+    return [size // max(cpus, 1) for size, cpus in zip(sizes, shared, strict=False)]
+
+
+def set_cache_slices(recording: Any, mm: MM) -> None:
+    """Lets the per-CPU lists know how large the CPUs' caches are
+    (setup_pcp_cacheinfo(), since 6.7).
+    """
+    if mm.view("has")[0].pcp_auto_tune:
+        slices = cache_slices(static_text(recording, "cpuinfo"))
+        for cpu, size in enumerate(slices[: mm.nr_cpus]):
+            setup_pcp_cacheinfo(mm, cpu, size)
 
 
 def profile_of(recording: Any) -> Profile:
@@ -165,6 +185,7 @@ def machine_at_truth(
         types = guess_pageblocks(profile, zones, flags, pagetypes, cma_areas(recording), known)
         set_pageblocks(mm, dict(enumerate(types)))
         set_uses(mm, flags)
+    set_cache_slices(recording, mm)
     return mm
 
 
