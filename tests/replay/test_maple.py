@@ -267,6 +267,27 @@ def test_a_slab_that_proved_right_is_not_turned():
     assert guess.open[slab] == 0
 
 
+@pytest.mark.skipif(COMPILED, reason="C functions")
+@pytest.mark.parametrize("comes_back, leaves", [(("first", "second"), 2), (("second",), 0)])
+def test_a_request_of_which_one_node_comes_back_was_for_one_leaf(comes_back, leaves):
+    tasks = Tasks()
+    first, second = (kmem_cache_alloc(tasks.k.mm, tasks.cache, GFP) for _ in range(2))
+    nodes = {"first": first, "second": second}
+    tasks.event("KIND_KMEM_CACHE_ALLOC", "alloc", first, 7)
+    for name in comes_back:
+        tasks.event("KIND_KMEM_CACHE_FREE", "destroy", nodes[name], 7)
+    events = np.array(tasks.rows, dtype=EVENT)
+    k, cache = machine()
+    maple = Maple(k.mm, cache, [0, 1, 2], RANGES)
+    maple.look(events.ctypes.data, 0, len(events))
+    t = maple._new_tree(maple.guesses[0], 7, 100)
+    maple.guesses[0].tree_leaves[t] = 2
+    maple._moment(0)
+    best = maple.guesses[maple.current[0]]
+    assert best.tree_leaves[t] == leaves
+    assert best.nr_taken == (6 if leaves else 3)
+
+
 def slabs_of(guess):
     """The slabs of a guess's node list, in order."""
     slabs, slab = [], guess["node_first"]

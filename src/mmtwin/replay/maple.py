@@ -299,8 +299,12 @@ class Maple(Trees):
             self._emit(i)
             return
         t = self._tree_of(g, moment.pid)
+        if self.kind == ROUND_ALL_BUT_ONE:
+            self._has_one_leaf(g, t)
         height = 2 if t >= 0 and g.tree_leaves[t] else 1
-        other = self._branch(i, COST_SPLIT // 2) if t < 0 else -1
+        other = -1
+        if t < 0 and self.kind == ROUND_PLAIN:
+            other = self._branch(i, COST_SPLIT // 2)
         self._take_others(i, m, 3 * height)
         if other >= 0:
             self._take_others(other, m, 6)

@@ -23,6 +23,7 @@ cdef class Trees(Nodes):
     cdef s32 _tree_of(self, guess_t *g, s32 pid) noexcept nogil
     @cython.locals(t=s32, best=s32)
     cdef s32 _new_tree(self, guess_t *g, s32 pid, s32 root) noexcept nogil
+    cdef void _has_one_leaf(self, guess_t *g, s32 t) noexcept nogil
     @cython.locals(f=s64, c=s32, later=s64, k=s64, cost=s64)
     cdef void _replace(self, guess_t *g, s32 node, s64 m) noexcept nogil
     @cython.locals(k=s64, f=s64, cost=s64, node=s32)

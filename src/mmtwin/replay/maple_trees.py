@@ -57,6 +57,16 @@ class Trees(Nodes):
         g.tree_habit[best] = HABIT_UNKNOWN
         return best
 
+    def _has_one_leaf(self, g, t):
+        """A request all of whose nodes but one were used tells that its tree has one leaf:
+        mas_preallocate() asks for 1 + 3 * height, of which mas_split() uses 1 + 2 * height at most
+        (6.1). Where the guess has more, it missed that they were joined.
+        """
+        if t >= 0 and g.tree_leaves[t]:
+            g.cost += COST_SHRINK
+            g.tree_leaves[t] = 0
+            g.tree_root[t] = NO_NODE
+
     def _replace(self, g, node, m):
         """A node of a tree is replaced: RCU frees such nodes in this order."""
         if node == NO_NODE:
