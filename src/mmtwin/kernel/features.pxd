@@ -123,6 +123,7 @@ cdef struct features_t:
     s32 vmap_purge_work           # a worker purges, not the one who frees
     s32 vmap_exact_alignment      # searches do not allow for alignments up to a page
     s32 vm_struct_bytes           # sizeof(struct vm_struct)
+    s32 vmalloc_rounds_size       # whole pages are compared with the machine's memory
     s32 huge_vmalloc              # CONFIG_HAVE_ARCH_HUGE_VMALLOC, for those who ask for it
     s32 vmap_cont_pte             # huge mappings of contiguous PTEs, below a PMD
     s32 vmalloc_large_orders      # vmalloc first tries the largest blocks that fit

@@ -334,11 +334,13 @@ def __vmalloc_node_range(mm, size, align, start, end, gfp, vm_flags, node, calle
     A request that must not fail (__GFP_NOFAIL) and does is not tried for ever.
     """
     vmalloc_of(mm)
-    says = mm.view("has")[0].vmalloc_says_why
+    has = mm.view("has")[0]
+    says, rounds = has.vmalloc_says_why, has.vmalloc_rounds_size
     if size <= 0 and says:
         report(mm, COMPLAINT_VMALLOC_ZERO, 0, "WARNING: __vmalloc_node_range: size 0")
         return 0
-    if size <= 0 or size >> mm.page_shift > totalram_pages(mm):
+    rounded = -(-size >> mm.page_shift) if rounds else size >> mm.page_shift
+    if size <= 0 or rounded > totalram_pages(mm):
         warn_range(mm, gfp, size, f"size {size}, exceeds total pages")
         return 0
     shift = huge_shift(mm, size, node, vm_flags)

@@ -36,6 +36,8 @@ VMALLOC = (
             Change("5.16", 1, "9f531973dff3")),
     Feature("vm_struct_bytes", "sizeof(struct vm_struct)", 64,
             Change("6.15", 72, "a0309faf1cb0", ("6.12.107",)), Change("7.3", 80, "")),
+    Feature("vmalloc_rounds_size", "whole pages are compared with the machine's memory", 1,
+            Change("5.13", 0, "121e6f3258fe")),
     # until 6.12 (1) each node's share must be large enough, since then (2) the whole
     Feature("huge_vmalloc", "CONFIG_HAVE_ARCH_HUGE_VMALLOC, for those who ask for it", 0,
             Change("5.18", 1, "559089e0a93d"), Change("6.13", 2, "")),
