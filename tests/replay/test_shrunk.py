@@ -31,6 +31,7 @@ class Shrinking:
         self.slab = int(k.mm.view("cache")[self.cache]["oo_objects"])
         self.objects = [self.alloc() for _ in range(3 * self.slab + 2)]
         self.rows: list[tuple[str, int, int]] = []
+        self.written = 2
 
     def alloc(self) -> int:
         """An object, of both machines."""
@@ -43,11 +44,13 @@ class Shrinking:
             for object in objects:
                 k.kmem_cache_free(cache, object)
 
-    def write(self, pages: list[int], pid: int = TASK) -> None:
-        """A write to /sys in which these slabs are given back."""
+    def write(self, pages: list[int], pid: int = TASK, allocates: int = 0) -> None:
+        """A write to /sys in which these slabs are given back, and an object allocated."""
         buffer = self.machines[0][0].mm.page_offset + (5 << 12)
         self.rows.append(("KMALLOC", TASK, buffer))
         self.rows += [("MM_PAGE_FREE", pid, page) for page in pages]
+        if allocates:
+            self.next_objects(1, allocates)
         self.rows.append(("KFREE", TASK, buffer))
 
     def shrink(self) -> list[int]:
@@ -57,11 +60,11 @@ class Shrinking:
         slub_cache.kmem_cache_shrink(mm, self.cache)
         return [int(pfn) for pfn in slabs if mm.view("page")["cache"][pfn] != self.cache]
 
-    def next_objects(self, count: int) -> list[int]:
+    def next_objects(self, count: int, pid: int = TASK) -> list[int]:
         """The kernel's next objects, by the second machine."""
         k, cache = self.machines[1]
         objects = [k.kmem_cache_alloc(cache) for _ in range(count)]
-        self.rows += [("KMEM_CACHE_ALLOC", TASK, object) for object in objects]
+        self.rows += [("KMEM_CACHE_ALLOC", pid, object) for object in objects]
         return objects
 
     def replay(self) -> dict[str, int]:
@@ -76,7 +79,7 @@ class Shrinking:
             if kind == "MM_PAGE_FREE":
                 event["role"], event["order"] = CONSTANTS["ROLE_SLAB"], order
             if kind == "KMALLOC":
-                event["bytes_req"], event["bytes_alloc"] = 3, 8
+                event["bytes_req"], event["bytes_alloc"] = self.written + 1, 8
                 event["call_site"], event["cache"] = SITE, -1
         bits = [1 << bit for bit in range(32)]
         engine = Engine(k.mm, [self.cache], bits, 8192, kernfs_sites=[SITE])
@@ -143,6 +146,29 @@ def test_without_a_write_nothing_was_shrunk() -> None:
     assert story.shrink() == []
     story.next_objects(5)
     assert story.replay()["objects"] > 1
+
+
+def not_seen(story: Shrinking, allocates: int = 0) -> bool:
+    """Whether the shrink of a cache that has no empty slab remains unknown."""
+    second = story.slab
+    story.free([story.objects[3], *story.objects[second + 2 : second + 4]])
+    story.write([], allocates=allocates)
+    assert story.shrink() == []
+    story.next_objects(5)
+    return story.replay()["objects"] > 2
+
+
+def test_a_write_in_which_its_task_allocates_is_no_shrink() -> None:
+    # as cgroup_procs_write() does
+    assert not_seen(Shrinking("5.10"), TASK)
+    assert not not_seen(Shrinking("5.10"), OTHER)
+
+
+def test_a_write_of_a_word_is_no_shrink() -> None:
+    story = Shrinking("5.10")
+    story.written = len("+memory\n")
+    assert not_seen(story)
+    assert not not_seen(Shrinking("5.10"))
 
 
 def test_who_writes() -> None:

@@ -8,7 +8,9 @@ from mmtwin.kernel.ram cimport (
 from mmtwin.kernel.slub_freelist cimport get_freepointer
 from mmtwin.kernel.slub_resync cimport next_object, slab_of
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u64, virt_t
-from mmtwin.recordings.event cimport KIND_KFREE, KIND_KMALLOC, event_at, event_t
+from mmtwin.recordings.event cimport (
+    KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, event_at, event_t,
+)
 from mmtwin.replay.pages cimport collect, set_cpu
 from mmtwin.replay.resync cimport in_sheaves
 from mmtwin.replay.unseen cimport INTERRUPT
@@ -18,6 +20,7 @@ ctypedef event_t *event_p
 
 cdef enum:
     MOST_OF_WRITE = 4096          # events of one write to /sys that are looked at
+    MOST_WRITTEN = 2              # bytes of a 1 and a newline
 
 cdef class Shrunk(Written):
     cdef u64 *kernfs_site         # who allocates the buffer of a write to /sys
@@ -29,6 +32,8 @@ cdef class Shrunk(Written):
 
     @cython.locals(place=s64)
     cdef void _after_kmalloc(self, event_t *event) noexcept nogil
+    @cython.locals(most=s64, i=s64, following=event_p)
+    cdef bint _may_shrink(self, event_t *event) noexcept nogil
     @cython.locals(least=s64, i=s64, before=event_p)
     cdef bint _writes_kernfs(self, event_t *event, s64 number) noexcept nogil
     @cython.locals(page=page_p)

@@ -51,10 +51,29 @@ class Shrunk(Written):
     def _after_kmalloc(self, event):
         Written._after_kmalloc(self, event)
         for place in range(self.nr_kernfs_sites):
-            if self.kernfs_site[place] == event.call_site:
+            if self.kernfs_site[place] == event.call_site and self._may_shrink(event):
                 self.kernfs_writes += 1
                 self.kernfs_pid = event.pid
                 self.kernfs_buffer = event.address
+
+    def _may_shrink(self, event):
+        """Whether the write that this buffer is for may be one to a cache's file `shrink`.
+
+        shrink_store() wants a 1; it is taken to come with a newline at most, behind which
+        kernfs_fop_write_iter() puts a zero. kmem_cache_shrink() allocates nothing.
+        """
+        if event.bytes_req > MOST_WRITTEN + 1:
+            return False
+        most = self.now + MOST_OF_WRITE
+        for i in range(self.now + 1, self.available if self.available < most else most):
+            following = event_at(self.events, i)
+            if following.pid != event.pid or following.flags & INTERRUPT:
+                continue
+            if following.kind == KIND_KMALLOC or following.kind == KIND_KMEM_CACHE_ALLOC:
+                return False
+            if following.kind == KIND_KFREE and following.address == event.address:
+                return True
+        return True
 
     def _writes_kernfs(self, event, number):
         """Whether the task is in kernfs_fop_write_iter(): the buffer of its write is not freed."""
