@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmtwin.cli.errors import UserError, input_errors
 from mmtwin.cli.machines import DEFAULT, machine_errors
-from mmtwin.cli.options import add_json, boot_options, print_json, switches_of
+from mmtwin.cli.options import add_json, boot_options, print_json, settings_of
 from mmtwin.cli.progress import warn_if_uncompiled
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ def booted(arguments: argparse.Namespace) -> "Machine":
         for name in ("memory", "cpus", "nodes", "seed")
         if (value := getattr(arguments, name)) is not None
     }
-    for name, value in switches_of(arguments.set).items():
-        settings[name.removeprefix("CONFIG_")] = {"y": True, "n": False}.get(value, value)
+    settings.update(settings_of(arguments.set))
     cmdline = boot_options(arguments.append)
     return Machine.boot(arguments.profile or DEFAULT, cmdline=cmdline, **settings)
 

@@ -7,6 +7,9 @@
   refilled      used up, then another CPU freed objects to its slab
   cpu-partial   used up, with a slab on the CPU's partial list
   node-partial  no slab, but one on the node's partial list
+  node-partials the same, with so many that the CPU keeps more of them
+  spare-sheaf   an empty main sheaf, a full spare one (releases and caches that have sheaves)
+  barn          no object in the CPU's sheaves, a full sheaf in the node's barn
   low-memory    used up, and free memory below the low watermark
   no-memory     used up, and no free page
   other-node    two nodes, the CPU's slab on node 0 (with --node 1)
@@ -20,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmtwin.cli.errors import UserError, input_errors
 from mmtwin.cli.machines import DEFAULT, machine_errors, recorded, size_of, split_mark
-from mmtwin.cli.options import add_json, boot_options, print_json, source_of
+from mmtwin.cli.options import add_json, boot_options, print_json, settings_of, source_of
 
 if TYPE_CHECKING:
     from mmtwin.machine import Machine
@@ -65,6 +68,10 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--append", default="", metavar="OPTIONS", help="boot options: init_on_alloc=0"
     )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SWITCH=VALUE",
+        help="a switch of the kernel's configuration: SLUB_CPU_PARTIAL=n",
+    )  # fmt: skip
 
 
 def is_recording(state: str) -> bool:
@@ -83,8 +90,9 @@ def machine_of(
     """The machine of the command line, in the state asked for; `areas`: with those of vmalloc."""
     if is_recording(arguments.state):
         path, mark = split_mark(arguments.state)
-        if arguments.profile:
-            raise UserError("--profile with a recording", "a recording has its own kernel")
+        if arguments.profile or arguments.set:
+            option = "--profile" if arguments.profile else "--set"
+            raise UserError(f"{option} with a recording", "a recording has its own kernel")
         machine = recorded(path, mark, areas)
     else:
         machine = booted(arguments, size, gfp, cache)
@@ -114,7 +122,7 @@ def booted(
         machine = Machine.boot(
             arguments.profile or DEFAULT, memory=arguments.memory,
             cpus=max(situation.cpus, arguments.cpu + 1), nodes=situation.nodes,
-            cmdline=boot_options(arguments.append),
+            cmdline=boot_options(arguments.append), **settings_of(arguments.set),
         )  # fmt: skip
     if arguments.state != "fresh":
         with input_errors("states are about slab caches: SIZE of at most two pages"):

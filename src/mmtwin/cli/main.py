@@ -5,6 +5,7 @@ Only the named command is imported, and a command imports the twin only when it 
 """
 
 import argparse
+import errno
 import gc
 import os
 import signal
@@ -31,6 +32,7 @@ COMMANDS = {
 }
 AT_ONCE = ("explain", "draw")  # commands that leave nothing to do at exit
 STDERR = 2
+WRITING = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG)  # what write() fails with
 INTERRUPTED = 130
 MOST_SECONDS = 20
 BROKEN_PIPE = 141
@@ -227,7 +229,7 @@ def main(argv: Sequence[str] | None = None, later: Callable[[], None] = do_later
     except OSError as error:
         if os.environ.get("MMTWIN_TRACEBACK"):
             raise
-        where = "" if error.filename else "standard output: "
+        where = "standard output: " if error.errno in WRITING else ""
         print(f"mmtwin: error: {where}{told(error)}", file=sys.stderr)
         with suppress(OSError, ValueError):  # what is left of the answer cannot be written either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

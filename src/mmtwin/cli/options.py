@@ -155,6 +155,15 @@ def check_option(name: str, value: str) -> None:
         raise UserError(f"--append {name}={value}", f"orders are 0 to {MOST_ORDER}")
 
 
+def settings_of(texts: Iterable[str]) -> dict[str, Any]:
+    """`{"LOCKDEP": True}` of `--set LOCKDEP=y`, as Machine.boot() takes switches."""
+    known = {"y": True, "n": False}
+    return {
+        name.removeprefix("CONFIG_"): known.get(value, value)
+        for name, value in switches_of(texts).items()
+    }
+
+
 def switches_of(settings: Iterable[str]) -> dict[str, str]:
     """`{"CONFIG_LOCKDEP": "y"}` of `--set LOCKDEP=y`. Raises UserError for other forms."""
     found = {}

@@ -128,9 +128,9 @@ def cpu_facts(machine: Machine, name: str) -> dict[str, Any]:
     state = cache.cpu_slab(machine.cpu)
     node = machine.mm.view("cache_node")[cache.number * machine.mm.nr_nodes]
     free = state["freelist"]
-    main = int(machine.mm.view("cache_cpu")[
-        cache.number * machine.mm.nr_cpus + machine.cpu
-    ]["sheaf_main"])  # fmt: skip
+    record = machine.mm.view("cache_cpu")[cache.number * machine.mm.nr_cpus + machine.cpu]
+    sizes = machine.mm.view("sheaf")["size"]
+    main, spare = int(record["sheaf_main"]), int(record["sheaf_spare"])
     return {
         "tid_before": state["tid"],
         "had_slab": state["slab"] is not None,
@@ -140,7 +140,8 @@ def cpu_facts(machine: Machine, name: str) -> dict[str, Any]:
         "node_partial_before": int(node["nr_partial"]),
         "slab_order": cache.oo_order,
         "slab_objects": cache.oo_objects,
-        "sheaf_before": int(machine.mm.view("sheaf")["size"][main]) if main >= 0 else 0,
+        "sheaf_before": int(sizes[main]) if main >= 0 else 0,
+        "spare_before": int(sizes[spare]) if spare >= 0 else 0,
     }
 
 
@@ -195,18 +196,21 @@ def slab_facts(
         slab="none" if not result else f"pfn {machine.page(machine.virt_to_pfn(result)).head:#x}",
         mismatch=facts["had_slab"] and "slub_deactivate" in steps,
     )
+    replaced = (
+        found["from_sheaf"] and facts["sheaf_before"] == 0 and not found["sheaf_refill"]
+    )
     count = len(free) + 1
     partial = len(facts["partial_before"])
     found.update(
         pcs_text=f"the CPU's main sheaf held {facts['sheaf_before']} objects: {mine}"
         if found["from_sheaf"] else "the CPU's main sheaf is empty",
         sheaf_replaced=found["sheaf_asked"] and facts["sheaf_before"] == 0,
-        sheaf_barn=found["from_sheaf"] and facts["sheaf_before"] == 0
-        and not found["sheaf_refill"],
+        sheaf_spare=replaced and facts["spare_before"] > 0,
+        sheaf_barn=replaced and facts["spare_before"] == 0,
         sheaf_new=found["sheaf_refill"],
         sheaf_filled=steps["slub_sheaf_refill"][0][1] if found["sheaf_refill"] else 0,
         sheaf_text="none is full, so one is filled" if found["sheaf_refill"]
-        else "the spare one or a full one takes its place" if found["from_sheaf"]
+        else "another takes its place" if found["from_sheaf"]
         else "none is full, and none could be filled",
         **bulk_facts(steps, bool(facts["had_slab"])),
         slow_text="no free object at hand" if facts["object_before"] == "NULL" else "wrong node",
@@ -344,7 +348,8 @@ def free_facts(
         "free_add_partial": "slub_free_add_partial" in steps,
         "free_remove_partial": "slub_free_remove_partial" in steps,
         "free_slab": "slub_free_slab" in steps,
-        "free_slow_text": "its slab is not the CPU's",
+        "free_slow_text": "its slab is not the CPU's" if machine.mm.view("has")[0].slub_cpu_slabs
+        else "its slab lies on another node, or no sheaf takes it",
     }
     if "cache" in facts:
         found["tid_after"] = machine.cache(facts["cache"]).cpu_slab(machine.cpu)["tid"]

@@ -11,6 +11,7 @@ from mmtwin.machine.machine import Machine
 from mmtwin.machine.views import Cache
 
 STEADY = 4  # calls
+SLABS = 8  # more than a CPU keeps of a node's list, or a node beyond min_partial
 MOST_OBJECTS = 1 << 16  # allocated to empty a CPU's lists
 
 
@@ -87,6 +88,75 @@ def node_partial(machine: Machine, cache: Cache) -> None:
     machine.kmem_cache_shrink(cache)
 
 
+def node_partials(machine: Machine, cache: Cache) -> None:
+    """As node_partial(), with slabs enough that the CPU keeps more of them than it asked for."""
+    of_slabs = [used_up(machine, cache)[0] for _ in range(SLABS)]
+    for address in of_slabs:
+        machine.kmem_cache_free(cache, address)
+    machine.kmem_cache_shrink(cache)
+
+
+def barn(machine: Machine, cache: Cache) -> None:
+    """The CPU's sheaves are empty, the node's barn has a full one. Raises ValueError as
+    fill_sheaves().
+    """
+    fill_sheaves(machine, cache)
+    while at_hand(machine, cache):
+        machine.kmem_cache_alloc(cache)
+
+
+def spare_sheaf(machine: Machine, cache: Cache) -> None:
+    """The CPU's main sheaf is empty, its spare one is not. Raises ValueError as fill_sheaves()."""
+    fill_sheaves(machine, cache)
+    mm = machine.mm
+    record = mm.view("cache_cpu")[cache.number * mm.nr_cpus + machine.cpu]
+    while int(mm.view("sheaf")["size"][int(record["sheaf_main"])]):
+        machine.kmem_cache_alloc(cache)
+
+
+def fill_sheaves(machine: Machine, cache: Cache) -> None:
+    """So many objects are freed that the CPU's sheaves are full, and one of the node's barn.
+
+    Raises ValueError for a cache without sheaves.
+    """
+    capacity = int(machine.mm.view("cache")["sheaf_capacity"][cache.number])
+    if not capacity:
+        raise ValueError(f"{cache.name} has no sheaves in this release")
+    given = [machine.kmem_cache_alloc(cache) for _ in range(6 * capacity)]
+    for address in given:
+        machine.kmem_cache_free(cache, address)
+
+
+def fill_slab(machine: Machine, cache: Cache, address: int, node: int) -> None:
+    """Allocates on a node until the slab of an object has none left that is free."""
+    pfn = machine.page(machine.virt_to_pfn(address)).head
+    page = machine.mm.view("page")
+    while page["freelist"][pfn] or page["inuse"][pfn] < page["objects"][pfn]:
+        machine.kmem_cache_alloc(cache, node=node)
+
+
+def last_of_slab(machine: Machine, cache: Cache, node: int = -1) -> int:
+    """The only object in use of a slab on its node's partial list, which is longer than
+    min_partial: who frees it gives the slab back. Raises ValueError if there is no such way.
+    """
+    slabs: dict[int, list[int]] = {}
+    for _ in range(MOST_OBJECTS):
+        address = machine.kmem_cache_alloc(cache, node=node)
+        slabs.setdefault(machine.page(machine.virt_to_pfn(address)).head, []).append(address)
+        if len(slabs) > cache.min_partial + SLABS:
+            break
+    full = [objects for objects in slabs.values() if len(objects) == cache.oo_objects]
+    if not full:
+        raise ValueError(f"no slab of {cache.name} gets full there: is there memory on that node?")
+    for objects in full:
+        machine.kmem_cache_free(cache, objects.pop())
+    machine.kmem_cache_shrink(cache)
+    chosen = full[0]
+    for address in chosen[1:]:
+        machine.kmem_cache_free(cache, address)
+    return chosen[0]
+
+
 def low_memory(machine: Machine, cache: Cache) -> None:
     """The CPU's slab is used up, and fewer pages are free than the low watermark, no zone has
     more: kswapd was woken.
@@ -124,6 +194,9 @@ SITUATIONS = {
     "refilled": Situation("used up, then another CPU freed to its slab", refilled, cpus=2),
     "cpu-partial": Situation("used up, with a slab on the CPU's partial list", cpu_partial),
     "node-partial": Situation("no slab, but one on the node's partial list", node_partial),
+    "node-partials": Situation("no slab, but many on the node's partial list", node_partials),
+    "spare-sheaf": Situation("an empty main sheaf, a full spare one", spare_sheaf),
+    "barn": Situation("empty sheaves, a full one in the node's barn", barn),
     "low-memory": Situation("used up, and free memory below the low watermark", low_memory),
     "no-memory": Situation("used up, and no free page", no_memory),
     "other-node": Situation("two nodes, the CPU's slab on node 0", other_node, 2, 2),
