@@ -18,7 +18,7 @@ import pytest
 from walk_sources import pairs
 
 from mmtwin.cli.main import main
-from mmtwin.explain.fault_cases import CASES, walk_fault
+from mmtwin.explain.fault_cases import CASES, machine_for, walk_fault
 from mmtwin.explain.walk import Walk, taken, walk
 from mmtwin.explain.walk_facts import facts_of
 from mmtwin.explain.walk_tree import (
@@ -245,7 +245,9 @@ FAULTS = {
     "write": {"do_anonymous_page"}, "read": {"do_anonymous_page"}, "zero-write": {"wp_page_copy"},
     "cow": {"do_wp_page", "wp_page_copy"}, "reuse": {"wp_page_reuse"},
     "text": {"do_read_fault", "do_fault_around"}, "data": {"do_cow_fault"},
-    "stack": {"do_anonymous_page"}, "nothing": set(), "forbidden": set(),
+    "missed": {"do_read_fault", "__do_fault"}, "shared": {"do_shared_fault", "__do_fault"},
+    "huge": {"create_huge_pmd"}, "stack": {"do_anonymous_page"}, "nothing": set(),
+    "forbidden": set(),
 }  # fmt: skip
 
 
@@ -254,7 +256,7 @@ def test_page_faults(name: str) -> None:
     assert set(FAULTS) == set(CASES)
     walks = []
     for kind, functions in FAULTS.items():
-        found = walk_fault(Machine.boot(name, memory="64M"), kind)
+        found = walk_fault(machine_for(kind, name), kind)
         walks.append(found)
         names = {
             below for _, below in edges(list(taken(found.tree, found.facts))) if below
@@ -262,7 +264,7 @@ def test_page_faults(name: str) -> None:
         assert functions <= names, kind
         assert ("handle_mm_fault" in names) == (kind not in ("nothing", "forbidden"))
         rss = {what: (old, new) for what, old, new in found.changes}.get("rss")
-        grows = kind in ("write", "text", "data", "stack", "zero-write")
+        grows = kind not in ("read", "cow", "reuse", "nothing", "forbidden")
         assert (rss is not None) == grows, kind
     assert untaken(walks) == []
 

@@ -6,6 +6,8 @@ KIND is one of:
   zero-write  a write to what was only read            stack      a write below the stack: it grows
   cow         a write to what a fork shares            nothing    where nothing is mapped
   reuse       the same, the other process gone         forbidden  a write to the program's code
+  missed      a read of a file's page not in memory    shared     a write to a shared file
+  huge        a write that gets a huge page
 """
 
 import argparse
@@ -30,16 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; its exit status."""
-    from mmtwin.explain.fault_cases import CASES, walk_fault
+    from mmtwin.explain.fault_cases import CASES, machine_for, walk_fault
     from mmtwin.explain.walk import json_of, lines_of
-    from mmtwin.machine import Machine
 
     if arguments.kind not in CASES:
         near = get_close_matches(arguments.kind, CASES, 2, 0.5) or list(CASES)
         raise UserError(f"no kind of fault {arguments.kind!r}", f"there are: {', '.join(near)}")
     with machine_errors():
-        machine = Machine.boot(arguments.profile, memory="128M")
-    found = walk_fault(machine, arguments.kind)
+        machine = machine_for(arguments.kind, arguments.profile)
+        found = walk_fault(machine, arguments.kind)
     if arguments.json:
         print_json({"walk": json_of(found)})
     else:
