@@ -2,6 +2,9 @@
 others take theirs.
 """
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -45,3 +48,25 @@ def test_a_page_of_a_block_that_was_freed_is_a_page_of_its_own() -> None:
     Annotator(SiteTable(4096, BASE, 12, 0), 1, 8192).annotate(events.ctypes.data, 0, len(rows), 0)
     assert events["role"][-2] == CONSTANTS["ROLE_DEMAND"]
     assert events["role"][-1] == CONSTANTS["ROLE_SLAB"]
+
+
+NO_PAGE = f"""
+import numpy as np
+from mmtwin.recordings.event import EVENT
+from mmtwin.recordings.roles import Annotator
+from mmtwin.recordings.sites import SiteTable
+
+events = np.zeros(2, EVENT)
+events["kind"] = {PAGE}, {FREED}
+events["address"] = 2**64 - 1
+annotator = Annotator(SiteTable(1 << 16, {BASE}, 12, 0), 1, 8192)
+annotator.annotate(events.ctypes.data, 0, 2, 0)
+del annotator
+print("sound")
+"""
+
+
+def test_an_allocation_that_failed_is_no_page() -> None:
+    """Its pfn is -1; what lies before the first page belongs to malloc(), which would abort."""
+    ran = subprocess.run([sys.executable, "-c", NO_PAGE], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, "sound\n"), ran.stderr

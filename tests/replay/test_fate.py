@@ -110,3 +110,15 @@ def test_a_page_of_which_nothing_is_said_is_the_next_of_its_list():
     assert missed(engine)["PCP"] == 1
     assert other.alloc_pages(0) == mine
     assert k.validate() == other.validate() == []
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_block_that_stays_first_of_its_list_is_none(profile):
+    """It was taken unseen: nothing else explains that the kernel refuses it twice."""
+    k, other = boot(profile), boot(profile)
+    k.alloc_pages(5)
+    _pages, steps = taken(k, [5] * 8)
+    engine = replayed(other, record(steps))
+    assert missed(engine)["ZONE"] == 2
+    assert unexplained(engine)["silent_page_alloc"] == 1
+    assert lists(other) == lists(k)

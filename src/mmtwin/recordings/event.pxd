@@ -76,5 +76,9 @@ cdef inline event_t *as_events(size_t address, size_t count) noexcept nogil:
 cdef inline event_t *event_at(event_t *events, long long number) noexcept nogil:
     return &events[number]
 
+# Whether a block lies below pfn nr_pages; of what was not allocated a recording says pfn -1.
+cdef inline bint block_is_within(u64 pfn, u64 order, u64 nr_pages) noexcept nogil:
+    return order < 32 and pfn < nr_pages and nr_pages - pfn >= (<u64> 1) << order
+
 cdef inline u64 wrap64(u64 value) noexcept nogil:
     return value

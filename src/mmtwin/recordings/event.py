@@ -57,6 +57,13 @@ def event_at(events: ctypes.Array[event_t], number: int) -> event_t:
     return events[number]
 
 
+def block_is_within(pfn: int, order: int, nr_pages: int) -> bool:
+    """Whether a block lies below pfn `nr_pages`, for the uncompiled run; of what was not allocated
+    a recording says pfn -1.
+    """
+    return order < 32 and pfn < nr_pages and nr_pages - pfn >= 1 << order
+
+
 def wrap64(value: int) -> int:
     """An integer as C's unsigned 64-bit arithmetic leaves it, for the uncompiled run."""
     return value & 0xFFFF_FFFF_FFFF_FFFF

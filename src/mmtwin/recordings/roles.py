@@ -40,6 +40,7 @@ if not cython.compiled:
         ROLE_SILENT,
         ROLE_SLAB,
         as_events,
+        block_is_within,
         event_at,
     )
     from mmtwin.recordings.sites import page_of
@@ -271,7 +272,7 @@ class Annotator:
         self._sum(SUM_TAKEN, event)
         self._zone_served(event, number)
         order = event.order if event.order < 20 else 0
-        if event.address + (1 << order) > self.nr_pages:
+        if not block_is_within(event.address, order, self.nr_pages):
             return
         for page in range(1 << order):
             self.use[event.address + page].head = page
@@ -322,7 +323,7 @@ class Annotator:
     def _forget_block(self, event):
         """Its pages may be taken one by one, without an event."""
         order = event.order if event.order < 20 else 0
-        if event.address + (1 << order) > self.nr_pages:
+        if not block_is_within(event.address, order, self.nr_pages):
             order = 0
         for page in range(1 << order):
             self.use[event.address + page].head = 0

@@ -4,7 +4,8 @@ from mmtwin.kernel.structs cimport s32, s64, u8, u32, u64
 from mmtwin.recordings.event cimport (
     KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
     KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE, KIND_MM_PAGE_FREE_BATCHED, ROLE_DEMAND,
-    ROLE_LARGE_KMALLOC, ROLE_NONE, ROLE_SILENT, ROLE_SLAB, as_events, event_at, event_t, wrap64,
+    ROLE_LARGE_KMALLOC, ROLE_NONE, ROLE_SILENT, ROLE_SLAB, as_events, block_is_within, event_at,
+    event_t, wrap64,
 )
 from mmtwin.replay.demand_book cimport (
     ASK_AREA, ASK_GRACE_PERIOD, ASK_KMALLOC, ASK_OBJECT, ASK_PAGES, DEMAND_DONE, DEMAND_ROOM,

@@ -15,7 +15,7 @@ from mmtwin.replay.demand_book import CONSTANTS, DemandBook
 
 if not cython.compiled:
     from mmtwin.recordings.event import CONSTANTS as EVENT_CONSTANTS
-    from mmtwin.recordings.event import as_events, event_at, wrap64
+    from mmtwin.recordings.event import as_events, block_is_within, event_at, wrap64
     from mmtwin.replay.gfp_bits import moved_gfp
 
     globals().update(EVENT_CONSTANTS)
@@ -63,7 +63,7 @@ class DemandReader(DemandBook):
             if event.role & DEMAND_DONE == 0:
                 self._object_free(event)
         elif event.kind >= KIND_MM_PAGE_ALLOC and event.kind <= KIND_MM_PAGE_ALLOC_ZONE_LOCKED:
-            if event.order > 20 or event.address + (wrap64(1) << event.order) > self.nr_pages:
+            if not block_is_within(event.address, event.order, self.nr_pages):
                 self.count[DEMANDS_OUTSIDE] += 1
             else:
                 self._page_event(event, number)
@@ -85,7 +85,7 @@ class DemandReader(DemandBook):
             if event.ahead and number + event.ahead < self.available:
                 awaited = event_at(self.events, number + event.ahead)
                 if awaited.kind == KIND_MM_PAGE_ALLOC and awaited.role & DEMAND_DONE == 0:
-                    if awaited.address + (wrap64(1) << (awaited.order & 31)) <= self.nr_pages:
+                    if block_is_within(awaited.address, awaited.order, self.nr_pages):
                         self._page_event(awaited, number + event.ahead)
                         awaited.role |= DEMAND_DONE
         elif event.kind == KIND_MM_PAGE_FREE:

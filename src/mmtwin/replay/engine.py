@@ -83,6 +83,7 @@ class Engine(LockOrder):
         self.nr_names = len(cache_of)
         self.large = large
         self.ordered = ordered
+        self.orderly = ordered and not self.sheaves
 
     def run(self, address, start, stop, available):
         """Carries out events `start` to `stop` of the `available` ones in the array of EVENT at an

@@ -4,7 +4,8 @@ from mmtwin.kernel.casts cimport as_s64, as_u8, as_u64
 from mmtwin.kernel.structs cimport s32, s64, u8, u32, u64
 from mmtwin.recordings.event cimport (
     KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
-    KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE, KIND_OTHER, as_events, event_at, event_t,
+    KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE, KIND_OTHER, as_events, block_is_within,
+    event_at, event_t,
 )
 from mmtwin.replay.late_counters cimport LateCounters, undisturbed
 from mmtwin.replay.table_owners cimport TableOwners

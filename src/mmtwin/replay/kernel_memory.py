@@ -33,6 +33,7 @@ if not cython.compiled:
         KIND_MM_PAGE_FREE,
         KIND_OTHER,
         as_events,
+        block_is_within,
         event_at,
     )
     from mmtwin.replay.late_counters import LateCounters, undisturbed
@@ -45,9 +46,8 @@ if not cython.compiled:
         return (RUN * count).from_address(address)
 
     def says_nothing(memory, event):
-        """Whether an event is what most are: an object or page that tells nothing comes or goes,
-        on the only CPU, and nobody is in the midst of anything. Then its time is noted.
-        """
+        """Whether an event is what most are: on the only CPU an object or page that tells nothing
+        comes or goes, in the midst of nothing. Then its time is noted."""
         if not memory.plain or event.pid == 0 or event.cpu or tells(memory, event):
             return False
         if event.kind == KIND_MM_PAGE_FREE:
@@ -347,7 +347,7 @@ class KernelMemory:
 
     def _table_alloc(self, event, run):
         """A page of GFP_PGTABLE_USER: those before it in the same fault are of higher levels."""
-        if event.address + (1 << event.order) > self.nr_pages:
+        if not block_is_within(event.address, event.order, self.nr_pages):
             return
         if run.new_mm:  # the top one: mm_alloc_pgd()
             run.first = 1

@@ -51,9 +51,13 @@ cdef class Mend:
     cdef u32 *mention             # by pfn: in which turn it was last said something of
     cdef pfn_t used               # a block found in use, some of which is free in the twin, or -1
     cdef s32 used_order
+    cdef pfn_t refused            # the block refused last, or -1
+    cdef bint orderly             # whether the order of every list is known
 
     @cython.locals(fate=s32)
     cdef s32 _fate(self, pfn_t pfn) noexcept nogil
+    @cython.locals(fate=s32)
+    cdef s32 _fate_of_refused(self, pfn_t pfn, s32 order) noexcept nogil
     cdef void _take_used(self) noexcept nogil
     cdef void _take_rest(self) noexcept nogil
     @cython.locals(entry=pfn_t, before=pfn_t, _=s32)

@@ -81,7 +81,8 @@ class Mend:
         self.filled = False
         self.available = 0
         self.turn = self.looked = self.used_order = 0
-        self.last_page = self.demand = self.now = self.used = -1
+        self.last_page = self.demand = self.now = self.used = self.refused = -1
+        self.orderly = False
 
     def _fate(self, pfn):
         """Where the kernel has a page that the twin gave out and the kernel did not (FATE_*)."""
@@ -94,6 +95,22 @@ class Mend:
                 self.used_order = fate >> 8
                 self.used = pfn >> self.used_order << self.used_order
         return fate & FATE_USED
+
+    def _fate_of_refused(self, pfn, order):
+        """Where the kernel has a block that the twin found first on its list and the kernel did
+        not (FATE_*). One that no event tells of, first a second time in a row and refused again,
+        cannot be on that list: it was taken unseen.
+        """
+        fate = self._fate(pfn)
+        if pfn < 0 or not self.orderly:
+            return fate
+        if fate != FATE_UNKNOWN or pfn != self.refused:
+            self.refused = pfn
+            return fate
+        self.count[UNEXPLAINED_SILENT_PAGE_ALLOC] += 1
+        self.used = pfn
+        self.used_order = order
+        return FATE_USED
 
     def _take_used(self):
         """After a miss: what the kernel must have taken unseen leaves the twin's free lists."""
@@ -135,7 +152,7 @@ class Mend:
         mine = predicted
         if mine >= 0 and (self.filled or page_is_free(self.mm, mine)):
             mine = -1
-        fate = self._fate(mine)
+        fate = self._fate_of_refused(mine, event.order)
         if pfn_to_page(self.mm, event.address).flags & PG_pcp and not self.filled:
             self._leave_list(event.address)
         if mine >= 0 and exchange_blocks(self.mm, mine, event.address, event.order, fate):
@@ -166,7 +183,7 @@ class Mend:
             wanted = self.wrong[3 * place + 1]
             order = self.wrong[3 * place + 2]
             if not self._swap(place, mine, wanted, order) and not exchange_blocks(
-                self.mm, mine, wanted, order, self._fate(mine)
+                self.mm, mine, wanted, order, self._fate_of_refused(mine, order)
             ):
                 self.wrong[3 * place + 1] = mine
                 continue
