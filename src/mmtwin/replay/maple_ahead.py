@@ -268,6 +268,7 @@ class Ahead:
             if m >= 0 and m == moment.next - 1 and self.moments[m].what == WHAT_ROOT:
                 self.moments[m].detached = 1
                 moment.detached = 1
+                self.tasks[spot].exit = self.moments[m].exit  # who comes before need not pass it
 
     def _forward(self):
         """Numbers the nodes that RCU frees, by CPU: in the order in which they were replaced."""
