@@ -53,9 +53,11 @@ class Tasks:
 
     def __init__(self, options=()):
         self.k, self.cache = machine(options)
+        self.cpu = self.cache * self.k.mm.nr_cpus  # its place among all CPUs' of all caches
         self.rows = []
         self.root = {}
         self.replaced = []
+        self.interrupts = 0
 
     def event(self, kind, site, address, pid):
         row = np.zeros(1, dtype=EVENT)[0]
@@ -85,8 +87,9 @@ class Tasks:
     def store(self, pid, uses, between=""):
         """mas_preallocate() for one leaf, a store that replaces it if it is for a new area,
         mas_destroy(). `between`: who frees nodes between the first and the silent ones: an
-        interrupt before the first's event ("early"), or another task, to which the flags say that
-        this one gives way ("due") or do not ("switch").
+        interrupt before the first's event ("early"), when the CPU's list has run out ("within") or
+        in mas_destroy() ("destroy"), or another task, to which the flags say that this one gives
+        way ("due") or do not ("switch").
         """
         if uses:
             self.area(pid)
@@ -94,15 +97,32 @@ class Tasks:
             self.root[pid] = self.first(pid)
             return
         first = self.first(pid)
-        if between:
+        if between in ("early", "due", "switch"):
             self.frees_between(pid, between)
-        slots = kmem_cache_alloc_bulk(self.k.mm, self.cache, GFP, 3)
+        slots = []
+        while len(slots) < 3:
+            if (
+                between == "within"
+                and slots
+                and not self.k.mm.view("cache_cpu")["freelist"][self.cpu]
+            ):
+                self.frees_of_interrupt(pid)
+            slots += kmem_cache_alloc_bulk(self.k.mm, self.cache, GFP, 1)
         if uses:
             self.replaced.append(self.root[pid])
             self.root[pid] = slots.pop()
         kmem_cache_free_bulk(self.k.mm, self.cache, slots[1:])
+        if between == "destroy":
+            self.frees_of_interrupt(pid)
         self.free("destroy", first, pid)
         self.free("destroy", slots[0], pid)
+
+    def frees_of_interrupt(self, pid):
+        self.interrupts += len(self.replaced) > 0
+        for node in self.replaced:
+            self.free("rcu", node, pid)
+            self.rows[-1]["flags"] = SOFTIRQ
+        self.replaced.clear()
 
     def frees_between(self, pid, between):
         event = self.rows.pop()
@@ -232,6 +252,23 @@ def test_silent_nodes_taken_behind_frees(between):
     assert k.validate() == []
 
 
+def test_an_interrupt_between_silent_frees_and_the_one_that_is_named():
+    events, _ = events_of(2, 400, between="destroy")
+    share, k = replayed(events, True)
+    assert share == 1
+    assert k.validate() == []
+
+
+@pytest.mark.parametrize("seed", [2, 6])
+def test_an_interrupt_within_a_bulk_is_one_miss(seed):
+    """It is let in where the CPU's list has run out, and frees to it."""
+    events, tasks = events_of(seed, 400, between="within")
+    share, k = replayed(events, True)
+    nodes = (events["kind"] == CONSTANTS["KIND_KMEM_CACHE_ALLOC"]) & (events["cache"] == 0)
+    assert 0 < round((1 - share) * nodes.sum()) <= tasks.interrupts
+    assert k.validate() == []
+
+
 def test_tasks_that_give_way():
     """Another task runs behind a request: this one was to give way, as its event or an interrupt
     before that says, or may have had to since.
@@ -308,6 +345,23 @@ def test_the_slab_that_comes_first(behind, wanted):
     maple_guess.bring_first(guess, 2, behind)
     assert slabs_of(buffer[0]) == wanted
     assert guess.nr_node == 4
+
+
+@pytest.mark.skipif(COMPILED, reason="C functions")
+def test_a_node_without_slabs():
+    """Those of its list are another CPU's then, behind its own."""
+    buffer = np.zeros(1, dtype=np.dtype(STRUCTS["guess_t"]))
+    guess = maple_guess.as_guesses(buffer.ctypes.data, 1)[0]
+    guess.node_first = guess.cpu_partial[1] = GUESS["NO_NODE"]
+    for slab in range(3):
+        maple_guess.join_node(guess, slab, True)
+    maple_guess.empty_node(guess, 1)
+    maple_guess.join_node(guess, 3, True)
+    maple_guess.empty_node(guess, 1)
+    assert guess.nr_node == 0 and guess.node_first == GUESS["NO_NODE"]
+    assert list(guess.place[:4]) == [GUESS["CPU_PARTIAL"] + 1] * 4
+    guess.node_first = guess.cpu_partial[1]
+    assert slabs_of(buffer[0]) == [0, 1, 2, 3]
 
 
 @needs_speed

@@ -9,22 +9,16 @@ from mmtwin.kernel.slub_resync cimport object_state
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u64, virt_t
 from mmtwin.recordings.event cimport event_t
 from mmtwin.replay.maple_ahead cimport (
-    WHAT_ALLOC, WHAT_NOWAIT, WHAT_SPARE, WHAT_LATER, WHAT_ROOT, WHAT_COPY, WHAT_AREA_FREE,
-    WHAT_PAGE, YIELDS,
-    moment_at, moment_p,
+    WHAT_ALLOC, WHAT_NOWAIT, WHAT_SPARE, WHAT_LATER, WHAT_ROOT, WHAT_PAGE, moment_at, moment_p,
 )
 from mmtwin.replay.maple_guess cimport (
-    GUESS_CPUS, GUESS_LEAVES, GUESS_ROUNDS, GUESS_SLOTS, NO_NODE, SLAB_ABSENT, SLAB_ON_NODE,
-    CPU_SLAB, bring_first, first_free, give_cpu_slab, guess_at, leave_list, pop_free, put_free,
-    start_slab, take_node, turn_slab, guess_p, guess_t,
+    GUESS_CPUS, NO_NODE, SLAB_ABSENT, SLAB_ON_NODE, CPU_SLAB, bring_first, leave_list, put_free,
+    start_slab, take_node, guess_at, guess_p,
 )
-from mmtwin.replay.maple_nodes cimport (
-    MARGIN, SCAN, NEAR, COST_LATE, COST_MISS, COST_SPLIT, COST_SHRINK, ROUND_PLAIN, ROUND_FORK,
-    ROUND_ALL_BUT_ONE, MAPLE_CAPACITY, MAPLE_FANOUT, nodes_at, nodes_p,
-)
-from mmtwin.replay.maple_trees cimport Trees
+from mmtwin.replay.maple_nodes cimport COST_LATE, COST_MISS, MARGIN
+from mmtwin.replay.maple_requests cimport Requests
 
-cdef class Maple(Trees):
+cdef class Maple(Requests):
     @cython.locals(m=s64, g=guess_p)
     cdef bint _guessed(self, s64 number) noexcept nogil
     cdef bint can_wait(self, s64 number, s64 until) noexcept nogil
@@ -40,34 +34,18 @@ cdef class Maple(Trees):
     cdef void page(self, s64 number) noexcept nogil
     @cython.locals(g=guess_p, c=cache_cpu_p, n=cache_node_p, first=pfn_t, head=virt_t)
     cdef void compare(self) noexcept nogil
-    @cython.locals(i=s32, g=guess_p, moment=moment_p)
+    cdef void _begin_moment(self) noexcept nogil
+    @cython.locals(moment=moment_p, before=moment_p, i=s32, g=guess_p, round=s32, other=s32)
+    cdef bint _settle_before(self, s64 m) noexcept nogil
+    @cython.locals(i=s32, g=guess_p, moment=moment_p, parted=bint)
     cdef void _moment(self, s64 m) noexcept nogil
     @cython.locals(g=guess_p, slab=s32, other=s32)
     cdef void _other_slab(self, s32 i, s64 m) noexcept nogil
     @cython.locals(g=guess_p, what=s32)
     cdef void _advance(self, s32 i, s64 m) noexcept nogil
-    @cython.locals(m=s64, spare=s64, k=s32, later=s64, what=s32)
-    cdef void _look_at_request(self, s64 m) noexcept nogil
-    @cython.locals(first=s32, slab=s32, rank=s64)
-    cdef void _take_first(self, guess_t *g) noexcept nogil
-    @cython.locals(g=guess_p, moment=moment_p, t=s32, height=s32, other=s32, count=s64)
-    cdef void _request(self, s32 i, s64 m) noexcept nogil
-    @cython.locals(g=guess_p, moment=moment_p, t=s32, other=s32, round=s32, cost=s64, k=s32)
-    cdef void _request_nowait(self, s32 i, s64 m) noexcept nogil
-    cdef bint _in_a_tree(self, s32 i, s64 m) noexcept nogil
-    @cython.locals(g=guess_p, round=s32, node=s32, k=s64, n=s32, mine=s32, moment=moment_p)
-    cdef s32 _take_silently(self, s32 i, s64 m, s64 count) noexcept nogil
     @cython.locals(g=guess_p, before=moment_p, node=s32, other=s32)
     cdef void _later(self, s32 i, s64 m) noexcept nogil
     @cython.locals(g=guess_p, moment=moment_p, c=s32)
     cdef void _later_free(self, s32 i, s64 m) noexcept nogil
-    @cython.locals(g=guess_p, m=s64, node=s32)
-    cdef void _take_late(self, s32 i) noexcept nogil
-    @cython.locals(moment=moment_p)
-    cdef void _take_later(self, guess_t *g, s64 m, s64 count) noexcept nogil
-    @cython.locals(g=guess_p, other=s32, moment=moment_p)
-    cdef void _take_others(self, s32 i, s64 m, s64 count) noexcept nogil
-    @cython.locals(g=guess_p, moment=moment_p, t=s32)
-    cdef void _take_round(self, s32 i, s64 m, s64 count) noexcept nogil
     @cython.locals(g=guess_p, slab=s32)
     cdef void _page(self, s32 i, s64 m) noexcept nogil

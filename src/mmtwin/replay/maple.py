@@ -18,7 +18,7 @@ import cython
 from mmtwin.replay.maple_ahead import CONSTANTS as AHEAD_CONSTANTS
 from mmtwin.replay.maple_guess import CONSTANTS as GUESS_CONSTANTS
 from mmtwin.replay.maple_nodes import CONSTANTS as NODES_CONSTANTS
-from mmtwin.replay.maple_trees import Trees
+from mmtwin.replay.maple_requests import Requests
 
 if not cython.compiled:
     from mmtwin.kernel.ram import cache_cpu_of, cache_node_of, pfn_to_page
@@ -28,15 +28,11 @@ if not cython.compiled:
     from mmtwin.replay.maple_ahead import moment_at
     from mmtwin.replay.maple_guess import (
         bring_first,
-        first_free,
-        give_cpu_slab,
         guess_at,
         leave_list,
-        pop_free,
         put_free,
         start_slab,
         take_node,
-        turn_slab,
     )
 
     globals().update(GUESS_CONSTANTS)
@@ -44,7 +40,7 @@ if not cython.compiled:
     globals().update(NODES_CONSTANTS)
 
 
-class Maple(Trees):
+class Maple(Requests):
     """The silent nodes of one replay; the arguments are those of Nodes."""
 
     def _guessed(self, number):
@@ -149,13 +145,11 @@ class Maple(Trees):
         """Carries every guess over one moment."""
         moment = moment_at(self.ahead.moments, m)
         self.cpu = moment.cpu if moment.cpu < self.nr_cpus else 0
-        self.branched = 0
-        self.nr_coming = 0
-        self.limit = MARGIN * MARGIN
-        self.nr_costs = 0
+        self._begin_moment()
         self.node = NO_NODE
         self.early = self.ahead.is_early(m)
         self.ahead.passed(m)
+        parted = moment.what == WHAT_LATER and self._settle_before(m)
         if moment.what <= WHAT_ROOT:
             self.node = self._node(moment.address)
             if self.node == NO_NODE or self.cache < 0:
@@ -166,8 +160,9 @@ class Maple(Trees):
                 self._look_at_request(m)
         for i in range(self.nr_current):
             g = guess_at(self.guesses, self.current[i])
-            g.was_best = i == 0
-            g.amended = 0
+            if not parted:
+                g.was_best = i == 0
+                g.amended = 0
             g.nr_taken = 0
             g.nr_given = 0
             g.fresh = -1
@@ -177,6 +172,47 @@ class Maple(Trees):
             if moment.what == WHAT_LATER:
                 self.nr_loose -= 1
         self._select()
+
+    def _begin_moment(self):
+        """Nothing has come of the guesses yet."""
+        self.branched = 0
+        self.nr_coming = 0
+        self.limit = MARGIN * MARGIN
+        self.nr_costs = 0
+
+    def _settle_before(self, m):
+        """An interrupt that frees nodes may come within mas_destroy(), between its silent frees
+        (mt_free_bulk()) and the one that an event names. Whether it may at this moment.
+        """
+        moment = moment_at(self.ahead.moments, m)
+        before = moment_at(self.ahead.moments, m - 1 if m else 0)
+        if moment.since < 0 or before.since == moment.since:
+            return False
+        m = self.ahead.after_interrupt(m)
+        if m < 0 or self.ahead.moments[m].what != WHAT_SPARE:
+            return False
+        self.node = self._node(self.ahead.moments[m].address)
+        if self.node == NO_NODE or self.cache < 0:
+            return False
+        self.exit = self.ahead.exit_after(m)
+        self.ahead_of_spare = True
+        for i in range(self.nr_current):
+            g = guess_at(self.guesses, self.current[i])
+            g.was_best = i == 0
+            g.amended = 0
+            self._emit(self.current[i])
+            round = self._round_of(g)
+            if round >= 0 and g.round_slots[round] > 2:
+                other = self._branch(self.current[i], COST_LATE)
+                if other >= 0:
+                    g = guess_at(self.guesses, other)
+                    g.amended = 1
+                    g.nr_given = 0
+                    self._settle(other, m, round)
+        self.ahead_of_spare = False
+        self._select()
+        self._begin_moment()
+        return True
 
     def _advance(self, i, m):
         what = self.ahead.moments[m].what
@@ -221,200 +257,6 @@ class Maple(Trees):
             else:
                 self._request_nowait(other, m)
 
-    def _look_at_request(self, m):
-        """What later frees tell of a request: if all its nodes were used; its first silent one."""
-        moment = moment_at(self.ahead.moments, m)
-        self.kind = ROUND_PLAIN
-        self.bottom = NO_NODE
-        self.settled = False
-        if moment.detached:
-            return
-        spare = moment.next - 1
-        if spare >= 0 and self.ahead.moments[spare].what == WHAT_SPARE:
-            self.settled = True
-            later = self.ahead.moments[spare].follows - 1
-            if later >= 0 and self.ahead.moments[later].what == WHAT_SPARE:
-                self.bottom = self._node(self.ahead.moments[later].address)
-            return
-        # Its own node was used: then the first silent one comes back alone, or none does.
-        later = moment.follows - 1
-        for k in range(SCAN):
-            if later < 0 or self.ahead.moments[later].what == WHAT_ROOT:
-                return
-            if self.ahead.moments[later].what == WHAT_SPARE:
-                self.settled = True
-                self.kind = ROUND_ALL_BUT_ONE
-                self.bottom = self._node(self.ahead.moments[later].address)
-                return
-            what = self.ahead.moments[later].what
-            if what != WHAT_COPY and what != WHAT_AREA_FREE:
-                return
-            later = self.ahead.moments[later].follows - 1
-
-    def _take_first(self, g):
-        """The node that the event names is taken, whatever the guess expected."""
-        slab = self.node // self.shape.objects
-        first = first_free(self.shape, g, self.cpu)
-        if first != self.node and first != NO_NODE and turn_slab(self.shape, g, first, self.node):
-            g.amended = 1
-            first = self.node
-        if first == self.node:
-            g.open[slab] = 0
-            pop_free(self.shape, g, self.cpu)
-            return
-        if g.place[slab] == SLAB_ABSENT:
-            rank = self.shape.rank[self.node - slab * self.shape.objects]
-            start_slab(self.shape, g, self.cpu, slab, rank)
-            g.open[slab] = 0
-            if first != NO_NODE:
-                g.cost += COST_MISS
-                g.amended = 1
-            take_node(self.shape, g, self.node)
-            return
-        g.cost += COST_MISS
-        g.amended = 1
-        give_cpu_slab(self.shape, g, self.cpu, slab)
-        if not take_node(self.shape, g, self.node):
-            g.cost += COST_MISS
-
-    def _in_a_tree(self, i, m):
-        """Takes the first node of a request; whether it is for a task's tree, else all is done."""
-        self._take_first(guess_at(self.guesses, i))
-        if not moment_at(self.ahead.moments, m).detached:
-            return True
-        self._emit(i)
-        return False
-
-    def _request(self, i, m):
-        """mas_preallocate() or mas_expected_entries(): a request that may sleep."""
-        g = guess_at(self.guesses, i)
-        moment = moment_at(self.ahead.moments, m)
-        if not self._in_a_tree(i, m):
-            return
-        if moment.child >= 0:
-            self._take_others(i, m, self._nodes_of_fork(m) - 1)
-            return
-        if not self.settled:
-            self._new_tree(g, moment.pid, self.node)  # the first node of an empty tree
-            self._emit(i)
-            return
-        t = self._tree_of(g, moment.pid)
-        if self.kind == ROUND_ALL_BUT_ONE:
-            self._has_one_leaf(g, t)
-        height = 2 if t >= 0 and g.tree_leaves[t] else 1
-        other = -1
-        if t < 0 and self.kind == ROUND_PLAIN:
-            other = self._branch(i, COST_SPLIT // 2)
-        self._take_others(i, m, 3 * height)
-        if other >= 0:
-            self._take_others(other, m, 6)
-
-    def _take_others(self, i, m, count):
-        """The silent nodes of a request, and the guess goes on. Where an interrupt frees nodes
-        right behind the event of the first, they may be taken behind it. Where another task runs
-        then, or the interrupt came before that event, they are.
-        """
-        g = guess_at(self.guesses, i)
-        moment = moment_at(self.ahead.moments, m)
-        if not g.late_request and (self.early or moment.yields == YIELDS):
-            self._take_later(g, m, count)
-            self._emit(i)
-            return
-        other = -1
-        if (moment.cut or moment.yields) and not g.late_request:
-            other = self._branch(i, COST_LATE)
-        self._take_round(i, m, count)
-        self._emit(i)
-        if other >= 0:
-            self._take_later(guess_at(self.guesses, other), m, count)
-            self._emit(other)
-
-    def _take_later(self, g, m, count):
-        """Notes that a request's silent nodes are taken when its task goes on, or where the frees
-        of the interrupt end that comes right behind its event.
-        """
-        moment = moment_at(self.ahead.moments, m)
-        g.late_request = m + 1
-        g.late_count = count
-        g.late_from = 0
-        if moment.yields and moment.follows:
-            g.late_from = self.ahead.moments[moment.follows - 1].number
-        elif self.early or moment.yields:
-            g.late_from = moment.number + 1
-
-    def _take_round(self, i, m, count):
-        t = self._take_silently(i, m, count)
-        moment = moment_at(self.ahead.moments, m)
-        if moment.child >= 0:
-            g = guess_at(self.guesses, i)
-            g.round_fork[t] = ROUND_FORK + 4 * self.ahead.copies(m)
-            g.round_pid[t] = moment.child  # the tree is the child's
-
-    def _request_nowait(self, i, m):
-        """mas_node_count() in the midst of a store: one node, or what a split needs."""
-        g = guess_at(self.guesses, i)
-        moment = moment_at(self.ahead.moments, m)
-        if not self._in_a_tree(i, m):
-            return
-        t = self._tree_of(g, moment.pid)
-        if self.settled and self.kind == ROUND_PLAIN:
-            self._take_silently(i, m, 4 if t >= 0 and g.tree_leaves[t] else 2)
-            self._emit(i)
-            return
-        other = -1
-        if t >= 0 and not g.tree_leaves[t]:
-            other = self._branch(i, COST_SHRINK)
-        self.used[0] = self.node
-        self._use(i, m, -1, 1, 1, t, self._cost_of_use(g, self.node))
-        if other >= 0:
-            round = self._take_silently(other, m, 2)
-            g = guess_at(self.guesses, other)
-            if round < 0 or g.round_slots[round] < 2:
-                self.busy[other] = 0
-                return
-            self.used[0] = g.slot[round * GUESS_SLOTS + 1]
-            self.used[1] = self.node
-            self.used[2] = g.slot[round * GUESS_SLOTS]
-            g.round_first[round] = NO_NODE
-            cost = 0
-            for k in range(3):
-                cost += self._cost_of_use(g, self.used[k])
-            self._use(other, m, -1, 3, 3, t, cost)
-
-    def _take_silently(self, i, m, count):
-        """kmem_cache_alloc_bulk(): the nodes behind a request's first. Returns its record."""
-        g = guess_at(self.guesses, i)
-        round = -1
-        for k in range(GUESS_ROUNDS):
-            if g.round_first[k] == NO_NODE:
-                round = k
-                break
-        if round < 0:
-            round = 0  # the rest of the oldest is lost
-        if round >= g.round_end:
-            g.round_end = round + 1
-        g.round_first[round] = self.node
-        g.round_pid[round] = self.ahead.moments[m].pid
-        moment = moment_at(self.ahead.moments, m)
-        g.round_fork[round] = self.kind + 4 * moment.purpose + 16 * (moment.areas + 1)
-        g.round_slots[round] = 0
-        n = 0
-        while n < count and n < GUESS_SLOTS:
-            node = pop_free(self.shape, g, self.cpu)
-            if node == NO_NODE:
-                if not self._new_slab(g, n == 0):
-                    break
-                continue
-            g.slot[round * GUESS_SLOTS + n] = node
-            n += 1
-        g.round_slots[round] = n
-        if self.bottom != NO_NODE and n:
-            self._expect_bottom(g, round)
-        for k in range(n):
-            g.taken[k] = g.slot[round * GUESS_SLOTS + k]
-        g.nr_taken = n
-        return round
-
     def _later(self, i, m):
         """RCU frees a node that was replaced. Where an interrupt does so, the free whose event
         came right before may come behind it: kmem_cache_free() writes its event first.
@@ -451,20 +293,6 @@ class Maple(Trees):
             if g.late_request and not g.late_from:
                 self._take_late(i)
         self._emit(i)
-
-    def _take_late(self, i):
-        """The silent nodes of a request that an interrupt or another task came into."""
-        g = guess_at(self.guesses, i)
-        m = g.late_request - 1
-        node = self.node
-        self.node = self._node(self.ahead.moments[m].address)
-        self._look_at_request(m)
-        self._take_round(i, m, g.late_count)
-        self.node = node
-        g.late_request = 0
-        g.late_from = 0
-        g.nr_taken = 0
-        g.amended = 1
 
     def _page(self, i, m):
         """A page was taken for silent nodes, or a slab went."""

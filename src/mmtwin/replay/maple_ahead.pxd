@@ -148,6 +148,8 @@ cdef class Ahead:
     cdef s64 moment_of(self, s64 number) noexcept nogil
     @cython.locals(place=u64)
     cdef s64 next_free(self, u64 address) noexcept nogil
+    @cython.locals(moment=moment_p, after=moment_p, k=s64)
+    cdef s64 after_interrupt(self, s64 m) noexcept nogil
     @cython.locals(moment=moment_p)
     cdef bint is_early(self, s64 m) noexcept nogil
     cdef void passed(self, s64 m) noexcept nogil

@@ -375,6 +375,17 @@ class Ahead:
         place = self._spot(self.nodes, address)
         return self.nodes[place].moment - 1 if self.nodes[place].key == address else -1
 
+    def after_interrupt(self, m):
+        """The interrupted task's next moment, where it goes on at once; -1 if it does not."""
+        moment = moment_at(self.moments, m)
+        for k in range(m + 1, self.nr_moments):
+            after = moment_at(self.moments, k)
+            if after.number > moment.number + MOST_EVENTS:
+                return -1
+            if after.cpu == moment.cpu and after.what != WHAT_LATER:
+                return k if after.pid == moment.pid else -1
+        return -1
+
     def is_early(self, m):
         """Whether a request is carried out ahead of frees in an interrupt, which came between it
         and its event.

@@ -55,6 +55,7 @@ cdef struct guess_t:
     u16 cpu_partial[8]
     u16 node_first
     u16 late                      # a node that its free gives back behind an interrupt's frees
+    u16 late_under                # its list's first node then, if the interrupt came as that ended
     s32 late_request              # the same: a request's moment + 1, 0 for none
     s32 late_count                # and how many silent nodes it takes
     s64 late_from                 # at that event's number they are taken, 0: where the frees end
@@ -118,6 +119,12 @@ cdef void leave_node(guess_t *g, s32 slab) noexcept nogil
 cdef void join_node(guess_t *g, s32 slab, bint tail) noexcept nogil
 @cython.locals(entry=s32)
 cdef void bring_first(guess_t *g, s32 slab, bint behind) noexcept nogil
+@cython.locals(slab=s32, last=s32)
+cdef void empty_node(guess_t *g, s32 cpu) noexcept nogil
+@cython.locals(entry=s32, count=s64)
+cdef bint runs_out(guess_t *g, s32 cpu, s64 count) noexcept nogil
+@cython.locals(head=s32, last=s32)
+cdef void raise_node(guess_t *g, s32 cpu, s32 node) noexcept nogil
 @cython.locals(cpu=s32, entry=s32, before=s32)
 cdef void leave_list(guess_t *g, s32 slab) noexcept nogil
 @cython.locals(slab=s32, was=s32, entry=s32, base=s64, k=s32)

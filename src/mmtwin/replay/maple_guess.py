@@ -172,6 +172,48 @@ def bring_first(g, slab, behind):
         join_node(g, entry, True)
 
 
+def empty_node(g, cpu):
+    """The node's slabs are elsewhere: another CPU has them behind those on its partial list."""
+    while g.node_first != NO_NODE:
+        slab = g.node_first
+        leave_node(g, slab)
+        g.place[slab] = CPU_PARTIAL + cpu
+        g.link[slab] = NO_NODE
+        last = g.cpu_partial[cpu]
+        if last == NO_NODE:
+            g.cpu_partial[cpu] = slab
+            continue
+        while g.link[last] != NO_NODE:
+            last = g.link[last]
+        g.link[last] = slab
+
+
+def runs_out(g, cpu, count):
+    """Whether a CPU's list has nodes, but not so many."""
+    entry = g.cpu_free[cpu]
+    if entry == NO_NODE:
+        return False
+    while count and entry != NO_NODE:
+        count -= 1
+        entry = g.next[entry]
+    return count != 0
+
+
+def raise_node(g, cpu, node):
+    """What lies before a node of a CPU's list goes behind the last."""
+    head = g.cpu_free[cpu]
+    last = head
+    while last != NO_NODE and g.next[last] != node:
+        last = g.next[last]
+    if head == node or last == NO_NODE:
+        return
+    g.next[last] = NO_NODE
+    g.cpu_free[cpu] = node
+    while g.next[node] != NO_NODE:
+        node = g.next[node]
+    g.next[node] = head
+
+
 def leave_list(g, slab):
     """Takes a slab off whichever list of partial slabs it is on; it counts as full."""
     if g.place[slab] == SLAB_ON_NODE:
@@ -436,6 +478,7 @@ def turn_slab(shape, g, mine, wanted):
 def hash_of(shape, g, cpu):
     """A hash of what two guesses must have in common to go on alike."""
     hash = mixed(g.later[cpu], 1) + mixed(g.cpu_slab[cpu] | g.cpu_partial[cpu] << 16, 2)
+    hash += mixed(g.late_under, 0)
     at = 3
     entry = g.cpu_free[cpu]
     while entry != NO_NODE:

@@ -113,6 +113,7 @@ cdef class Nodes:
     cdef readonly bint scripted   # Script: nothing is guessed
     cdef bint deferred            # nodes are still to be taken: an interrupt came first
     cdef public bint stale        # the twin differs from the best guess
+    cdef bint ahead_of_spare      # a request is settled before the free that an event names
     cdef readonly s64 taken       # nodes taken silently
     cdef readonly s64 given       # and given back so
     cdef readonly s64 amended     # times that the twin was set right by the best guess

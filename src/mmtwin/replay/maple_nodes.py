@@ -65,7 +65,7 @@ class Nodes:
         self.ahead = Ahead(names, ranges)
         self.buffers = {}
         self.nr_cpus = mm.nr_cpus
-        self.stale = self.scripted = self.deferred = False
+        self.stale = self.scripted = self.deferred = self.ahead_of_spare = False
         self.taken = self.given = self.amended = 0
         self.nr_current = self.nr_coming = self.selections = 0
         if self.cache >= 0:
@@ -138,7 +138,7 @@ class Nodes:
         g = guess_at(self.guesses, 0)
         self.buffers["guesses"][0] = np.zeros(1, dtype=self.buffers["guesses"].dtype)[0]
         lists = ("head", "link", "cpu_slab", "cpu_free", "cpu_partial", "node_first")
-        for name in (*lists, "round_first", "late"):
+        for name in (*lists, "round_first", "late", "late_under"):
             self.buffers["guesses"][name][0] = PLACES["NO_NODE"]
         view = mm.view("page")[: mm.max_pfn]
         slabs = np.flatnonzero((view["flags"] & SLAB_FLAG != 0) & (view["cache"] == self.cache))
@@ -387,6 +387,7 @@ class Nodes:
         g.nr_taken = 0
         g.nr_given = 0
         g.late = NO_NODE
+        g.late_under = NO_NODE
         g.late_request = 0
         g.late_from = 0
         for k in range(GUESS_ROUNDS):

@@ -2,20 +2,18 @@ cimport cython
 
 from mmtwin.kernel.structs cimport s32, s64, u16
 from mmtwin.replay.maple_ahead cimport (
-    FOR_AREA, FOR_BOUNDS, FOR_UNMAP, WHAT_PAGE, WHAT_SPARE, WHAT_LATER,
+    FOR_AREA, FOR_BOUNDS, FOR_UNMAP, WHAT_SPARE, WHAT_LATER,
 )
 from mmtwin.replay.maple_guess cimport (
     GUESS_AREAS, GUESS_CPUS, GUESS_TREES, GUESS_LEAVES, GUESS_SLOTS, HABIT_IN_PLACE, HABIT_NODE,
-    HABIT_UNKNOWN, NO_NODE, SLAB_ABSENT, guess_at, node_is_free, put_bulk, put_free, start_slab,
-    take_node,
-    turn_slab, guess_p, guess_t,
+    HABIT_UNKNOWN, NO_NODE, guess_at, node_is_free, put_bulk, put_free, take_node, guess_p,
+    guess_t,
 )
 from mmtwin.replay.maple_nodes cimport (
     SCAN, COST_MISS, COST_SPARE_USED, COST_NOT_FREED, COST_OUT_OF_ORDER, COST_SKIPPED,
     COST_SPLIT, COST_REBALANCE, COST_SHRINK, COST_UNUSED, COST_UNLIKELY, COST_FORK_REBALANCE,
     COST_AREA_UNUSED, COST_NODE, COST_HABIT, FULL_AREAS,
-    ROUND_ALL_BUT_ONE, ROUND_FORK, MAPLE_CAPACITY, MAPLE_FANOUT, MAPLE_SLOTS, NEAR, nodes_at,
-    nodes_p, Nodes,
+    ROUND_ALL_BUT_ONE, ROUND_FORK, MAPLE_SLOTS, nodes_at, nodes_p, Nodes,
 )
 
 cdef class Trees(Nodes):
@@ -71,9 +69,5 @@ cdef class Trees(Nodes):
     cdef void _root(self, s32 i, s64 m) noexcept nogil
     @cython.locals(g=guess_p, round=s32)
     cdef void _spare(self, s32 i, s64 m) noexcept nogil
-    @cython.locals(mine=s32, k=s32, n=s32, slots=nodes_p, slab=s32)
-    cdef void _expect_bottom(self, guess_t *g, s32 round) noexcept nogil
-    @cython.locals(copies=s64, count=s64)
-    cdef s64 _nodes_of_fork(self, s64 m) noexcept nogil
-    @cython.locals(m=s64, slab=s32, base=s64, start=s64, number=s64)
-    cdef bint _new_slab(self, guess_t *g, bint first) noexcept nogil
+    @cython.locals(round=s32)
+    cdef s32 _round_of(self, guess_t *g) noexcept nogil

@@ -13,9 +13,7 @@ if not cython.compiled:
         node_is_free,
         put_bulk,
         put_free,
-        start_slab,
         take_node,
-        turn_slab,
     )
     from mmtwin.replay.maple_nodes import nodes_at
 
@@ -318,7 +316,8 @@ class Trees(Nodes):
             self._learn(g, round, u)
             if n - u > 1:
                 self._give(g, nodes_at(slots, 1), n - u - 1)
-            self._free(g)
+            if not self.ahead_of_spare:
+                self._free(g)
             g.round_first[round] = NO_NODE
         self._emit(c)
 
@@ -426,70 +425,23 @@ class Trees(Nodes):
     def _spare(self, i, m):
         """mas_destroy()"""
         g = guess_at(self.guesses, i)
+        round = self._round_of(g)
+        if round < 0:
+            self._free(g)
+            self._emit(i)
+        elif g.round_fork[round] & 3 == ROUND_FORK:
+            self._settle_fork(i, m, round)
+        else:
+            self._settle(i, m, round)
+
+    def _round_of(self, g):
+        """The request that ends with the free of this moment's node, -1 for none."""
         for round in range(g.round_end):
             if g.round_first[round] == NO_NODE:
                 continue
             if g.round_fork[round] & 3 == ROUND_ALL_BUT_ONE:
                 if g.round_slots[round] and g.slot[round * GUESS_SLOTS] == self.node:
-                    self._settle(i, m, round)
-                    return
+                    return round
             elif g.round_first[round] == self.node:
-                if g.round_fork[round] & 3 == ROUND_FORK:
-                    self._settle_fork(i, m, round)
-                else:
-                    self._settle(i, m, round)
-                return
-        self._free(g)
-        self._emit(i)
-
-    def _expect_bottom(self, g, round):
-        """The first silent node is the one that a free names."""
-        n = g.round_slots[round]
-        slots = nodes_at(g.slot, round * GUESS_SLOTS)
-        mine = slots[0]
-        if mine == self.bottom:
-            g.open[mine // self.shape.objects] = 0
-            return
-        g.amended = 1
-        if turn_slab(self.shape, g, mine, self.bottom):
-            return
-        g.cost += COST_MISS
-        if take_node(self.shape, g, self.bottom):
-            put_free(self.shape, g, self.cpu, mine, mine, 1)
-            slots[0] = self.bottom
-            return
-        for k in range(n):
-            if slots[k] == self.bottom:
-                slots[0] = self.bottom
-                slots[k] = mine
-                return
-
-    def _nodes_of_fork(self, m):
-        """mas_expected_entries(): leaves, nodes above them, and three to work with."""
-        copies = self.ahead.copies(m)
-        count = (2 * copies + MAPLE_CAPACITY) // MAPLE_CAPACITY
-        return count + (count + MAPLE_FANOUT - 1) // MAPLE_FANOUT + 3
-
-    def _new_slab(self, g, first):
-        """A slab for silent nodes, at the page that was taken about now; whether there is one."""
-        number = self.ahead.moments[self.ahead.now].number
-        m = self.near
-        while m < self.ahead.nr_moments:
-            if self.ahead.moments[m].number > number + NEAR:
-                return False
-            if self.ahead.moments[m].number < number - NEAR:
-                self.near = m
-            elif self.ahead.moments[m].what == WHAT_PAGE and self.ahead.moments[m].number > number:
-                slab = self._slab_number(self.ahead.moments[m].address)
-                if slab < 0:
-                    return False
-                if g.place[slab] == SLAB_ABSENT:
-                    start = 0
-                    base = slab * self.shape.objects
-                    if first and base <= self.bottom < base + self.shape.objects:
-                        start = self.shape.rank[self.bottom - base]
-                    start_slab(self.shape, g, self.cpu, slab, start)
-                    g.fresh = start
-                    return True
-            m += 1
-        return False
+                return round
+        return -1
