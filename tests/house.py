@@ -116,6 +116,40 @@ def imports_go_down(root: Path) -> Iterator[str]:
                 yield f"{where}: {room} (floor {table[room]}) imports {target}"
 
 
+def runtime_imports(root: Path, path: Path) -> Iterator[str]:
+    """The package's modules that a .py imports when it runs, at its top or inside a function."""
+    nodes: list[ast.AST] = [tree_of(path)]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            nodes += node.orelse
+            continue
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mmtwin"):
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                inner = (root / "src").joinpath(*name.split(".")).with_suffix(".py")
+                yield name if inner.exists() else str(node.module)
+        nodes += ast.iter_child_nodes(node)
+
+
+def no_import_circles(root: Path) -> Iterator[str]:
+    """No module of the kernel floor imports one that leads back to it, not even in a function."""
+    wanted = {
+        ".".join(path.relative_to(root / "src").with_suffix("").parts): path
+        for path in sorted((package(root) / "kernel").rglob("*.py"))
+    }
+    graph = {name: set(runtime_imports(root, path)) for name, path in wanted.items()}
+    for start in graph:
+        reached: set[str] = set()
+        ways = [start]
+        while ways:
+            new = graph.get(ways.pop(), set()) - reached
+            reached |= new
+            ways += new
+        if start in reached:
+            yield f"{place(root, wanted[start], 1)}: {start} is in a circle of imports"
+
+
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef]:
     """Every function, nested ones too."""
     for node in ast.walk(tree):
@@ -391,6 +425,7 @@ def no_machine_paths(root: Path) -> Iterator[str]:
 RULES = (
     rooms_are_folders,
     imports_go_down,
+    no_import_circles,
     sizes,
     docstrings,
     dead_code,

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from mmtwin.kernel.commit import commit_of
+from mmtwin.kernel.fork_mm import make_tree
 from mmtwin.kernel.mm_types import File, mm_struct, vm_area_struct
 from mmtwin.kernel.mman import VM_EXEC, VM_MAYSHARE, VM_READ, VM_WRITE
 from mmtwin.kernel.mmap import sys_mmap
 from mmtwin.kernel.unmapped_area import setup_mmap_base
-from mmtwin.kernel.vma_tree import make_tree
 from mmtwin.versions.releases import has_since
 from tests.kernel.page_machine import VERSIONS, machine
 

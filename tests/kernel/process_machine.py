@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmtwin.kernel import memory, pgtable, rmap, rss_stat
+from mmtwin.kernel.fork_mm import make_tree
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.mm_types import File, mm_struct, vm_area_struct
 from mmtwin.kernel.mmu_gather import rcu_free_tables
 from mmtwin.kernel.swap import lru_add_drain
-from mmtwin.kernel.vma_tree import make_tree
 from mmtwin.machine.boot import boot_mm
 from mmtwin.versions.profiles import profile
 

@@ -3,7 +3,7 @@
 import pytest
 from slub_machine import GFP_KERNEL, VERSIONS, checksum, kmalloc_machine, slub_machine
 
-from mmtwin.kernel import slub, slub_cache, slub_pcs, slub_state
+from mmtwin.kernel import slub, slub_cache, slub_pcs, slub_shrink, slub_state
 from mmtwin.kernel.constants import (
     COMPLAINT_BAD_ADDRESS,
     COMPLAINT_DOUBLE_FREE,
@@ -128,7 +128,7 @@ def test_empty_slabs_beyond_min_partial_are_freed(version: str) -> None:
     slub_cache.flush_all(mm, cache)
     n = mm.view("cache_node")[cache]
     assert n["nr_partial"] == n["nr_slabs"] >= 4
-    assert slub_cache.kmem_cache_shrink(mm, cache) is False
+    assert slub_shrink.kmem_cache_shrink(mm, cache) is False
     assert mm.view("cache_node")[cache]["nr_slabs"] == 0
     validate(mm)
 
@@ -141,7 +141,7 @@ def test_shrink_puts_the_fullest_slabs_first() -> None:
     slub_cache.flush_all(mm, cache)
     for count, inside in zip((5, 2, 9, 2), by_slab.values(), strict=True):
         give(mm, cache, inside[:count])
-    slub_cache.kmem_cache_shrink(mm, cache)
+    slub_shrink.kmem_cache_shrink(mm, cache)
     free = [16 - int(mm.view("page")[p]["inuse"]) for p in slub_state.node_partial(mm, cache)]
     assert free == [2, 2, 5, 9]
     validate(mm)
@@ -150,7 +150,7 @@ def test_shrink_puts_the_fullest_slabs_first() -> None:
 def test_typesafe_slabs_wait_for_a_grace_period() -> None:
     mm, cache = make(flags=DEFS["SLAB_TYPESAFE_BY_RCU"])
     give(mm, cache, take(mm, cache, 16 * 30))
-    slub_cache.kmem_cache_shrink(mm, cache)
+    slub_shrink.kmem_cache_shrink(mm, cache)
     validate(mm)
     waiting = slub_state.slabs_of(mm, cache)
     assert waiting and mm.view("cache_node")[cache]["nr_slabs"] == 0
@@ -228,13 +228,13 @@ def test_bulk_takes_all_or_nothing() -> None:
 def test_destroy_complains_of_what_remains(version: str) -> None:
     mm, cache = make(version)
     objects = take(mm, cache, 20)
-    assert not slub_cache.kmem_cache_destroy(mm, cache)
+    assert not slub_shrink.kmem_cache_destroy(mm, cache)
     assert kinds(mm) == [COMPLAINT_OBJECTS_REMAIN]
     mm, cache = make(version)
     give(mm, cache, take(mm, cache, 20))
-    assert slub_cache.kmem_cache_destroy(mm, cache)
+    assert slub_shrink.kmem_cache_destroy(mm, cache)
     with pytest.raises(slub_cache.SlabError):
-        slub_cache.kmem_cache_destroy(mm, cache)
+        slub_shrink.kmem_cache_destroy(mm, cache)
     validate(mm)
     assert objects
 
@@ -247,8 +247,8 @@ def test_merging_shares_a_cache() -> None:
     assert alone != cache
     assert slub_cache.kmem_cache_create(mm, "copied", 252, usersize=8) not in (cache, alone)
     assert int(mm.view("cache")[cache]["refcount"]) == 2
-    assert not slub_cache.kmem_cache_destroy(mm, cache)
-    assert slub_cache.kmem_cache_destroy(mm, cache)
+    assert not slub_shrink.kmem_cache_destroy(mm, cache)
+    assert slub_shrink.kmem_cache_destroy(mm, cache)
 
 
 @pytest.mark.parametrize("size", [0, -1, 1 << 40])

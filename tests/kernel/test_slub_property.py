@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from slub_machine import GFP_KERNEL, VERSIONS, kmalloc_machine
 
-from mmtwin.kernel import slub, slub_cache, slub_pcs
+from mmtwin.kernel import slub, slub_cache, slub_pcs, slub_shrink
 from mmtwin.kernel.slab_common import __kmalloc_node as kmalloc_node
 from mmtwin.kernel.slab_common import kfree
 from mmtwin.kernel.slub_defs import DEFS
@@ -93,7 +93,7 @@ class Slub(RuleBasedStateMachine):
 
     @rule()
     def shrink(self) -> None:
-        slub_cache.kmem_cache_shrink(self.mm, self.cache)
+        slub_shrink.kmem_cache_shrink(self.mm, self.cache)
 
     @rule()
     def grace_period(self) -> None:

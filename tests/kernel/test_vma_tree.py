@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmtwin.kernel.fork_mm import make_tree
 from mmtwin.kernel.mm_types import mm_struct, vm_area_struct
 from mmtwin.kernel.mman import ENOMEM, VM_GROWSDOWN
-from mmtwin.kernel.vma_tree import make_tree, mm_find_vma, vm_unmapped_area_info
+from mmtwin.kernel.vma_tree import mm_find_vma, vm_unmapped_area_info
 from tests.kernel.page_machine import VERSIONS, machine
 
 PAGE = 4096

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from mmtwin.kernel import slub_cache
+from mmtwin.kernel import slub_shrink
 from mmtwin.kernel.slub_defs import GFP_KERNEL, SLAB_NO_MERGE
 from mmtwin.machine import Machine
 from mmtwin.recordings.event import CONSTANTS, EVENT
@@ -57,7 +57,7 @@ class Shrinking:
         """Shrinks the second machine's cache alone: the slabs that it gave back."""
         mm = self.machines[1][0].mm
         slabs = np.flatnonzero(mm.view("page")["cache"][: mm.max_pfn] == self.cache)
-        slub_cache.kmem_cache_shrink(mm, self.cache)
+        slub_shrink.kmem_cache_shrink(mm, self.cache)
         return [int(pfn) for pfn in slabs if mm.view("page")["cache"][pfn] != self.cache]
 
     def next_objects(self, count: int, pid: int = TASK) -> list[int]:

@@ -3,6 +3,17 @@
 What they find on their stack: elf_tables.py.
 """
 
+from mmtwin.kernel.binprm import (
+    EIO,
+    EXSTACK_DEFAULT,
+    EXSTACK_DISABLE_X,
+    EXSTACK_ENABLE_X,
+    begin_new_exec,
+    default_map_window,
+    final_stack,
+    open_exec,
+    setup_new_exec,
+)
 from mmtwin.kernel.brk import vm_brk_flags
 from mmtwin.kernel.elf import (
     ET_DYN,
@@ -20,17 +31,6 @@ from mmtwin.kernel.elf import (
     read_header,
 )
 from mmtwin.kernel.elf_tables import create_elf_tables
-from mmtwin.kernel.exec import (
-    EIO,
-    EXSTACK_DEFAULT,
-    EXSTACK_DISABLE_X,
-    EXSTACK_ENABLE_X,
-    begin_new_exec,
-    default_map_window,
-    final_stack,
-    open_exec,
-    setup_new_exec,
-)
 from mmtwin.kernel.gup import access_process_vm
 from mmtwin.kernel.mman import (
     EFAULT,

@@ -26,7 +26,8 @@ from mmtwin.kernel.slub import kmem_cache_alloc_node, kmem_cache_free
 from mmtwin.kernel.thread_stack import GFP_KERNEL, find_cache
 from mmtwin.kernel.vma import link_file_vma, vm_area_dup
 from mmtwin.kernel.vma_flags import vm_stat_account
-from mmtwin.kernel.vma_tree import make_tree
+from mmtwin.kernel.vma_mapletree import VmaMapleTree
+from mmtwin.kernel.vma_rbtree import VmaRbTree
 
 VM_INIT_DEF_MASK = VM_NOHUGEPAGE
 # A copied mm_struct begins as its parent's (dup_mm()); what mm_init() then resets is not here.
@@ -58,6 +59,13 @@ def mm_alloc(machine, task=None):
         kmem_cache_free(machine, cache, address)
         return None
     return mm
+
+
+def make_tree(mm):
+    """The empty tree of areas that the kernel of `mm` (an mm_struct) has; also in `mm.tree`."""
+    maple = mm.machine.view("has")[0].maple_tree
+    mm.tree = VmaMapleTree(mm) if maple else VmaRbTree(mm)
+    return mm.tree
 
 
 def new_mm_id(machine):

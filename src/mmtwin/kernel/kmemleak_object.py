@@ -25,9 +25,9 @@ class KmemleakObject:
 
     `pointer`, `size` in bytes; `min_count`: so many references make it no leak, KMEMLEAK_GREY: it
     never is one, KMEMLEAK_BLACK: nor is it scanned; `count`: those that the last scan found;
-    `areas`: (start, size) of what is scanned of it, [] for all; `trace`: who allocated it, the
-    innermost function first; `address`: of the slab object that the kernel keeps this in, 0 for
-    one of the memory pool.
+    `areas`: (start, bytes, address of its struct kmemleak_scan_area) of what is scanned of it, []
+    for all; `trace`: who allocated it, the innermost function first; `address`: of the slab object
+    that the kernel keeps this in, 0 for one of the memory pool.
     """
 
     __slots__ = (

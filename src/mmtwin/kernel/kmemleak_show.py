@@ -8,11 +8,11 @@ import zlib
 
 from mmtwin.kernel.kmemleak_object import OBJECT_PHYS
 from mmtwin.kernel.kmemleak_scan import read_bytes
+from mmtwin.kernel.mman import EINVAL, EPERM
 
 HEX_ROW_SIZE = 16
 HEX_MAX_LINES = 2
 ASCII_COLUMN = 49  # of hex_dump_to_buffer(): 16 bytes one by one
-EINVAL, EPERM = -22, -1
 NUMBER = re.compile(r"\+?(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)\n?")
 COMMAND_BYTES = 63
 U32_MAX = 0xFFFFFFFF
@@ -93,7 +93,7 @@ def dump(k, text):
     """dump_str_object_info(): dump=ADDRESS."""
     address = number_of(text)
     if address is None or address >= 1 << 64:
-        return EINVAL
+        return -EINVAL
     trees = [k.tree, k.phys_tree] if k.has.kmemleak_types else [k.tree]
     found = [tree.find(address) for tree in trees]
     if not k.has.kmemleak_types:
@@ -104,14 +104,14 @@ def dump(k, text):
     if any(object is not None for object in found):
         return 0
     k.print(f"Unknown object at 0x{address:08x}")
-    return EINVAL
+    return -EINVAL
 
 
 def set_period(k, text):
     """scan=SECONDS: 0 stops the thread."""
     seconds = number_of(text)
     if seconds is None or seconds > U32_MAX:
-        return EINVAL
+        return -EINVAL
     k.stop_scan_thread()
     msecs = min(seconds * 1000, U32_MAX)
     if msecs:
@@ -130,7 +130,7 @@ def kmemleak_write(k, text):
     if text.startswith("clear"):
         k.clear() if k.enabled else k.forget()
     elif not k.enabled:
-        result = EPERM
+        result = -EPERM
     elif text.startswith("off"):
         k.disable()
     elif text.startswith(("stack=on", "stack=off")):
@@ -146,5 +146,5 @@ def kmemleak_write(k, text):
     elif text.startswith("dump="):
         result = dump(k, text.removeprefix("dump="))
     else:
-        result = EINVAL
+        result = -EINVAL
     return result if result < 0 else size

@@ -7,6 +7,7 @@ its offset in that mapping, in pages. An anon_vma keeps the areas that may map i
 
 import cython
 
+from mmtwin.kernel.mman import ENOMEM
 from mmtwin.kernel.slub import kmem_cache_alloc_node, kmem_cache_free
 from mmtwin.kernel.vmalloc_defs import GFP_KERNEL
 
@@ -139,13 +140,13 @@ def anon_vma_prepare(vma):
     machine = vma.vm_mm.machine
     link = slab_object(machine, "anon_vma_chain")
     if not link:
-        return -12
+        return -ENOMEM
     chain = find_mergeable_anon_vma(vma)
     if chain is None:
         chain = new_anon_vma(machine)
         if chain is None:
             slab_free(machine, "anon_vma_chain", link)
-            return -12
+            return -ENOMEM
         chain.num_children += 1  # its own parent
     vma.anon_vma = chain
     chain_link(vma, chain, link)
@@ -163,7 +164,7 @@ def anon_vma_clone(target, source):
         address = slab_object(machine, "anon_vma_chain")
         if not address:
             unlink_anon_vmas(target)
-            return -12
+            return -ENOMEM
         chain = link.anon_vma
         chain_link(target, chain, address)
         if (
@@ -185,19 +186,19 @@ def anon_vma_fork(vma, parent):
     machine = vma.vm_mm.machine
     vma.anon_vma = None
     if anon_vma_clone(vma, parent):
-        return -12
+        return -ENOMEM
     if vma.anon_vma is not None:
         return 0
     chain = new_anon_vma(machine)
     if chain is None:
         unlink_anon_vmas(vma)
-        return -12
+        return -ENOMEM
     chain.num_active_vmas += 1
     address = slab_object(machine, "anon_vma_chain")
     if not address:
         put_anon_vma(machine, chain)
         unlink_anon_vmas(vma)
-        return -12
+        return -ENOMEM
     chain.root = parent.anon_vma.root
     chain.parent = parent.anon_vma
     chain.root.refcount += 1

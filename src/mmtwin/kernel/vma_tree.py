@@ -141,13 +141,3 @@ def mm_find_vma(mm, address):
     """mm.tree.find_vma(address), for compiled code: the first area that ends above an address."""
     tree = mm.tree
     return tree._find(address)
-
-
-def make_tree(mm):
-    """The empty tree of areas that the kernel of `mm` (an mm_struct) has; also in `mm.tree`."""
-    from mmtwin.kernel.vma_mapletree import VmaMapleTree
-    from mmtwin.kernel.vma_rbtree import VmaRbTree
-
-    maple = mm.machine.view("has")[0].maple_tree
-    mm.tree = VmaMapleTree(mm) if maple else VmaRbTree(mm)
-    return mm.tree

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mmtwin.kernel import slab_common, slub, slub_cache, slub_traces
+from mmtwin.kernel import slab_common, slub, slub_cache, slub_shrink, slub_traces
 from mmtwin.kernel.slab_common import __kmalloc_node as kmalloc_node
 from mmtwin.kernel.slab_index import kmalloc_slab
 from mmtwin.kernel.slub_defs import DEFS as SLUB_DEFS
@@ -100,12 +100,12 @@ class SlabCalls(Calls):
 
     def kmem_cache_shrink(self, cache: "Cache | str | int") -> bool:
         """Frees a cache's empty slabs; whether slabs remain. kmem_cache_shrink()."""
-        return bool(slub_cache.kmem_cache_shrink(self.mm, self.cache(cache).number))
+        return bool(slub_shrink.kmem_cache_shrink(self.mm, self.cache(cache).number))
 
     def kmem_cache_destroy(self, cache: "Cache | str | int") -> None:
         """Gives a cache up. Raises Complaint if objects remain. kmem_cache_destroy()."""
         before = len(self.mm.complaints)
-        slub_cache.kmem_cache_destroy(self.mm, self.cache(cache).number)
+        slub_shrink.kmem_cache_destroy(self.mm, self.cache(cache).number)
         self._raise_new(before)
 
     def validate_slabs(self, cache: "Cache | str | int") -> int:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 from mmtwin.kernel.binfmt_elf import et_dyn_base
+from mmtwin.kernel.binprm import STACK_EXPAND, default_map_window
 from mmtwin.kernel.elf import ET_DYN, PT_INTERP, read_header
-from mmtwin.kernel.exec import STACK_EXPAND, default_map_window
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.mm_types import File
 from mmtwin.kernel.randomize import stack_rnd_mask

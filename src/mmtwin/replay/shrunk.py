@@ -11,7 +11,7 @@ import cython
 import numpy as np
 
 from mmtwin.kernel.constants import parse_constants
-from mmtwin.kernel.slub_cache import kmem_cache_shrink
+from mmtwin.kernel.slub_shrink import kmem_cache_shrink
 from mmtwin.replay.written import Written
 
 if not cython.compiled:
