@@ -47,6 +47,8 @@ CASES = {
     "explain page-flags --kpageflags 0x1234567890123456789": "at most 0xffffffffffffffff",
     "explain page-flags 0x200 --pfn 99999999999999999999": "52 bits",
     "explain page-flags 0x200 --set nodes_shift=3": "in capitals",
+    "explain page-flags 0x200 --set NODES_SHIFTS=3": "nearest: NODES_SHIFT",
+    "explain kmalloc 100 --set SLUB_CPU_PARTIALS=n": "nearest: SLUB_CPU_PARTIAL",
     "draw page-flags --set NODES_SHIFT=²": "from 0 to 10",
     f"at {RECORDING} 99999": "last instant is 'end'",
     f"at {RECORDING} #99999999": "the last is #244703",
@@ -113,6 +115,8 @@ def test_more_than_there_is(
 def test_an_option_that_changes_nothing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "cache", "100", "--append", "quiet"]) == 0
     assert "--append quiet changes nothing" in capsys.readouterr().err
+    assert main(["explain", "kmalloc", "100", "--set", "DRM=y"]) == 0
+    assert "--set DRM changes nothing" in capsys.readouterr().err
 
 
 def test_a_recording_alone_is_its_end(capsys: pytest.CaptureFixture[str]) -> None:

@@ -165,7 +165,9 @@ def settings_of(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def switches_of(settings: Iterable[str]) -> dict[str, str]:
-    """`{"CONFIG_LOCKDEP": "y"}` of `--set LOCKDEP=y`. Raises UserError for other forms."""
+    """`{"CONFIG_LOCKDEP": "y"}` of `--set LOCKDEP=y`. Raises UserError for other forms, and for a
+    name that is nearly one that mmtwin reads.
+    """
     found = {}
     for text in settings:
         name, equals, value = text.partition("=")
@@ -173,5 +175,21 @@ def switches_of(settings: Iterable[str]) -> dict[str, str]:
             raise UserError(
                 f"--set {text!r}", "it takes SWITCH=VALUE, in capitals: NODES_SHIFT=6, NUMA=n"
             )
-        found["CONFIG_" + name.removeprefix("CONFIG_")] = value
+        name = name.removeprefix("CONFIG_")
+        check_switch(name)
+        found["CONFIG_" + name] = value
     return found
+
+
+def check_switch(name: str) -> None:
+    """Whether a switch does something: as check_option()."""
+    from difflib import get_close_matches
+
+    from mmtwin.versions.switches import READ_SWITCHES
+
+    if name in READ_SWITCHES:
+        return
+    near = get_close_matches(name, READ_SWITCHES, 2, 0.8)
+    if near:
+        raise UserError(f"--set {name}: mmtwin reads no such switch", f"nearest: {', '.join(near)}")
+    print(f"mmtwin: --set {name} changes nothing here: mmtwin does not read it", file=sys.stderr)
