@@ -191,5 +191,6 @@ def check_switch(name: str) -> None:
         return
     near = get_close_matches(name, READ_SWITCHES, 2, 0.8)
     if near:
-        raise UserError(f"--set {name}: mmtwin reads no such switch", f"nearest: {', '.join(near)}")
+        what = f"--set {name}: mmtwin reads no such switch"
+        raise UserError(what, f"nearest: {', '.join(near)}")
     print(f"mmtwin: --set {name} changes nothing here: mmtwin does not read it", file=sys.stderr)

@@ -7,12 +7,14 @@ from mmtwin.kernel.ram cimport (
     cache_at, cache_cpu_of, cache_cpu_p, cache_node_of, cache_node_p, cache_p, page_p, pfn_to_page,
     virt_to_head_pfn, virt_to_pfn,
 )
-from mmtwin.kernel.slub_defs cimport TO_HEAD
+from mmtwin.kernel.slub_defs cimport TO_HEAD, TO_TAIL
 from mmtwin.kernel.slub_free cimport is_object
 from mmtwin.kernel.slub_freelist cimport get_freepointer, kmem_cache_debug, set_freepointer
 from mmtwin.kernel.slub_alloc cimport node_match
 from mmtwin.kernel.slub_partial cimport add_partial, flush_slab, remove_partial
-from mmtwin.kernel.slub_slab cimport numa_node_id, pfmemalloc_match
+from mmtwin.kernel.slub_slab cimport (
+    inc_slabs_node, leave_rcu_queue, numa_node_id, pfmemalloc_match,
+)
 from mmtwin.kernel.structs cimport gfp_t, kmem_cache_t, pfn_t, s32, s64, u32, u64, virt_t
 
 @cython.locals(pfn=pfn_t, page=page_p)
@@ -35,6 +37,8 @@ cdef s64 find_in_sheaves(MM mm, s32 cache, virt_t object) noexcept nogil
 cdef bint take_from_sheaves(MM mm, s32 cache, virt_t object) noexcept nogil
 @cython.locals(n=cache_node_p, node=s32, before=s64, entry=s64)
 cdef void leave_barn_full(MM mm, s32 cache, s64 number) noexcept nogil
+@cython.locals(page=page_p)
+cdef void keep_slab(MM mm, s32 cache, pfn_t pfn) noexcept nogil
 @cython.locals(pfn=pfn_t)
 cpdef bint take_object(MM mm, s32 cache, virt_t object) noexcept nogil
 @cython.locals(s=cache_p, c=cache_cpu_p, page=page_p, pfn=pfn_t)

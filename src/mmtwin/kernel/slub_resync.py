@@ -17,11 +17,16 @@ if not cython.compiled:
         virt_to_pfn,
     )
     from mmtwin.kernel.slub_alloc import node_match
-    from mmtwin.kernel.slub_defs import TO_HEAD
+    from mmtwin.kernel.slub_defs import TO_HEAD, TO_TAIL
     from mmtwin.kernel.slub_free import is_object
     from mmtwin.kernel.slub_freelist import get_freepointer, kmem_cache_debug, set_freepointer
     from mmtwin.kernel.slub_partial import add_partial, flush_slab, remove_partial
-    from mmtwin.kernel.slub_slab import numa_node_id, pfmemalloc_match
+    from mmtwin.kernel.slub_slab import (
+        inc_slabs_node,
+        leave_rcu_queue,
+        numa_node_id,
+        pfmemalloc_match,
+    )
 
 
 def slab_of(mm, cache, object):
@@ -189,6 +194,17 @@ def leave_barn_full(mm, cache, number):
         return
 
 
+def keep_slab(mm, cache, pfn):
+    """A slab that waits for the end of its grace period was not given up, as the use of one of its
+    objects shows: it is a partial one of its node again.
+    """
+    page = pfn_to_page(mm, pfn)
+    if page.inuse or page.frozen or page.flags & PG_partial or not leave_rcu_queue(mm, pfn):
+        return
+    inc_slabs_node(mm, cache, pfn)
+    add_partial(mm, cache, pfn, TO_TAIL)
+
+
 def take_object(mm, cache, object):
     """Allocates the object at this address, wherever it lies free. Returns whether it was free.
 
@@ -197,6 +213,7 @@ def take_object(mm, cache, object):
     pfn = slab_of(mm, cache, object)
     if pfn < 0:
         return False
+    keep_slab(mm, cache, pfn)
     if take_from_sheaves(mm, cache, object) or take_from_cpu(mm, cache, pfn, object):
         return True
     return take_from_slab(mm, cache, pfn, object)
@@ -311,6 +328,7 @@ def make_cpu_slab(mm, cache, object):
         return True
     if cpu_of_slab(mm, cache, pfn) >= 0:
         return False
+    keep_slab(mm, cache, pfn)
     page = pfn_to_page(mm, pfn)
     if page.flags & PG_partial:
         remove_partial(mm, cache, pfn)
