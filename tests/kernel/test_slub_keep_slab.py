@@ -1,4 +1,4 @@
-"""A slab that the twin gave up and the kernel did not: it leaves the queue for the grace period."""
+"""A slab that the twin gave up and the kernel did not leaves the queue for the grace period."""
 
 import pytest
 
