@@ -58,6 +58,19 @@ def test_import_is_the_same(tmp_path: Path, name: str, monkeypatch: pytest.Monke
         check_same(ours, theirs)
 
 
+def test_markers_come_with_their_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # whoever learns up to a marker of a later part would read behind the part's end
+    monkeypatch.setattr(writer, "PART_ROWS", 64)
+    source = lab_set(tmp_path / "set", "x86-5.10")
+    with open_recording(import_recording(source, tmp_path / "imported")) as ours:
+        done, parts = 0, 0
+        for events, markers in ours.blocks_with_markers():
+            done, parts = done + len(events), parts + 1
+            assert markers == [marker for marker in ours.markers if marker.index < done]
+        assert done == ours.nr_events and parts > 1 and len(markers) == len(ours.markers) > 0
+        assert ours.markers[-1].index >= 64
+
+
 def test_text_is_imported_with_its_symbols(tmp_path: Path) -> None:
     source = FIXTURES / "x86-6.1-text/trace/trace.txt"
     target = import_recording(source, tmp_path / "imported")

@@ -71,3 +71,12 @@ def test_start_that_is_not_there_is_one_clear_error(recording):
         choose_start(recording, "yesterday")
     with pytest.raises(ReplayError, match="no mode"):
         replay(recording, mode="guess")
+
+
+@needs_speed
+def test_a_snapshot_without_its_files_is_not_compared(recording, monkeypatch):
+    end = recording.snapshots["end"]
+    monkeypatch.setattr(end, "files", [file for file in end.files if "info" not in file])
+    last = replay(recording).to_dict()["fidelity"]["snapshots"][-1]
+    assert last["name"] == "end" and last["slab_lists"]["caches"] > 0
+    assert "slabinfo" not in last and "buddyinfo" not in last

@@ -2,8 +2,10 @@
 symbols.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -122,8 +124,11 @@ class Recording:
         the summary saves the pass that finds it.
         """
         found: list[Summary] = []
+        done = 0
         for events, _tables in self._pass(frozenset(), found):
-            yield events, found[0].markers
+            done += len(events)
+            markers = found[0].markers  # a recording with an index knows the later ones as well
+            yield events, markers[: bisect_left(markers, done, key=attrgetter("index"))]
         if self._summary is None:
             self._summary = found[0]
 

@@ -260,7 +260,7 @@ class Replay:
         word, _, rest = text.partition(" ")
         name, _, file = rest.partition("/")
         snapshot = self.recording.snapshots.get(name)
-        if snapshot is None:
+        if snapshot is None or (file and file not in snapshot):  # a snapshot may have lost files
             return None
         if word in ("SNAPB", "SNAPE") and file == "slabinfo":
             return lambda: self._compare_slabinfo(name)
