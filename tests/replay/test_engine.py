@@ -50,7 +50,7 @@ def record(steps):
     events["cache"] = -1
     for event, (name, cpu, _depth, args) in zip(events, rows, strict=True):
         event["kind"] = CONSTANTS["KIND_" + name.upper()]
-        event["cpu"] = cpu
+        event["cpu"], event["pid"] = cpu, 7  # not idle
         event["role"] = CONSTANTS["ROLE_DEMAND"]
         event["address"] = args[0] & MASK64
         if name == "kmalloc":

@@ -7,7 +7,9 @@ from mmtwin.kernel.constants cimport (
 )
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.mmzone cimport get_pfnblock_migratetype, zone_watermark_ok
-from mmtwin.kernel.page_alloc_buddy cimport account_freepages, del_page_from_free_list
+from mmtwin.kernel.page_alloc_buddy cimport (
+    account_freepages, del_page_from_free_list, mod_free_pages,
+)
 from mmtwin.kernel.page_alloc_state cimport set_users
 from mmtwin.kernel.ram cimport page_p, pfn_to_page, zone_at, zone_p
 from mmtwin.kernel.structs cimport pfn_t, s32, s64

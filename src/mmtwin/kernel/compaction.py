@@ -21,7 +21,11 @@ if not cython.compiled:
         PG_slab,
     )
     from mmtwin.kernel.mmzone import get_pfnblock_migratetype, zone_watermark_ok
-    from mmtwin.kernel.page_alloc_buddy import account_freepages, del_page_from_free_list
+    from mmtwin.kernel.page_alloc_buddy import (
+        account_freepages,
+        del_page_from_free_list,
+        mod_free_pages,
+    )
     from mmtwin.kernel.page_alloc_state import set_users
     from mmtwin.kernel.ram import pfn_to_page, zone_at
 
@@ -72,6 +76,7 @@ class CompactControl:
         if not zone_watermark_ok(self.mm, self.zone, 0, mark, 0, ALLOC_CMA):
             return 0
         account_freepages(self.mm, zone, -(1 << order), pfn_to_page(self.mm, pfn).migratetype)
+        mod_free_pages(self.mm, self.zone, -(1 << order))
         del_page_from_free_list(self.mm, zone, pfn, order)
         return 1 << order
 

@@ -87,6 +87,13 @@ cdef class MM:
     cdef public s32 pcp_locked
     # replay: 1 or 0 decides the next claim of a pageblock, -1: the twin does
     cdef public s32 claim_override
+    # kswapd reclaimed nothing MAX_RECLAIM_RETRIES times: nobody wakes it (c73322d098e4, 4.12)
+    cdef public s32 kswapd_hopeless
+    # the task that runs was chosen by the OOM killer: it may use half of the reserves
+    cdef public s32 oom_victim
+    # direct reclaim makes progress: what the per-CPU lists hold back is drained then. Else the OOM
+    # killer takes whom memory fails
+    cdef public s32 reclaims
     cdef public s32 page_group_by_mobility_disabled
     cdef public s64 min_free_kbytes
     cdef public s64 watermark_scale_factor   # 1/10000

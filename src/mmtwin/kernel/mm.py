@@ -88,16 +88,15 @@ class MM:
         self.step_depth = 0
         self.page_override = -1
         self.next_freelist_start = -1
-        self.rcu_slab_first = -1
-        self.rcu_slab_last = -1
-        self.rcu_sheaf_first = -1
-        self.rcu_sheaf_last = -1
+        self.rcu_slab_first = self.rcu_slab_last = -1
+        self.rcu_sheaf_first = self.rcu_sheaf_last = -1
         self.sheaves_unbacked = 0
         self.random_kmalloc_seed = 0
         self.last_alloc_from = 0
         self.rmqueue_mode = 0
-        self.pcp_locked = 0
+        self.pcp_locked = self.kswapd_hopeless = self.oom_victim = 0
         self.claim_override = -1
+        self.reclaims = 1
         self.page_group_by_mobility_disabled = 0
         self.min_free_kbytes = 1024
         self.watermark_scale_factor = 10

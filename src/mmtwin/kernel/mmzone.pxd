@@ -26,7 +26,8 @@ cdef s64 watermark_unusable_free(MM mm, zone_p zone, s32 order, u32 alloc_flags)
 cdef s64 watermark_min(MM mm, s64 mark, u32 alloc_flags) noexcept nogil
 @cython.locals(harder=bint, current=s32, migratetype=s32)
 cdef bint free_block_of_order(MM mm, zone_p zone, s32 order, u32 alloc_flags) noexcept nogil
-@cython.locals(zone=zone_p, least=s64)
+cdef s64 zone_free_pages(zone_p zone) noexcept nogil
+@cython.locals(zone=zone_p, least=s64, free=s64)
 cdef bint zone_watermark_ok(
     MM mm, s32 number, s32 order, s64 mark, s32 highest, u32 alloc_flags) noexcept nogil
 @cython.locals(zone=zone_p, reserved=s64, usable=s64)

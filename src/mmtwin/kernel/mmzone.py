@@ -150,6 +150,11 @@ def free_block_of_order(mm, zone, order, alloc_flags):
     return False
 
 
+def zone_free_pages(zone):
+    """zone_page_state(NR_FREE_PAGES): without what CPUs have not added up yet."""
+    return zone.nr_free_pages - zone.nr_free_behind
+
+
 def zone_watermark_ok(mm, number, order, mark, highest, alloc_flags):
     """__zone_watermark_ok().
 
@@ -157,7 +162,8 @@ def zone_watermark_ok(mm, number, order, mark, highest, alloc_flags):
     """
     zone = zone_at(mm, number)
     least = watermark_min(mm, mark, alloc_flags) + zone.lowmem_reserve[highest]
-    if zone.nr_free_pages - watermark_unusable_free(mm, zone, order, alloc_flags) <= least:
+    free = zone_free_pages(zone)
+    if free - watermark_unusable_free(mm, zone, order, alloc_flags) <= least:
         return False
     return order == 0 or free_block_of_order(mm, zone, order, alloc_flags)
 
@@ -169,7 +175,7 @@ def zone_watermark_fast(mm, number, order, mark, highest, alloc_flags, gfp):
     """
     zone = zone_at(mm, number)
     if order == 0:
-        usable = zone.nr_free_pages
+        usable = zone_free_pages(zone)
         reserved = watermark_unusable_free(mm, zone, 0, alloc_flags)
         usable -= reserved if reserved < usable else usable
         if usable > mark + zone.lowmem_reserve[highest]:

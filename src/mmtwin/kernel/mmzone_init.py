@@ -220,7 +220,14 @@ def init_per_zone_wmark_min(mm):
     """min_free_kbytes, watermarks and reserves, as they are set once at boot."""
     calculate_min_free_kbytes(mm)
     setup_per_zone_wmarks(mm)
+    refresh_zone_stat_thresholds(mm)
     setup_per_zone_lowmem_reserve(mm)
+
+
+def refresh_zone_stat_thresholds(mm):
+    """Every zone's threshold of its counters, with all CPUs online."""
+    for number in range(mm.nr_zones):
+        mm.view("zone")[number]["stat_threshold"] = stat_threshold(mm, number, mm.nr_cpus)
 
 
 def stat_threshold(mm, number, online_cpus):

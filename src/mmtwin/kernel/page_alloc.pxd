@@ -5,7 +5,7 @@ from mmtwin.kernel.constants cimport (
     __GFP_MEMALLOC, __GFP_MOVABLE, __GFP_NOFAIL, __GFP_NOMEMALLOC, __GFP_NORETRY,
     __GFP_NOWARN, __GFP_RECLAIMABLE, __GFP_RETRY_MAYFAIL, __GFP_THISNODE, ALLOC_CMA,
     ALLOC_CPUSET, ALLOC_HIGHATOMIC, ALLOC_KSWAPD, ALLOC_MIN_RESERVE, ALLOC_NO_WATERMARKS,
-    ALLOC_NOFRAGMENT, ALLOC_NON_BLOCK, ALLOC_WMARK_LOW, ALLOC_WMARK_MIN, BULK_PAGES,
+    ALLOC_NOFRAGMENT, ALLOC_NON_BLOCK, ALLOC_OOM, ALLOC_WMARK_LOW, ALLOC_WMARK_MIN, BULK_PAGES,
     CHECK_KASAN, COMPLAINT_BAD_ORDER, COMPLAINT_BAD_PAGE, COMPLAINT_ORDER, COMPLAINT_PAGE_ALLOC,
     FPI_NONE,
     FPI_TO_TAIL,
@@ -37,12 +37,14 @@ cdef u32 alloc_flags_nofragment(MM mm, s32 number, gfp_t gfp) noexcept nogil
 cdef u32 alloc_flags_nonblocking(MM mm, gfp_t gfp, s32 order) noexcept nogil
 @cython.locals(alloc_flags=u32)
 cdef u32 gfp_to_alloc_flags(MM mm, gfp_t gfp, s32 order) noexcept nogil
+cdef u32 pfmemalloc_flags(MM mm, gfp_t gfp) noexcept nogil
+cpdef bint may_oom(MM mm, gfp_t gfp, s32 order) noexcept nogil
 @cython.locals(number=s32, highest=s32, place=s32)
 cdef bint unreserve_any(MM mm, gfp_t gfp, s32 node, s32 migratetype, bint force) noexcept nogil
 @cython.locals(pfn=pfn_t)
 cdef pfn_t direct_reclaim(
     MM mm, gfp_t gfp, s32 order, u32 alloc_flags, s32 node, s32 migratetype) noexcept nogil
-@cython.locals(pfn=pfn_t, alloc_flags=u32)
+@cython.locals(pfn=pfn_t, alloc_flags=u32, reserves=u32)
 cdef pfn_t __alloc_pages_slowpath(
     MM mm, gfp_t gfp, s32 order, s32 node, s32 migratetype) noexcept nogil
 @cython.locals(pfn=pfn_t, migratetype=s32, preferred=s32, alloc_flags=u32)

@@ -36,6 +36,7 @@ if not cython.compiled:
         ALLOC_NO_WATERMARKS,
         ALLOC_NOFRAGMENT,
         ALLOC_NON_BLOCK,
+        ALLOC_OOM,
         ALLOC_WMARK_LOW,
         ALLOC_WMARK_MIN,
         BULK_PAGES,
@@ -131,6 +132,26 @@ def gfp_to_alloc_flags(mm, gfp, order):
     return alloc_flags | alloc_flags_cma(mm, gfp)
 
 
+def pfmemalloc_flags(mm, gfp):
+    """__gfp_pfmemalloc_flags(): the reserves for who frees memory, part of them for a victim of
+    the OOM killer.
+    """
+    if gfp & __GFP_NOMEMALLOC:
+        return 0
+    if gfp & __GFP_MEMALLOC:
+        return ALLOC_NO_WATERMARKS
+    return ALLOC_OOM if mm.oom_victim else 0
+
+
+def may_oom(mm, gfp, order):
+    """__alloc_pages_may_oom(): whether the OOM killer is called for such a request that found
+    nothing to reclaim. Whom it takes is not modelled: who asks.
+    """
+    if not gfp & __GFP_DIRECT_RECLAIM or gfp & __GFP_NORETRY or order > PAGE_ALLOC_COSTLY_ORDER:
+        return False
+    return not gfp & (__GFP_RETRY_MAYFAIL | __GFP_THISNODE) and gfp_zone(mm, gfp) >= ZONE_NORMAL
+
+
 def unreserve_any(mm, gfp, node, migratetype, force):
     """unreserve_highatomic_pageblock() over the zones of the request, in the zonelist's order."""
     highest = gfp_zone(mm, gfp)
@@ -151,7 +172,7 @@ def direct_reclaim(mm, gfp, order, alloc_flags, node, migratetype):
     """__alloc_pages_direct_reclaim() with nothing to reclaim but what the lists hold back."""
     mm.vm_event[VM_ALLOCSTALL + gfp_zone(mm, gfp)] += 1
     pfn = get_page_from_freelist(mm, gfp, order, alloc_flags, node, migratetype)
-    if pfn < 0:
+    if pfn < 0 and mm.reclaims:
         unreserve_any(mm, gfp, node, migratetype, False)
         drain_all_pages(mm)
         pfn = get_page_from_freelist(mm, gfp, order, alloc_flags, node, migratetype)
@@ -168,9 +189,9 @@ def __alloc_pages_slowpath(mm, gfp, order, node, migratetype):
     pfn = get_page_from_freelist(mm, gfp, order, alloc_flags, node, migratetype)
     if pfn >= 0:
         return pfn
-    if gfp & __GFP_MEMALLOC and not gfp & __GFP_NOMEMALLOC:
-        # __gfp_pfmemalloc_flags()
-        alloc_flags = ALLOC_NO_WATERMARKS | (alloc_flags & ALLOC_KSWAPD) | alloc_flags_cma(mm, gfp)
+    reserves = pfmemalloc_flags(mm, gfp)
+    if reserves:
+        alloc_flags = reserves | (alloc_flags & ALLOC_KSWAPD) | alloc_flags_cma(mm, gfp)
     while True:
         pfn = get_page_from_freelist(mm, gfp, order, alloc_flags, node, migratetype)
         if pfn >= 0 or not gfp & __GFP_DIRECT_RECLAIM:
@@ -182,6 +203,10 @@ def __alloc_pages_slowpath(mm, gfp, order, node, migratetype):
             break
         if not unreserve_any(mm, gfp, node, migratetype, True):  # should_reclaim_retry()
             break
+    if not mm.reclaims and may_oom(mm, gfp, order):
+        mm.oom_victim = 1
+        alloc_flags = ALLOC_OOM | (alloc_flags & ALLOC_KSWAPD) | alloc_flags_cma(mm, gfp)
+        return get_page_from_freelist(mm, gfp, order, alloc_flags, node, migratetype)
     if gfp & __GFP_NOFAIL:
         alloc_flags = ALLOC_MIN_RESERVE
         if not mm.has.non_block_reserves:

@@ -8,7 +8,9 @@ from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.mmzone cimport (
     get_pfnblock_migratetype, migratetype_is_mergeable, set_pageblock_migratetype,
 )
-from mmtwin.kernel.ram cimport page_p, pfn_to_page, zone_at, zone_of, zone_p
+from mmtwin.kernel.ram cimport (
+    page_p, pcp_of, pcp_p, pfn_to_page, zone_at, zone_of, zone_p,
+)
 from mmtwin.kernel.structs cimport pfn_t, s32, s64, u64
 from mmtwin.kernel.trace cimport (
     STEP_BUDDY_MERGE, STEP_BUDDY_SPLIT, STEP_MM_PAGE_ALLOC_ZONE_LOCKED, step, step_on,
@@ -18,6 +20,10 @@ cdef extern from *:
     u64 MASK64 "0xFFFFFFFFFFFFFFFFULL"
 
 cdef void account_freepages(MM mm, zone_p zone, s64 pages, s32 migratetype) noexcept nogil
+@cython.locals(zone=zone_p, pcp=pcp_p, diff=s64)
+cdef void mod_free_pages(MM mm, s32 number, s64 pages) noexcept nogil
+@cython.locals(number=s32, pcp=pcp_p)
+cpdef void fold_free_pages(MM mm, s32 cpu) noexcept nogil
 @cython.locals(head=pfn_t, page=page_p)
 cdef void add_to_free_list(
     MM mm, zone_p zone, pfn_t pfn, s32 order, s32 migratetype, bint tail) noexcept nogil

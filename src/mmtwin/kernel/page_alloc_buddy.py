@@ -23,7 +23,7 @@ if not cython.compiled:
         migratetype_is_mergeable,
         set_pageblock_migratetype,
     )
-    from mmtwin.kernel.ram import pfn_to_page, zone_at, zone_of
+    from mmtwin.kernel.ram import pcp_of, pfn_to_page, zone_at, zone_of
     from mmtwin.kernel.trace import (
         STEP_BUDDY_MERGE,
         STEP_BUDDY_SPLIT,
@@ -44,6 +44,27 @@ def account_freepages(mm, zone, pages, migratetype):
         zone.nr_free_cma += pages
     elif migratetype == MIGRATE_HIGHATOMIC:
         zone.nr_free_highatomic += pages
+
+
+def mod_free_pages(mm, number, pages):
+    """__mod_zone_page_state() of NR_FREE_PAGES: the CPU holds back a change of a zone's free pages
+    until they are more than the threshold. `nr_free_pages` has changed already, or will.
+    """
+    zone = zone_at(mm, number)
+    pcp = pcp_of(mm, number, mm.cpu)
+    diff = pcp.free_diff + pages
+    if diff > zone.stat_threshold or diff < -zone.stat_threshold:
+        diff = 0
+    zone.nr_free_behind += diff - pcp.free_diff
+    pcp.free_diff = diff
+
+
+def fold_free_pages(mm, cpu):
+    """A CPU adds up what it held back of the free pages: refresh_cpu_vm_stats()."""
+    for number in range(mm.nr_zones):
+        pcp = pcp_of(mm, number, cpu)
+        zone_at(mm, number).nr_free_behind -= pcp.free_diff
+        pcp.free_diff = 0
 
 
 def add_to_free_list(mm, zone, pfn, order, migratetype, tail):
@@ -79,6 +100,9 @@ def move_to_free_list(mm, zone, pfn, order, migratetype):
     page.migratetype = migratetype
     account_freepages(mm, zone, -(1 << order), old)
     account_freepages(mm, zone, 1 << order, migratetype)
+    if mm.has.freelist_hygiene:
+        mod_free_pages(mm, page.zone, -(1 << order))
+        mod_free_pages(mm, page.zone, 1 << order)
 
 
 def get_page_from_free_area(mm, zone, order, migratetype):
@@ -134,6 +158,8 @@ def __free_one_page(mm, pfn, order, migratetype, fpi_flags):
     # merges with free buddies as far as it goes, then puts the block on the list of `migratetype`
     zone = zone_of(mm, pfn)
     account_freepages(mm, zone, 1 << order, migratetype)
+    if migratetype != mm.migrate_isolate:
+        mod_free_pages(mm, mm.page[pfn].zone, 1 << order)
     first = pfn
     low = order
     buddy = pfn ^ (1 << order)
@@ -197,6 +223,8 @@ def page_del_and_expand(mm, zone, pfn, low, high, migratetype):
     del_page_from_free_list(mm, zone, pfn, high)
     expand(mm, zone, pfn, low, high, migratetype)
     account_freepages(mm, zone, -(1 << low), migratetype)
+    if mm.has.freelist_hygiene:  # else rmqueue_bulk(), rmqueue_buddy() (e0932b6c1f94, 6.10)
+        mod_free_pages(mm, mm.page[pfn].zone, -(1 << low))
     if high > low:
         step(mm, STEP_BUDDY_SPLIT, pfn, high, low)
 

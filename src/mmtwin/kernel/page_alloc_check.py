@@ -109,6 +109,12 @@ def _check_zone(mm, number, census):
             census.complain(f"zone {number}: {field} {zone[field]}, not {pages}")
     if zone["nr_reserved_highatomic"] < 0 or zone["watermark_boost"] < 0:
         census.complain(f"zone {number}: a counter is negative")
+    held = int(mm.view("pcp")["free_diff"][number * mm.nr_cpus : (number + 1) * mm.nr_cpus].sum())
+    if zone["nr_free_behind"] != held:
+        census.complain(
+            f"zone {number}: CPUs are {zone['nr_free_behind']} free pages behind,"
+            f" they hold back {held}"
+        )
 
 
 def _check_type(mm, pfn, migratetype, census, where):

@@ -11,11 +11,11 @@ from mmtwin.kernel.constants cimport (
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.mmzone cimport (
     free_area_empty, get_pfnblock_migratetype, migratetype_is_mergeable, set_pageblock_migratetype,
-    zone_spans_pfn,
+    zone_free_pages, zone_spans_pfn,
 )
 from mmtwin.kernel.page_alloc_buddy cimport (
     __rmqueue_smallest, account_freepages, change_pageblock_range, del_page_from_free_list, expand,
-    get_page_from_free_area, move_to_free_list, page_del_and_expand,
+    get_page_from_free_area, mod_free_pages, move_to_free_list, page_del_and_expand,
 )
 from mmtwin.kernel.ram cimport page_p, pfn_to_page, zone_at, zone_p
 from mmtwin.kernel.structs cimport pfn_t, s32, s64, u32

@@ -33,6 +33,7 @@ if not cython.compiled:
         get_pfnblock_migratetype,
         migratetype_is_mergeable,
         set_pageblock_migratetype,
+        zone_free_pages,
         zone_spans_pfn,
     )
     from mmtwin.kernel.page_alloc_buddy import (
@@ -42,6 +43,7 @@ if not cython.compiled:
         del_page_from_free_list,
         expand,
         get_page_from_free_area,
+        mod_free_pages,
         move_to_free_list,
         page_del_and_expand,
     )
@@ -301,9 +303,11 @@ def try_to_claim_block(mm, number, pfn, current, order, start_type, block_type, 
     if current >= mm.pageblock_order:
         del_page_from_free_list(mm, zone, pfn, current)
         account_freepages(mm, zone, -(1 << current), block_type)
+        mod_free_pages(mm, number, -(1 << current))
         change_pageblock_range(mm, pfn, current, start_type)
         expand(mm, zone, pfn, order, current, start_type)
         account_freepages(mm, zone, (1 << current) - (1 << order), start_type)
+        mod_free_pages(mm, number, (1 << current) - (1 << order))
         zone.stat[ZSTAT_CLAIM] += 1
         return pfn
     if boost_watermark(mm, zone) and alloc_flags & ALLOC_KSWAPD:
@@ -399,7 +403,7 @@ def __rmqueue(mm, number, order, migratetype, alloc_flags):
     # taken
     zone = zone_at(mm, number)
     pfn = -1
-    if alloc_flags & ALLOC_CMA and zone.nr_free_cma > zone.nr_free_pages // 2:
+    if alloc_flags & ALLOC_CMA and zone.nr_free_cma > zone_free_pages(zone) // 2:
         pfn = __rmqueue_smallest(mm, number, order, mm.migrate_cma)
     if pfn < 0:
         if mm.has.fallback_claims:

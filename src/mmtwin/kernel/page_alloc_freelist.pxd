@@ -11,8 +11,8 @@ from mmtwin.kernel.constants cimport (
 )
 from mmtwin.kernel.kasan_hooks cimport kasan_unpoison_pages
 from mmtwin.kernel.mm cimport MM
-from mmtwin.kernel.mmzone cimport gfp_zone, zone_watermark_fast
-from mmtwin.kernel.page_alloc_buddy cimport __rmqueue_smallest, pcp_allowed_order
+from mmtwin.kernel.mmzone cimport gfp_zone, zone_free_pages, zone_watermark_fast
+from mmtwin.kernel.page_alloc_buddy cimport __rmqueue_smallest, mod_free_pages, pcp_allowed_order
 from mmtwin.kernel.page_alloc_fallback cimport __rmqueue, reserve_highatomic_pageblock
 from mmtwin.kernel.page_alloc_pcp cimport rmqueue_pcplist
 from mmtwin.kernel.ram cimport clear_pages, pfn_to_page, zone_at, page_p, zone_p
@@ -25,7 +25,10 @@ cdef void zone_statistics(MM mm, s32 preferred, s32 number, s64 count) noexcept 
 @cython.locals(pfn=pfn_t)
 cdef pfn_t rmqueue_buddy(
     MM mm, s32 number, s32 order, s32 migratetype, u32 alloc_flags) noexcept nogil
+@cython.locals(zone=zone_p)
 cdef void kswapd_balances(MM mm, s32 number) noexcept nogil
+@cython.locals(zone=zone_p, boost=s64)
+cpdef void set_kswapd_hopeless(MM mm, s32 number, bint hopeless) noexcept nogil
 @cython.locals(zone=zone_p, pfn=pfn_t)
 cdef pfn_t rmqueue(
     MM mm, s32 preferred, s32 number, s32 order, s32 migratetype, u32 alloc_flags) noexcept nogil

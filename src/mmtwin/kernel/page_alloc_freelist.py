@@ -37,8 +37,12 @@ if not cython.compiled:
         PG_tail,
     )
     from mmtwin.kernel.kasan_hooks import kasan_unpoison_pages
-    from mmtwin.kernel.mmzone import gfp_zone, zone_watermark_fast
-    from mmtwin.kernel.page_alloc_buddy import __rmqueue_smallest, pcp_allowed_order
+    from mmtwin.kernel.mmzone import gfp_zone, zone_free_pages, zone_watermark_fast
+    from mmtwin.kernel.page_alloc_buddy import (
+        __rmqueue_smallest,
+        mod_free_pages,
+        pcp_allowed_order,
+    )
     from mmtwin.kernel.page_alloc_fallback import __rmqueue, reserve_highatomic_pageblock
     from mmtwin.kernel.page_alloc_pcp import rmqueue_pcplist
     from mmtwin.kernel.ram import clear_pages, pfn_to_page, zone_at
@@ -101,6 +105,8 @@ def rmqueue_buddy(mm, number, order, migratetype, alloc_flags):
     if pfn < 0 and mm.has.highatomic_last_resort and alloc_flags & (ALLOC_OOM | ALLOC_NON_BLOCK):
         pfn = __rmqueue_smallest(mm, number, order, MIGRATE_HIGHATOMIC)
     if pfn >= 0:
+        if not mm.has.freelist_hygiene:
+            mod_free_pages(mm, number, -(1 << order))
         mm.zone[number].stat[ZSTAT_BUDDY_ALLOC] += 1
         if (
             mm.has.highatomic_first
@@ -112,10 +118,28 @@ def rmqueue_buddy(mm, number, order, migratetype, alloc_flags):
 
 
 def kswapd_balances(mm, number):
-    """wakeup_kswapd() after a boost: it would reclaim and end the boost; only that is modelled."""
-    mm.zone[number].flags &= ~ZONE_BOOSTED_WATERMARK
-    mm.zone[number].watermark_boost = 0
+    """wakeup_kswapd() after a boost: it would reclaim and end the boost; only that is modelled.
+
+    A node that is hopeless wakes no kswapd: the boost stands.
+    """
+    zone = zone_at(mm, number)
+    zone.flags &= ~ZONE_BOOSTED_WATERMARK
+    if mm.kswapd_hopeless:
+        return
+    zone.boost_ended = zone.watermark_boost
+    zone.watermark_boost = 0
     mm.vm_event[VM_PAGEOUTRUN] += 1
+
+
+def set_kswapd_hopeless(mm, number, hopeless):
+    """Whether kswapd has given up, as a recording shows by a zone's boost: one that stands, the
+    last that was taken for ended, or one that is over.
+    """
+    zone = zone_at(mm, number)
+    mm.kswapd_hopeless = hopeless
+    boost = zone.boost_ended
+    zone.boost_ended = zone.watermark_boost
+    zone.watermark_boost = boost
 
 
 def rmqueue(mm, preferred, number, order, migratetype, alloc_flags):
@@ -147,7 +171,7 @@ def zone_allows(mm, number, order, highest, alloc_flags, gfp):
     mark = zone.watermark[alloc_flags & ALLOC_WMARK_MASK] + zone.watermark_boost
     if zone_watermark_fast(mm, number, order, mark, highest, alloc_flags, gfp):
         return True
-    step(mm, STEP_WATERMARK_FAIL, number, order, mark, zone.nr_free_pages)
+    step(mm, STEP_WATERMARK_FAIL, number, order, mark, zone_free_pages(zone))
     return alloc_flags & ALLOC_NO_WATERMARKS != 0
 
 

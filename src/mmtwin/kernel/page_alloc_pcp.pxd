@@ -12,7 +12,9 @@ from mmtwin.kernel.constants cimport (
 from mmtwin.kernel.lists cimport list_add, list_add_tail, list_del
 from mmtwin.kernel.mm cimport MM
 from mmtwin.kernel.mmzone cimport get_pfnblock_migratetype, zone_watermark_ok
-from mmtwin.kernel.page_alloc_buddy cimport __free_one_page, free_one_page
+from mmtwin.kernel.page_alloc_buddy cimport (
+    __free_one_page, fold_free_pages, free_one_page, mod_free_pages,
+)
 from mmtwin.kernel.page_alloc_fallback cimport __rmqueue
 from mmtwin.kernel.ram cimport page_p, pcp_of, pcp_p, pfn_to_page, zone_at, zone_p
 from mmtwin.kernel.structs cimport pfn_t, s32, s64, u32

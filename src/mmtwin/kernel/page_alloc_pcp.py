@@ -36,7 +36,12 @@ if not cython.compiled:
     )
     from mmtwin.kernel.lists import list_add, list_add_tail, list_del
     from mmtwin.kernel.mmzone import get_pfnblock_migratetype, zone_watermark_ok
-    from mmtwin.kernel.page_alloc_buddy import __free_one_page, free_one_page
+    from mmtwin.kernel.page_alloc_buddy import (
+        __free_one_page,
+        fold_free_pages,
+        free_one_page,
+        mod_free_pages,
+    )
     from mmtwin.kernel.page_alloc_fallback import __rmqueue
     from mmtwin.kernel.ram import pcp_of, pfn_to_page, zone_at
     from mmtwin.kernel.trace import (
@@ -325,6 +330,8 @@ def rmqueue_bulk(mm, number, order, count, pindex, migratetype, alloc_flags):
             break
         put_on_pcp_list(mm, pcp, pfn, order, pindex, True)
         taken += 1
+    if not mm.has.freelist_hygiene:
+        mod_free_pages(mm, number, -(taken << order))
     pcp.stat[PCPSTAT_REFILL] += 1
     pcp.stat[PCPSTAT_REFILL_BLOCKS] += taken
     step(mm, STEP_PCP_REFILL, number, order, migratetype, taken)
@@ -426,6 +433,7 @@ def refresh_cpu_vm_stats(mm, cpu):
     refresh_cpu_vm_stats(true), about once a second; the lists of a remote zone that were used are
     drained a batch when they have not been used for 3 rounds.
     """
+    fold_free_pages(mm, cpu)
     for number in range(mm.nr_zones):
         zone = zone_at(mm, number)
         if zone.present_pages == 0:

@@ -46,8 +46,11 @@ cdef struct zone_t:
     s64 managed_pages
     s64 watermark[4]              # MIN, LOW, HIGH, PROMO, without the boost
     s64 watermark_boost
+    s64 boost_ended               # what kswapd, as it is taken for granted, ended last
     s64 lowmem_reserve[8]         # by the highest zone type the caller may use
-    s64 nr_free_pages             # NR_FREE_PAGES
+    s64 nr_free_pages             # NR_FREE_PAGES, with what CPUs have not added up yet
+    s64 nr_free_behind            # what all of them have not
+    s64 stat_threshold            # most that one of them holds back
     s64 nr_free_cma
     s64 nr_reserved_highatomic
     s64 nr_free_highatomic
@@ -75,6 +78,7 @@ cdef struct pcp_t:
     s32 expire
     s32 nr_lists
     s64 lists                     # list head of index 0
+    s64 free_diff                 # vm_stat_diff[NR_FREE_PAGES]
     s64 stat[8]                   # PCPSTAT_*
 
 cdef struct kmem_cache_t:

@@ -33,9 +33,10 @@ NUMBERS = (
     "random_state", "step_mask", "next_step", "step_depth", "page_override",
     "next_freelist_start", "rcu_slab_first", "rcu_slab_last", "rcu_sheaf_first", "rcu_sheaf_last",
     "sheaves_unbacked", "random_kmalloc_seed", "last_alloc_from", "rmqueue_mode", "pcp_locked",
-    "claim_override", "page_group_by_mobility_disabled", "min_free_kbytes",
-    "watermark_scale_factor", "watermark_boost_factor", "checkers", "jiffies", "slub_bytes",
-    "orig_size", "kmalloc_classed", "fallback_policy",
+    "claim_override", "kswapd_hopeless", "oom_victim", "reclaims",
+    "page_group_by_mobility_disabled", "min_free_kbytes", "watermark_scale_factor",
+    "watermark_boost_factor", "checkers", "jiffies", "slub_bytes", "orig_size", "kmalloc_classed",
+    "fallback_policy",
 )  # fmt: skip
 # What a state that is kept has none of.
 OBJECTS = ("tasks", "kasan", "kmemleak", "commit", "vmalloc", "paging", "slub_debug", "policy",

@@ -20,6 +20,7 @@ from mmtwin.kernel.mmzone_init import (
     free_area_init,
     free_area_init_empty,
     per_cpu_pages_init,
+    refresh_zone_stat_thresholds,
     setup_per_cpu_pageset,
 )
 from mmtwin.machine.texts import ZoneText
@@ -85,6 +86,7 @@ def init_zones(mm: MM, profile: Profile, zones: Sequence[ZoneText]) -> dict[tupl
     setup_per_cpu_pageset(mm)
     for zone in zones:
         set_pagesets(mm, profile, zone)
+    refresh_zone_stat_thresholds(mm)
     return numbers
 
 

@@ -114,14 +114,17 @@ class Engine(LockOrder):
         kind = event.kind
         self.demand = number
         self.now = number
+        self._rested(event)
         if self.interrupted:
             self._take_nodes(event)
         if event.flags & INTERRUPT:
             self.mm.pcp_locked = event.extra & EXTRA_PCP_LOCKED != 0
+            self.mm.oom_victim = 0
             if event.ahead:
                 self._interrupted(event, number)
         else:
             self.mm.pcp_locked = 0
+            self.mm.oom_victim = event.pid == self.victim
             if event.time >= self.next_due:
                 self._vmstat_update(event)
             if event.pid == self.waiting_pid:
@@ -131,7 +134,7 @@ class Engine(LockOrder):
                 self._page_event(event, number, kind)
             elif kind == KIND_MM_PAGE_ALLOC:
                 # pfn -1, 0 before 5.11: the kernel found no page
-                self.count[UNEXPLAINED_FAILED_DEMAND] += 1
+                self._failed_demand(event)
             else:
                 self.count[UNEXPLAINED_OUTSIDE] += 1
         elif kind == KIND_KMALLOC or kind == KIND_KMEM_CACHE_ALLOC:

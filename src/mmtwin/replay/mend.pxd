@@ -1,11 +1,12 @@
 cimport cython
 
 from mmtwin.kernel.casts cimport as_s64, as_u32
-from mmtwin.kernel.constants cimport PG_pcp
+from mmtwin.kernel.constants cimport ALLOC_FROM_PCP, PG_pcp
 from mmtwin.kernel.mm cimport MM
-from mmtwin.kernel.page_alloc_freelist cimport prep_new_page
+from mmtwin.kernel.page_alloc_buddy cimport mod_free_pages
+from mmtwin.kernel.page_alloc_freelist cimport prep_new_page, set_kswapd_hopeless
 from mmtwin.kernel.page_alloc_state cimport take_free_page
-from mmtwin.kernel.ram cimport page_address, pfn_to_page
+from mmtwin.kernel.ram cimport page_address, pfn_to_page, zone_at
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u32, u64, virt_t
 from mmtwin.recordings.event cimport event_t, wrap64
 from mmtwin.replay.counts cimport *
@@ -62,9 +63,12 @@ cdef class Mend:
     cdef void _take_rest(self) noexcept nogil
     @cython.locals(entry=pfn_t, before=pfn_t, _=s32)
     cdef void _leave_list(self, pfn_t pfn) noexcept nogil
-    @cython.locals(mine=pfn_t, fate=s32)
+    @cython.locals(upper=s32, lower=s32)
+    cdef void _judge_boost(self, pfn_t mine, pfn_t wanted) noexcept nogil
+    cdef s32 _zone(self, event_t *event) noexcept nogil
+    @cython.locals(mine=pfn_t, fate=s32, other=bint)
     cdef void _set_page_right(self, event_t *event, pfn_t predicted, gfp_t gfp) noexcept nogil
-    @cython.locals(place=s64, mine=pfn_t, wanted=pfn_t, order=s32, cpu=s32)
+    @cython.locals(place=s64, mine=pfn_t, wanted=pfn_t, order=s32, cpu=s32, number=s32)
     cdef void _set_zone_right(self) noexcept nogil
     @cython.locals(later=s64, late=queue_p)
     cdef bint _swap(self, s64 place, pfn_t mine, pfn_t wanted, s32 order) noexcept nogil

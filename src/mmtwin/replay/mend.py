@@ -20,10 +20,11 @@ MENDING = parse_constants(files(__package__).joinpath("mend.pxd").read_text())
 
 if not cython.compiled:
     from mmtwin.kernel.casts import as_s64, as_u32
-    from mmtwin.kernel.constants import PG_pcp
-    from mmtwin.kernel.page_alloc_freelist import prep_new_page
+    from mmtwin.kernel.constants import ALLOC_FROM_PCP, PG_pcp
+    from mmtwin.kernel.page_alloc_buddy import mod_free_pages
+    from mmtwin.kernel.page_alloc_freelist import prep_new_page, set_kswapd_hopeless
     from mmtwin.kernel.page_alloc_state import take_free_page
-    from mmtwin.kernel.ram import page_address, pfn_to_page
+    from mmtwin.kernel.ram import page_address, pfn_to_page, zone_at
     from mmtwin.recordings.event import wrap64
     from mmtwin.replay.fate import FATES, take_used
     from mmtwin.replay.queues import QUEUES, as_queues, empty, get, queue_at, rename, replace
@@ -141,6 +142,24 @@ class Mend:
                 take_free_page(self.mm, entry, pfn_to_page(self.mm, entry).order)
             entry = before
 
+    def _judge_boost(self, mine, wanted):
+        """The kernel went to another zone than the twin: kswapd has given up, so that a boost
+        which was taken for ended stands in the twin's zone, or does not in the kernel's, which it
+        stood in. That is not seen of a zone that was passed by for a cause of its own.
+        """
+        if mine < 0:
+            return
+        upper = pfn_to_page(self.mm, mine).zone
+        lower = pfn_to_page(self.mm, wanted).zone
+        if upper > lower and not zone_at(self.mm, upper).watermark_boost:
+            if zone_at(self.mm, upper).boost_ended:
+                set_kswapd_hopeless(self.mm, upper, True)
+        elif upper < lower and zone_at(self.mm, lower).watermark_boost:
+            set_kswapd_hopeless(self.mm, lower, False)
+
+    def _zone(self, event):
+        return pfn_to_page(self.mm, event.address).zone
+
     def _set_page_right(self, event, predicted, gfp):
         """The kernel gave out another page: the twin takes that one and puts its own where the
         kernel has it.
@@ -148,11 +167,15 @@ class Mend:
         Where the kernel had to fill its list first, what the twin had left on it stays taken.
         """
         self.objects.doubt()
+        self._judge_boost(predicted, event.address)
         self._take_used()
         mine = predicted
-        if mine >= 0 and (self.filled or page_is_free(self.mm, mine)):
+        other = mine >= 0 and pfn_to_page(self.mm, mine).zone != self._zone(event)
+        if mine >= 0 and ((self.filled and not other) or page_is_free(self.mm, mine)):
             mine = -1
         fate = self._fate_of_refused(mine, event.order)
+        if other and fate == FATE_UNKNOWN and self.mm.last_alloc_from == ALLOC_FROM_PCP:
+            fate = FATE_LIST  # its zone was passed by
         if pfn_to_page(self.mm, event.address).flags & PG_pcp and not self.filled:
             self._leave_list(event.address)
         if mine >= 0 and exchange_blocks(self.mm, mine, event.address, event.order, fate):
@@ -182,6 +205,11 @@ class Mend:
             mine = self.wrong[3 * place]
             wanted = self.wrong[3 * place + 1]
             order = self.wrong[3 * place + 2]
+            self._judge_boost(mine, wanted)
+            number = pfn_to_page(self.mm, wanted).zone
+            if pfn_to_page(self.mm, mine).zone != number:
+                mod_free_pages(self.mm, pfn_to_page(self.mm, mine).zone, 1 << order)
+                mod_free_pages(self.mm, number, -(1 << order))
             if not self._swap(place, mine, wanted, order) and not exchange_blocks(
                 self.mm, mine, wanted, order, self._fate_of_refused(mine, order)
             ):

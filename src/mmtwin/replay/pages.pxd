@@ -3,8 +3,8 @@ cimport cython
 from mmtwin.kernel.casts cimport as_u32, as_u64
 from mmtwin.kernel.constants cimport ALLOC_FROM_ZONE, MIGRATE_PCPTYPES, PG_large_kmalloc
 from mmtwin.kernel.mm cimport MM
-from mmtwin.kernel.page_alloc cimport alloc_pages, alloc_pages_bulk, free_pages
-from mmtwin.kernel.page_alloc_buddy cimport pcp_allowed_order
+from mmtwin.kernel.page_alloc cimport alloc_pages, alloc_pages_bulk, free_pages, may_oom
+from mmtwin.kernel.page_alloc_buddy cimport mod_free_pages, pcp_allowed_order
 from mmtwin.kernel.page_alloc_pcp cimport order_to_pindex
 from mmtwin.kernel.page_alloc_state cimport (
     add_pcp_block, recall_alloc, recall_free, recall_refill, take_free_page,
@@ -57,11 +57,13 @@ cdef class Pages(Mend):
     cdef s32 refilled             # recall(): blocks of the refill that goes on
     cdef pfn_t refill_pfn
     cdef s64 coming               # blocks whose events come behind the demand's first
+    cdef s32 victim               # the task that the OOM killer took last, -1 for none
     cdef bint silent              # the pages being taken are of no event
 
     cdef void _compare_page(self, pfn_t pfn, pfn_t predicted) noexcept nogil
     @cython.locals(predicted=pfn_t)
     cdef void _page_alloc(self, event_t *event) noexcept nogil
+    cdef void _failed_demand(self, event_t *event) noexcept nogil
     cdef void _page_free(self, event_t *event, s32 order) noexcept nogil
     @cython.locals(mine=queue_p, skipped=s64)
     cdef void _drain_event(self, event_t *event) noexcept nogil
@@ -83,7 +85,7 @@ cdef class Pages(Mend):
     @cython.locals(queue=queue_p)
     cdef void _compare_zone(self, s32 cpu, pfn_t predicted, s64 order) noexcept nogil
     cdef void _count_zone(self, pfn_t predicted, pfn_t recorded, s64 order) noexcept nogil
-    @cython.locals(queue=queue_p, item=s64, place=s64)
+    @cython.locals(queue=queue_p, item=s64, place=s64, number=s32, pages=s64)
     cdef void _finish_zone(self, s32 cpu, s64 taken) noexcept nogil
     @cython.locals(pfn=pfn_t, order=s32, zone=s32, pindex=s32, pcp=pcp_p, head=pfn_t, left=pfn_t)
     cdef void _fill_list(self, s32 cpu, s64 item, bint was_empty) noexcept nogil

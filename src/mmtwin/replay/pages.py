@@ -17,8 +17,8 @@ from mmtwin.replay.mend import Mend
 if not cython.compiled:
     from mmtwin.kernel.casts import as_u32, as_u64
     from mmtwin.kernel.constants import ALLOC_FROM_ZONE, MIGRATE_PCPTYPES, PG_large_kmalloc
-    from mmtwin.kernel.page_alloc import alloc_pages, alloc_pages_bulk, free_pages
-    from mmtwin.kernel.page_alloc_buddy import pcp_allowed_order
+    from mmtwin.kernel.page_alloc import alloc_pages, alloc_pages_bulk, free_pages, may_oom
+    from mmtwin.kernel.page_alloc_buddy import mod_free_pages, pcp_allowed_order
     from mmtwin.kernel.page_alloc_pcp import order_to_pindex
     from mmtwin.kernel.page_alloc_state import (
         add_pcp_block,
@@ -122,6 +122,9 @@ class Pages(Mend):
         self.bulk_site = as_u64(bulk_site.ctypes.data, len(bulk_site))
         self.nr_bulk_sites = len(bulk_sites)
         self.silent = False
+        self.victim = -1
+        if resync:
+            mm.reclaims = 0  # what the kernel drained for it has events, which come before
         self.coming = 0
         self.refilled = 0
         self.refill_pfn = 0
@@ -192,8 +195,18 @@ class Pages(Mend):
             event.extra |= EXTRA_EXACT
         if predicted < 0:
             self.count[UNEXPLAINED_FAILED_ALLOC] += 1
+        if predicted < 0 or self.mm.oom_victim:
+            self.victim = event.pid
         if self.resync and event.address != self.last_page:
             self._set_page_right(event, self.last_page, gfp_of(self, event.gfp))
+
+    def _failed_demand(self, event):
+        """The kernel found no page. Who may have the OOM killer called and fails all the same is
+        its victim.
+        """
+        self.count[UNEXPLAINED_FAILED_DEMAND] += 1
+        if may_oom(self.mm, gfp_of(self, event.gfp), event.order):
+            self.victim = event.pid
 
     def _page_free(self, event, order):
         set_cpu(self.mm, event)
@@ -318,8 +331,15 @@ class Pages(Mend):
         `taken`: how many blocks the twin took.
         """
         queue = queue_of(self, cpu, QUEUE_KERNEL_ZONE)
+        pages = 0
+        number = 0
         while not empty(queue):
             item = get(queue)
+            number = pfn_to_page(self.mm, low40(item)).zone
+            pages += 1 << ((item >> 40) & 127)
+            if self.mm.has.freelist_hygiene or empty(queue):
+                mod_free_pages(self.mm, number, -pages)
+                pages = 0
             self.count[COUNT_ZONE_PREDICTED] += 1
             self.count[UNEXPLAINED_ZONE_MISSED] += 1
             if self.resync and (item >> 47) & 1 and pcp_allowed_order(self.mm, (item >> 40) & 127):

@@ -1,6 +1,7 @@
 cimport cython
 
 from mmtwin.kernel.casts cimport as_s64
+from mmtwin.kernel.page_alloc_buddy cimport fold_free_pages
 from mmtwin.kernel.page_alloc_pcp cimport refresh_cpu_vm_stats
 from mmtwin.kernel.constants cimport PG_pcp
 from mmtwin.kernel.ram cimport pcp_of, pcp_p, pfn_to_page
@@ -17,9 +18,12 @@ ctypedef event_t *event_p
 cdef enum:
     SLACK_NS = 60000000           # a run seen so far from where it was expected is no such run
     SECOND_NS = 1000000000
+    LONG = 20000000               # ns without an event: idle (late_counters.pxd)
+    TWO_TICKS = 8000000           # the same, where several CPUs share the work
 
 cdef class Timers(Pages):
     cdef s64 *due                 # by CPU: when vmstat_update() runs next, ns of the trace clock
+    cdef s64 *seen_at             # by CPU: the time of its last event
     cdef s64 *last                # by CPU: when it was taken to run last
     cdef s64 next_due             # the first of these
     cdef readonly s64 start       # when jiffies were INITIAL_JIFFIES
@@ -39,6 +43,8 @@ cdef class Timers(Pages):
     cdef void _find_next(self) noexcept nogil
     @cython.locals(cpu=s32)
     cdef void _set_due(self, s64 after) noexcept nogil
+    @cython.locals(cpu=s32, silent=s64)
+    cdef void _rested(self, event_t *event) noexcept nogil
     @cython.locals(cpu=s32)
     cdef void _vmstat_update(self, event_t *event) noexcept nogil
     @cython.locals(i=s64, event=event_p)

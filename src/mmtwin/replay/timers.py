@@ -20,6 +20,7 @@ from mmtwin.replay.pages import Pages
 if not cython.compiled:
     from mmtwin.kernel.casts import as_s64
     from mmtwin.kernel.constants import PG_pcp
+    from mmtwin.kernel.page_alloc_buddy import fold_free_pages
     from mmtwin.kernel.page_alloc_pcp import refresh_cpu_vm_stats
     from mmtwin.kernel.page_alloc_state import pcp_that_holds
     from mmtwin.kernel.ram import pcp_of, pfn_to_page
@@ -60,7 +61,7 @@ def first_jiffy(machine: Any, dmesg: str) -> int | None:
 def set_timer(engine: Any, recording: Any, profile: Any) -> None:
     """Lets a replay's engine run vmstat_update() where the kernel's changes the page lists."""
     start = first_jiffy(recording.machine, static_text(recording, "dmesg"))
-    if start is not None and profile.features["pcp_auto_tune"]:
+    if start is not None:
         engine.set_timer(start, hz_of(recording.machine.config))
 
 
@@ -94,6 +95,9 @@ class Timers(Pages):
         last = np.full(mm.nr_cpus, -NEVER, dtype=np.int64)
         self._buffers["due"] = due
         self._buffers["last"] = last
+        seen_at = np.zeros(mm.nr_cpus, dtype=np.int64)
+        self._buffers["seen_at"] = seen_at
+        self.seen_at = as_s64(seen_at.ctypes.data, len(seen_at))
         self.due = as_s64(due.ctypes.data, len(due))
         self.last = as_s64(last.ctypes.data, len(last))
         self.never = NEVER
@@ -142,13 +146,24 @@ class Timers(Pages):
             if self.due[cpu] < self.next_due:
                 self.next_due = self.due[cpu]
 
+    def _rested(self, event):
+        """A CPU was idle before this event, and added up then (quiet_vmstat()): the event finds it
+        idle, or none came for long.
+        """
+        cpu = event.cpu if event.cpu < self.mm.nr_cpus else 0
+        silent = LONG if self.mm.nr_cpus == 1 else TWO_TICKS
+        if event.pid == 0 or event.time > self.seen_at[cpu] + silent:
+            fold_free_pages(self.mm, cpu)
+        self.seen_at[cpu] = event.time
+
     def _vmstat_update(self, event):
         """vmstat_update() on every CPU whose time has come, as often as it has."""
         for cpu in range(self.mm.nr_cpus):
             while self.due[cpu] <= event.time:
                 self.last[cpu] = self.due[cpu]
-                if self.resync and not self._drains_soon(cpu, event.time + SLACK_NS):
-                    self._keep_pages(cpu)
+                if self.resync and self.mm.has.pcp_auto_tune:
+                    if not self._drains_soon(cpu, event.time + SLACK_NS):
+                        self._keep_pages(cpu)
                 refresh_cpu_vm_stats(self.mm, cpu)
                 collect(self, cpu)
                 self.drained = not empty(queue_of(self, cpu, QUEUE_TWIN_DRAIN))
@@ -183,7 +198,7 @@ class Timers(Pages):
         that, and shows when it runs.
         """
         cpu = event.cpu
-        if self.hz and cpu < self.mm.nr_cpus:
+        if self.hz and cpu < self.mm.nr_cpus and self.mm.has.pcp_auto_tune:
             if self.drained:
                 self._keep_to(event.time, self.last[cpu])
             elif empty(queue_of(self, cpu, QUEUE_TWIN_DRAIN)):
@@ -226,6 +241,9 @@ class Timers(Pages):
         """Events before the start's state: also what they show of the timer."""
         Pages._recall(self, address, start, stop)
         if not self.hz or start >= stop:
+            return
+        if not self.mm.has.pcp_auto_tune:
+            self._set_due(event_at(as_events(address, stop), stop - 1).time)
             return
         events = as_events(address, stop)
         for i in range(start, stop):
