@@ -110,3 +110,20 @@ def test_a_run_that_drains_nothing_keeps_the_twins_pages():
     assert other.mm.view("pcp")["count"].tolist() == k.mm.view("pcp")["count"].tolist()
     assert before.tolist() != other.mm.view("pcp")["count"].tolist()
     assert other.validate() == []
+
+
+@pytest.mark.parametrize("profile", ["x86_64-5.10", "x86_64-6.1"])
+def test_a_run_that_is_due_within_a_refill_comes_behind_it(profile):
+    k, other = (Machine.boot(profile, memory="256M", seed=3) for _ in range(2))
+    steps = steps_of_pages(k, 40)
+    names = [name for name, *_ in steps]
+    assert names[:2] == ["mm_page_alloc_zone_locked"] * 2
+    events = recorded(steps, DRAIN + 100 * MS)
+    events["time"][0] = DRAIN - 100 * MS
+    engine = Engine(other.mm, [0], [1 << bit for bit in range(32)], 8192)
+    engine.set_timer(START, 250, now=DRAIN - 101 * MS)
+    engine.run(events.ctypes.data, 0, len(events), len(events))
+    counts = engine.counts()
+    assert counts[COUNTS["COUNT_ZONE_EXACT"]] == counts[COUNTS["COUNT_ZONE_PREDICTED"]] > 0
+    assert not any(counts[place] for place in UNEXPLAINED.values())
+    assert other.mm.view("pcp")["count"].tolist() == k.mm.view("pcp")["count"].tolist()

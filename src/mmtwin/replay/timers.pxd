@@ -11,7 +11,7 @@ from mmtwin.replay.counts cimport UNEXPLAINED_DRAIN_MISSED
 from mmtwin.replay.mend cimport queue_of
 from mmtwin.replay.pages cimport Pages, collect
 from mmtwin.kernel.page_alloc_state cimport pcp_that_holds
-from mmtwin.replay.queues cimport QUEUE_TWIN_DRAIN, empty
+from mmtwin.replay.queues cimport QUEUE_KERNEL_ZONE, QUEUE_TWIN_DRAIN, empty
 
 ctypedef event_t *event_p
 

@@ -157,8 +157,12 @@ class Timers(Pages):
         self.seen_at[cpu] = event.time
 
     def _vmstat_update(self, event):
-        """vmstat_update() on every CPU whose time has come, as often as it has."""
+        """vmstat_update() on every CPU whose time has come, as often as it has; not within a refill
+        of its lists.
+        """
         for cpu in range(self.mm.nr_cpus):
+            if not empty(queue_of(self, cpu, QUEUE_KERNEL_ZONE)):
+                continue
             while self.due[cpu] <= event.time:
                 self.last[cpu] = self.due[cpu]
                 if self.resync and self.mm.has.pcp_auto_tune:
