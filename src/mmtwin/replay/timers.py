@@ -157,8 +157,8 @@ class Timers(Pages):
         self.seen_at[cpu] = event.time
 
     def _vmstat_update(self, event):
-        """vmstat_update() on every CPU whose time has come, as often as it has; not within a refill
-        of its lists.
+        """vmstat_update() on every CPU whose time has come, as often as it has, behind a refill
+        that goes on.
         """
         for cpu in range(self.mm.nr_cpus):
             if not empty(queue_of(self, cpu, QUEUE_KERNEL_ZONE)):
