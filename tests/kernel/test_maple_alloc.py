@@ -67,3 +67,18 @@ def test_nodes_in_hand_hold_each_other() -> None:
     alloc.push(1000)
     alloc.destroy()
     assert alloc.freed == alloc.allocated - 32 + 1 and alloc.total == 0
+
+
+def test_a_copy_takes_all_children_of_a_node_at_once() -> None:
+    # mas_dup_alloc() asks for none of them by name
+    old = MapleStore(machine("6.12"))
+    for place in range(40):
+        old.store_gfp(4 * place, 4 * place, (place,))
+    assert old.height == 2 and old.root is not None
+    leaves = old.root.end + 1
+    new = MapleStore(machine("6.12"))
+    new.duplicate(old)
+    assert (new.alloc.allocated, new.alloc.bulks) == (1 + leaves, 1)
+    assert new.root is not None
+    numbers = [leaf.address for leaf in new.root.slot]
+    assert numbers == sorted(numbers)  # as they came

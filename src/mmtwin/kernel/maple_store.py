@@ -89,8 +89,7 @@ class MapleStore(MapleCopy):
         node = maple_node(old.leaf, old.min, address)
         slots = list(old.slot)
         if not old.leaf:
-            self.alloc.request(len(slots), GFP_KERNEL)
-            addresses = [self.alloc.pop() for _ in slots]
+            addresses = self.alloc.alloc_bulk(GFP_KERNEL, len(slots)) or [0] * len(slots)
             slots = [self._copy_node(*child) for child in zip(slots, addresses, strict=True)]
         node.fill(old.pivots, slots, old.gaps)
         return node
