@@ -1,5 +1,6 @@
 """Where maple nodes come from when the processes cannot tell."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -48,3 +49,18 @@ def test_nodes_are_inferred_where_processes_cannot_be_followed(monkeypatch):
         assert job.script is not None
         assert job.run().to_dict()["fidelity"] == plain
         assert job.script is None
+
+
+@pytest.mark.skipif(lists.__file__.endswith(".py"), reason="minutes, uncompiled")
+@pytest.mark.parametrize("lost", [False, True])
+def test_trees_that_events_tell_of_are_followed_until_lost(monkeypatch, lost):
+    real = run.profile_of
+    given = {"maple_bulk": 0, "maple_store_type": 1}
+    monkeypatch.setattr(run, "profile_of", lambda recording: replace(real(recording), given=given))
+    monkeypatch.setattr(Trust, "is_lost", lambda self: lost)
+    with open_recording(default_recording_path()) as recording:
+        job = run.Replay(recording)
+        assert job.told is not None and job.engine.maple is job.script
+        job.run()
+        assert (job.engine.maple is job.script) != lost
+        assert (job.script is None) == lost

@@ -31,12 +31,15 @@ class Record:
 
 
 class Nodes:
-    """Numbers are given again when nothing before the block at hand can have the last one."""
+    """Numbers are given again when nothing before the block at hand can have the last one. Without
+    `annotated` no call site is known.
+    """
 
-    def __init__(self, annotated: Annotated, machine: Any) -> None:
+    def __init__(self, annotated: Annotated | None, machine: Any) -> None:
         self.machine = machine
-        self.ranges = list(annotated.recording.symbols.functions(FUNCTIONS))
-        self.rcu = list(annotated.recording.symbols.functions(RCU_FUNCTIONS))
+        symbols = annotated.recording.symbols if annotated else None
+        self.ranges = list(symbols.functions(FUNCTIONS)) if symbols else []
+        self.rcu = list(symbols.functions(RCU_FUNCTIONS)) if symbols else []
         self.sites: dict[int, bool] = {}
         self.block = 0
         self.at: dict[int, int] = {}  # numbers by the twin's own address

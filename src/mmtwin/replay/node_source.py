@@ -1,10 +1,13 @@
 """Where a replay has the maple nodes from that no event names: the processes' own trees, as long
-as these foresee them, else inference from the events.
+as these foresee them, else inference from the events; or trees that the events tell of.
 """
 
 from mmtwin.kernel.mm import MM
-from mmtwin.recordings.annotate import Annotated
+from mmtwin.recordings.annotate import Annotated, Block
+from mmtwin.replay.area_trees import AreaTrees
 from mmtwin.replay.call_sites import MAPLE_CACHES, maple_ranges
+from mmtwin.replay.demand_nodes import Nodes
+from mmtwin.replay.dir_trees import DirTrees
 from mmtwin.replay.engine import Engine
 from mmtwin.replay.maple import Maple
 from mmtwin.replay.maple_script import Script
@@ -24,6 +27,30 @@ def inferred_nodes(mm: MM, annotated: Annotated) -> Maple | None:
         [annotated.names.index(name) for name in names],
         maple_ranges(annotated),
     )
+
+
+class ToldNodes:
+    """The nodes of trees that are followed by what the events tell: those of directories and of
+    processes' areas. For kernels whose stores ask for what their kind needs (maple_store_type).
+
+    `first`: number of the first event to be carried out.
+    """
+
+    def __init__(self, annotated: Annotated, mm: MM, first: int) -> None:
+        self.nodes = Nodes(None, mm)
+        self.dirs = DirTrees(annotated, mm, self.nodes, first)
+        self.areas = AreaTrees(annotated, self.nodes, self.dirs.events.parent, first)
+
+    def advance(self, block: Block, script: Script) -> None:
+        """Follows the trees to the end of what is known of the events, and tells `script` which
+        nodes the block's events take along.
+        """
+        self.nodes.block = block.first
+        fed = self.dirs.fed
+        self.dirs.advance(block)
+        events = block.events[fed - block.first :]
+        self.areas.advance(events, fed, block.first, self.dirs.claimed)
+        self.nodes.load(script)
 
 
 class Trust:

@@ -23,7 +23,7 @@ from mmtwin.replay.geometry import compare_geometry
 from mmtwin.replay.maple import Maple
 from mmtwin.replay.maple_script import Script
 from mmtwin.replay.memory_lines import MemoryLines
-from mmtwin.replay.node_source import Trust, inferred_nodes
+from mmtwin.replay.node_source import ToldNodes, Trust, inferred_nodes
 from mmtwin.replay.process_demands import ProcessDemands, has_processes
 from mmtwin.replay.result import ReplayResult
 from mmtwin.replay.starts import choose_start, first_event, machine_at_start
@@ -67,6 +67,7 @@ class Replay:
         self.predicting = mode == "predict" and self.start != "empty"
         self.demands = self._demands()
         self.script: Script | None = None
+        self.told: ToldNodes | None = None
         self.engine = self._engine()
         self.trust = Trust(self.engine, self.script) if self.script else None
         self.follower = self._follower()
@@ -115,12 +116,20 @@ class Replay:
         """What knows or infers the maple nodes that no event names, where there are such and the
         lists are known.
         """
-        if not self.profile.features["maple_bulk"] or self.free_running or self.start != "truth":
+        features = self.profile.features
+        if self.free_running or self.start != "truth":
             return None
-        if self.demands and self.demands.nodes.known and MAPLE_CACHES[0] in self.mm.cache_names:
-            self.script = Script(self.mm, self.mm.cache_names.index(MAPLE_CACHES[0]))
-            return self.script
-        return inferred_nodes(self.mm, self.annotated)
+        if MAPLE_CACHES[0] not in self.mm.cache_names:
+            return None
+        if features["maple_bulk"]:
+            if not self.demands or not self.demands.nodes.known:
+                return inferred_nodes(self.mm, self.annotated)
+        elif features["maple_store_type"] and not features["maple_sheaves"] and self.predicting:
+            self.told = ToldNodes(self.annotated, self.mm, self.first)
+        else:
+            return None
+        self.script = Script(self.mm, self.mm.cache_names.index(MAPLE_CACHES[0]))
+        return self.script
 
     def _follower(self) -> Follower | None:
         """What rebuilds the kernel's state beside the prediction, where the start's lists have no
@@ -179,10 +188,12 @@ class Replay:
 
     def _foresee(self, block: Block) -> None:
         """The processes go ahead of the block's events, their time kept apart."""
+        if self.told and self.script:
+            self.told.advance(block, self.script)
         if self.demands:
             began = time.perf_counter()
             try:
-                self.demands.advance(block, self.script)
+                self.demands.advance(block, None if self.told else self.script)
             except (ValueError, RecordingError):
                 self.demands = None  # it tells too little of them: the kernel side goes on alone
             self.ahead += time.perf_counter() - began
@@ -224,8 +235,11 @@ class Replay:
             self.engine.observe(address, start, stop, len(events))
 
     def _judge(self, trust: Trust) -> None:
-        """The processes' trees are followed no more where they foresee too little."""
-        if self.demands is None or trust.is_lost():
+        """Trees are followed no more where they foresee too little."""
+        if self.told and trust.is_lost():
+            self.engine.maple = Maple(self.mm)
+            self.script = self.trust = None
+        elif not self.told and (self.demands is None or trust.is_lost()):
             self.engine.maple = inferred_nodes(self.mm, self.annotated) or self.engine.maple
             self.script = self.trust = None
 
