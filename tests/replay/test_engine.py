@@ -170,16 +170,3 @@ def test_an_object_is_asked_for_on_the_node_that_its_event_names():
         event["gfp"] = 0xCC0
     engine = replayed(twin, events)
     assert counted(engine, "OBJECTS_EXACT") == 2
-
-
-def test_a_large_kmalloc_that_is_told_of_again_takes_no_pages():
-    k, twin = boot("x86_64-6.12"), boot("x86_64-6.12")
-    with k.trace:
-        k.kmalloc(3 * 4096)
-    rows = record(k.trace.read())
-    pages = rows["kind"] == CONSTANTS["KIND_MM_PAGE_ALLOC"]
-    rows["role"][pages] = CONSTANTS["ROLE_LARGE_KMALLOC"]
-    again = rows[-1:].copy()
-    again["role"] = CONSTANTS["ROLE_RESPONSE"]
-    replayed(twin, np.concatenate([rows, again]))
-    assert twin.checksum() == k.checksum()

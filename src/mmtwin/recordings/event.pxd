@@ -56,8 +56,7 @@ cdef enum:
     # not looked at yet, or neither demand nor response (markers, rss_stat)
     ROLE_NONE = 0
     ROLE_DEMAND = 1
-    # what the page allocator did on its own: zone_locked, drain, extfrag, batched; a kmalloc that
-    # is told of again
+    # what the page allocator did on its own: zone_locked, drain, extfrag, batched
     ROLE_RESPONSE = 2
     ROLE_SLAB = 3                 # page taken or given back by SLUB: a response
     ROLE_LARGE_KMALLOC = 4        # page taken or given back by a large kmalloc/kfree: a response
@@ -80,21 +79,6 @@ cdef inline event_t *event_at(event_t *events, long long number) noexcept nogil:
 # Whether a block lies below pfn nr_pages; of what was not allocated a recording says pfn -1.
 cdef inline bint block_is_within(u64 pfn, u64 order, u64 nr_pages) noexcept nogil:
     return order < 32 and pfn < nr_pages and nr_pages - pfn >= (<u64> 1) << order
-
-# See event.py.
-cdef inline bint is_told_again(event_t *events, long long number) noexcept nogil:
-    cdef event_t *event = &events[number]
-    cdef event_t *before
-    cdef long long last = number - 16 if number > 16 else 0
-    while number > last:
-        number -= 1
-        before = &events[number]
-        if before.cpu == event.cpu and before.flags & 0x18 == event.flags & 0x18:
-            return (
-                before.kind == KIND_KMALLOC and before.address == event.address
-                and before.pid == event.pid and before.bytes_req == event.bytes_req
-            )
-    return False
 
 cdef inline u64 wrap64(u64 value) noexcept nogil:
     return value

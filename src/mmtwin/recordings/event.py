@@ -64,24 +64,6 @@ def block_is_within(pfn: int, order: int, nr_pages: int) -> bool:
     return order < 32 and pfn < nr_pages and nr_pages - pfn >= 1 << order
 
 
-def is_told_again(events: ctypes.Array[event_t], number: int) -> bool:
-    """Whether a kmalloc is the one that its task told of right before, for the uncompiled run: of
-    a large one both __kmalloc_large_node() and its caller __do_kmalloc_node() tell (6.12, not
-    6.1).
-    """
-    event = events[number]
-    for i in range(number - 1, max(number - 16, 0) - 1, -1):
-        before = events[i]
-        if before.cpu == event.cpu and before.flags & 0x18 == event.flags & 0x18:
-            return bool(
-                before.kind == CONSTANTS["KIND_KMALLOC"]
-                and before.address == event.address
-                and before.pid == event.pid
-                and before.bytes_req == event.bytes_req
-            )
-    return False
-
-
 def wrap64(value: int) -> int:
     """An integer as C's unsigned 64-bit arithmetic leaves it, for the uncompiled run."""
     return value & 0xFFFF_FFFF_FFFF_FFFF

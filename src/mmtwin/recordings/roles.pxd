@@ -6,7 +6,7 @@ from mmtwin.recordings.event cimport (
     KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE,
     KIND_MM_PAGE_FREE_BATCHED,
     KIND_MM_PAGE_PCPU_DRAIN, ROLE_DEMAND, ROLE_LARGE_KMALLOC, ROLE_RESPONSE, ROLE_SILENT,
-    ROLE_SLAB, as_events, block_is_within, event_at, is_told_again,
+    ROLE_SLAB, as_events, block_is_within, event_at,
     event_t, s32, u8, u32, u64,
 )
 from mmtwin.kernel.casts cimport as_u64

@@ -42,7 +42,6 @@ if not cython.compiled:
         as_events,
         block_is_within,
         event_at,
-        is_told_again,
     )
     from mmtwin.recordings.sites import page_of
 
@@ -346,9 +345,6 @@ class Annotator:
         if pfn >= 0 and self.use[pfn].role == ROLE_SLAB:
             event.cache = self._use_of(pfn).cache
         large = event.kind == KIND_KMALLOC and event.bytes_req > self.large
-        if large and is_told_again(self.events, number - self.first):
-            event.role = ROLE_RESPONSE
-            return
         if event.cache < 0 and not large:
             event.cache = self.sites.cache_of(event)
         nested = event.kind == KIND_KMALLOC and self._is_vector(event)

@@ -138,7 +138,7 @@ class Engine(LockOrder):
             else:
                 self.count[UNEXPLAINED_OUTSIDE] += 1
         elif kind == KIND_KMALLOC or kind == KIND_KMEM_CACHE_ALLOC:
-            if event.role & DONE == 0 and event.role != ROLE_RESPONSE:
+            if event.role & DONE == 0:
                 self._object_alloc(event, -1)
             if kind == KIND_KMALLOC:
                 self._after_kmalloc(event)
