@@ -20,6 +20,7 @@ from mmtwin.kernel.constants import (
 from mmtwin.kernel.slub_cache import SlabError
 from mmtwin.kernel.slub_defs import KMALLOC_BUCKETS, KMALLOC_INDEXES, ZERO_SIZE_PTR
 from mmtwin.kernel.slub_validate import validate
+from mmtwin.kernel.trace import read_steps
 from mmtwin.versions.features import features_of
 
 
@@ -139,6 +140,15 @@ def test_large_sizes_take_pages(version: str) -> None:
     assert [complaint["kind"] for complaint in mm.complaints] == [COMPLAINT_NOT_SLAB]
     assert kmalloc(mm, 1 << 40) == 0
     validate(mm)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_large_kmalloc_is_traced_twice_since_6_10(version: str) -> None:
+    mm = kmalloc_machine(version)
+    mm.step_mask = 1 << 6  # STEP_KMALLOC
+    address = kmalloc(mm, 8193)
+    told = [(args[0] & (1 << 64) - 1, *args[1:3]) for _, _, _, args in read_steps(mm)]
+    assert told == [(address, 8193, 16384)] * (1 if version in ("5.10", "5.13", "6.1") else 2)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -70,3 +70,23 @@ def test_an_allocation_that_failed_is_no_page() -> None:
     """Its pfn is -1; what lies before the first page belongs to malloc(), which would abort."""
     ran = subprocess.run([sys.executable, "-c", NO_PAGE], capture_output=True, text=True)
     assert (ran.returncode, ran.stdout) == (0, "sound\n"), ran.stderr
+
+
+@pytest.mark.parametrize("freed", [False, True])
+def test_a_large_kmalloc_that_is_told_twice_is_one(freed: bool) -> None:
+    """The second event has the caller; after a free the address is given out anew."""
+    kmalloc, kfree = CONSTANTS["KIND_KMALLOC"], CONSTANTS["KIND_KFREE"]
+    block = BASE + (8 << 12)
+    rows = [(PAGE, 8, 2, 0), (kmalloc, block, 0, 11)]
+    if freed:
+        rows += [(kfree, block, 0, 5), (FREED, 8, 2, 0), (PAGE, 8, 2, 0)]
+    rows += [(kmalloc, block, 0, 22)]
+    events = np.zeros(len(rows), EVENT)
+    for event, (kind, address, order, site) in zip(events, rows, strict=True):
+        event["kind"], event["address"], event["order"] = kind, address, order
+        event["call_site"], event["bytes_req"] = site, 9000 if kind == kmalloc else 0
+    Annotator(SiteTable(4096, BASE, 12, 0), 1, 8192).annotate(events.ctypes.data, 0, len(rows), 0)
+    done = CONSTANTS["ROLE_DONE"]
+    assert events["role"][0] == CONSTANTS["ROLE_LARGE_KMALLOC"] and events["ahead"][0] == 1
+    assert events["role"][-1] == CONSTANTS["ROLE_DEMAND"] | (0 if freed else done)
+    assert events["call_site"][1] == (11 if freed else 22)

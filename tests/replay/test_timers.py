@@ -76,6 +76,29 @@ def test_what_the_timer_drains_is_predicted_wherever_it_was_expected(late):
     assert engine.start == pytest.approx(START, abs=MS)
 
 
+def test_a_run_that_was_due_waits_for_the_worker_to_get_the_cpu():
+    k, other = (Machine.boot("x86_64-6.18", memory="256M", seed=3) for _ in range(2))
+    held = [traced(k, k.alloc_pages, 0) for _ in range(60)]
+    steps = [step for _page, taken in held for step in taken] + steps_of_pages(k, 3000)
+    refresh_cpu_vm_stats(k.mm, 0)  # a second before
+    before = []
+    for page, _taken in held:  # a task's, which the worker has to wait for
+        before += traced(k, k.free_pages, page)[1]
+    drains = traced(k, refresh_cpu_vm_stats, k.mm, 0)[1]
+    assert len(drains) > 50
+    parts = ((steps, -1100), (before, -4), (drains, 0))
+    events = np.concatenate([recorded(part, DRAIN + when * MS) for part, when in parts])
+    events["pid"][-len(drains) :] = 9
+    engine = Engine(other.mm, [0], [1 << bit for bit in range(32)], 8192)
+    engine.set_timer(START - 5 * MS, 250, now=DRAIN - 1101 * MS)
+    engine.run(events.ctypes.data, 0, len(events), len(events))
+    counts = engine.counts()
+    assert counts[COUNTS["COUNT_DRAIN_EXACT"]] == counts[COUNTS["COUNT_DRAIN_PREDICTED"]]
+    assert not any(counts[place] for place in UNEXPLAINED.values())
+    for field in ("count", "high"):
+        assert other.mm.view("pcp")[field].tolist() == k.mm.view("pcp")[field].tolist()
+
+
 def test_drains_that_the_twin_lacks_tell_where_its_mark_should_be():
     k, other = (Machine.boot("x86_64-6.18", memory="256M", seed=3) for _ in range(2))
     steps = steps_of_pages(k, 3000)

@@ -263,7 +263,8 @@ def area_facts(
     found: dict[str, Any] = {
         "got_area": mapped is not None, "vmalloced": mapped is not None or not result,
         "area_pages": counted(pages, "page"),
-        "kmalloc_text": f"{len(steps.get('kmalloc', ()))} small kmallocs with the array of pages",
+        "kmalloc_text": f"{len({address for address, *_ in steps.get('kmalloc', ())})} small"
+        " kmallocs with the array of pages",
         "bulk_text": "in bulk, as many at once as the lists hold"
         if profile.features.get("vmalloc_bulk") else "one by one",
         "map_text": "entries of the kernel's page tables, with new tables where none is",

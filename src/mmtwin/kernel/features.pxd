@@ -95,6 +95,7 @@ cdef struct features_t:
     s32 kmalloc_no_objext         # a set of kmalloc caches without object extensions
     s32 kmalloc_divisor_align     # kmalloc aligns to the largest power of two in the size
     s32 kmalloc_odd_first         # kmalloc-96, -192 are created before the powers of two
+    s32 kmalloc_large_told_twice  # __kmalloc() of whole pages is traced twice
     # tasks and kernel stacks
     s32 thread_size               # THREAD_SIZE in bytes
     s32 thread_align              # THREAD_ALIGN in bytes

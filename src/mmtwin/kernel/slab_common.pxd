@@ -34,7 +34,7 @@ from mmtwin.kernel.trace cimport STEP_KFREE, STEP_KMALLOC, STEP_KMALLOC_LARGE, s
 cpdef s32 size_order(MM mm, u64 size) noexcept nogil
 @cython.locals(order=s32, pfn=pfn_t, page=page_p, address=virt_t)
 cdef virt_t kmalloc_large(MM mm, u64 size, gfp_t gfp, s32 node) noexcept nogil
-@cython.locals(cache=s32)
+@cython.locals(object=virt_t, cache=s32, bytes=u64)
 cpdef virt_t __kmalloc_caller(MM mm, u64 size, gfp_t gfp, s32 node, u64 caller) noexcept nogil
 cpdef virt_t __kmalloc_node(MM mm, u64 size, gfp_t gfp, s32 node) noexcept nogil
 @cython.locals(object=virt_t)

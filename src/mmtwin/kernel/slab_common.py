@@ -91,7 +91,11 @@ def __kmalloc_caller(mm, size, gfp, node, caller):
     kmalloc_type().
     """
     if size > 2 << mm.page_shift:
-        return kmalloc_large(mm, size, gfp, node)
+        object = kmalloc_large(mm, size, gfp, node)
+        if mm.has.kmalloc_large_told_twice:
+            bytes = 1 << (size_order(mm, size) + mm.page_shift)
+            step(mm, STEP_KMALLOC, object, size, bytes, gfp, node, -1)
+        return object
     if size == 0:
         return ZERO_SIZE_PTR
     cache = kmalloc_slab_for(mm, size, gfp, caller)

@@ -61,6 +61,7 @@ cdef enum:
     ROLE_SLAB = 3                 # page taken or given back by SLUB: a response
     ROLE_LARGE_KMALLOC = 4        # page taken or given back by a large kmalloc/kfree: a response
     ROLE_SILENT = 5               # slab page taken for objects that no event names
+    ROLE_DONE = 0x80              # set in a role: carried out earlier, or told before
 
 cdef enum:
     # roles.py: in an interrupt that came while its CPU held its page lists' lock

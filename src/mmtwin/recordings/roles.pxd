@@ -5,8 +5,8 @@ from mmtwin.recordings.event cimport (
     KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
     KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE,
     KIND_MM_PAGE_FREE_BATCHED,
-    KIND_MM_PAGE_PCPU_DRAIN, ROLE_DEMAND, ROLE_LARGE_KMALLOC, ROLE_RESPONSE, ROLE_SILENT,
-    ROLE_SLAB, as_events, block_is_within, event_at,
+    KIND_MM_PAGE_PCPU_DRAIN, ROLE_DEMAND, ROLE_DONE, ROLE_LARGE_KMALLOC, ROLE_RESPONSE,
+    ROLE_SILENT, ROLE_SLAB, as_events, block_is_within, event_at,
     event_t, s32, u8, u32, u64,
 )
 from mmtwin.kernel.casts cimport as_u64

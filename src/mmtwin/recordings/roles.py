@@ -35,6 +35,7 @@ if not cython.compiled:
         KIND_MM_PAGE_FREE_BATCHED,
         KIND_MM_PAGE_PCPU_DRAIN,
         ROLE_DEMAND,
+        ROLE_DONE,
         ROLE_LARGE_KMALLOC,
         ROLE_RESPONSE,
         ROLE_SILENT,
@@ -193,8 +194,6 @@ class Annotator:
                 task.burst_pid = event.pid
             return
         burst = task.burst
-        if burst == 0:
-            return
         task.burst = 0
         if burst <= self.first or task.burst_pid != event.pid or number + 1 - burst > WINDOW:
             return
@@ -345,6 +344,12 @@ class Annotator:
         if pfn >= 0 and self.use[pfn].role == ROLE_SLAB:
             event.cache = self._use_of(pfn).cache
         large = event.kind == KIND_KMALLOC and event.bytes_req > self.large
+        if large and pfn >= 0 and self._use_of(pfn).role == ROLE_LARGE_KMALLOC:
+            # __do_kmalloc_node() tells of it again, and who called (a0a44d9175b3, 6.10)
+            event.role |= ROLE_DONE
+            if self._use_of(pfn).demand > self.first:
+                self._event(self._use_of(pfn).demand - 1).call_site = event.call_site
+            return
         if event.cache < 0 and not large:
             event.cache = self.sites.cache_of(event)
         nested = event.kind == KIND_KMALLOC and self._is_vector(event)

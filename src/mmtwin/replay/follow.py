@@ -90,7 +90,8 @@ class Follower:
         kind = event.kind
         self.mm.cpu = event.cpu if event.cpu < self.mm.nr_cpus else 0
         if kind == KIND_KMALLOC or kind == KIND_KMEM_CACHE_ALLOC:
-            self._object_alloc(event)
+            if event.role & ROLE_DONE == 0:
+                self._object_alloc(event)
         elif kind == KIND_KFREE or kind == KIND_KMEM_CACHE_FREE:
             self._object_free(event)
         elif kind < KIND_MM_PAGE_ALLOC or kind > KIND_MM_PAGE_ALLOC_EXTFRAG:

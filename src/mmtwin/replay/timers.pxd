@@ -45,10 +45,10 @@ cdef class Timers(Pages):
     cdef void _set_due(self, s64 after) noexcept nogil
     @cython.locals(cpu=s32, silent=s64)
     cdef void _rested(self, event_t *event) noexcept nogil
-    @cython.locals(cpu=s32)
+    @cython.locals(cpu=s32, drains=s64)
     cdef void _vmstat_update(self, event_t *event) noexcept nogil
-    @cython.locals(i=s64, event=event_p)
-    cdef bint _drains_soon(self, s32 cpu, s64 until) noexcept nogil
+    @cython.locals(i=s64, event=event_p, pid=s32)
+    cdef s64 _drains_at(self, s32 cpu, s64 until) noexcept nogil
     @cython.locals(number=s32, pcp=pcp_p, high=s32)
     cdef void _keep_pages(self, s32 cpu) noexcept nogil
     @cython.locals(pcp=pcp_p, before=event_p, high=s32)

@@ -164,25 +164,36 @@ class Timers(Pages):
             if not empty(queue_of(self, cpu, QUEUE_KERNEL_ZONE)):
                 continue
             while self.due[cpu] <= event.time:
-                self.last[cpu] = self.due[cpu]
                 if self.resync and self.mm.has.pcp_auto_tune:
-                    if not self._drains_soon(cpu, event.time + SLACK_NS):
+                    drains = self._drains_at(cpu, event.time + SLACK_NS)
+                    if drains < 0:
                         self._keep_pages(cpu)
+                    elif event.time < drains <= self.due[cpu] + SLACK_NS:
+                        self.due[cpu] = drains
+                        break
+                self.last[cpu] = self.due[cpu]
                 refresh_cpu_vm_stats(self.mm, cpu)
                 collect(self, cpu)
                 self.drained = not empty(queue_of(self, cpu, QUEUE_TWIN_DRAIN))
                 self.due[cpu] = self._due_after(self.due[cpu], cpu)
         self._find_next()
 
-    def _drains_soon(self, cpu, until):
-        """Whether pages leave a CPU's lists before a time."""
+    def _drains_at(self, cpu, until):
+        """When pages leave a CPU's lists that no free of the same task drove out: then the worker
+        runs, which may have had to wait for the CPU. 0 if a free drives some out before; -1 if
+        none leave before a time.
+        """
+        pid = event_at(self.events, self.now - 1).pid if self.now else -1
         for i in range(self.now, self.available):
             event = event_at(self.events, i)
             if event.time > until:
-                return False
-            if event.kind == KIND_MM_PAGE_PCPU_DRAIN and event.cpu == cpu:
-                return True
-        return False
+                return -1
+            if event.cpu != cpu:
+                continue
+            if event.kind == KIND_MM_PAGE_PCPU_DRAIN:
+                return event.time if event.pid != pid else 0
+            pid = event.pid
+        return -1
 
     def _keep_pages(self, cpu):
         """The kernel drains nothing at this run: its pcp->high is not as low as the twin's, but so
