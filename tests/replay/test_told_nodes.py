@@ -17,6 +17,7 @@ from mmtwin.machine import Machine
 from mmtwin.recordings.annotate import Block
 from mmtwin.recordings.event import CONSTANTS, EVENT
 from mmtwin.recordings.symbols import Symbols
+from mmtwin.replay.area_trees import FULL_AREAS
 from mmtwin.replay.node_source import ToldNodes
 
 GFP_KERNEL, GFP_NOWAIT, INTERRUPT = 0xCC0, 0x2800, 0x10
@@ -316,8 +317,8 @@ def fill(kernel: Kernel, pid: int, tree: MapleStore) -> int:
 
 
 def start_of(count: int) -> int:
-    """Three areas side by side, then a gap."""
-    return (1 + count // 3 << 20) + (count % 3 << 12)
+    """Four areas side by side, then a gap."""
+    return (1 + count // 4 << 20) + (count % 4 << 12)
 
 
 def test_areas_of_a_process(kernel: Kernel) -> None:
@@ -343,6 +344,20 @@ def test_a_tree_that_ends_shows_that_it_was_split(kernel: Kernel) -> None:
     kernel.exit(20, tree)
     told, silent = kernel.told()
     assert told == silent == 4  # two with the split, two leaves in the end
+
+
+def test_areas_that_come_after_a_split(kernel: Kernel) -> None:
+    # twelve areas are taken to be too many for a leaf, more than that tell nothing
+    kernel.fork(1)
+    tree = kernel.exec(20)
+    count = fill(kernel, 20, tree)
+    assert count + 1 == FULL_AREAS  # with the stack
+    for more in range(3):
+        kernel.area(20, tree, start_of(count + more))
+    kernel.grace_period()
+    kernel.exit(20, tree)
+    told, silent = kernel.told()
+    assert told == silent == 4
 
 
 def test_a_fork_copies_leaves_at_once(kernel: Kernel) -> None:

@@ -26,8 +26,8 @@ CACHES = ("maple_node", "mm_struct", "vm_area_struct")
 DUP, EXIT, NEW_MM, SPARE = "__mt_dup", "exit_mmap", "mm_alloc", "mas_destroy"
 ROOT = ("__mt_destroy", "mt_destroy_walk")
 FIRST_HANDLE = 1 << 41  # of nodes that are no addresses of the twin's
-# Areas of a leaf that is full, if five gaps lie between them: how many do no event tells.
-FULL_AREAS = 10
+# Areas that a leaf has no room for, if five gaps lie between them: how many do no event tells.
+FULL_AREAS = 12
 NEAR = 2048  # events of these caches looked at
 
 
@@ -44,15 +44,13 @@ class Node:
 
 @dataclass(eq=False, slots=True)
 class Tree:
-    """A tree; without leaves its root is one. `areas`: how many, from its beginning on; `full`: so
-    many that its leaf had no room, 0 unknown; `splits`: stores that may have split it, each with
-    the number of areas and the node that an event named.
+    """A tree; without leaves its root is one. `areas`: how many; `splits`: stores that may have
+    split it, each with the number of areas and the node that an event named.
     """
 
     root: Node | None = None
     leaves: list[Node] = field(default_factory=list)
     areas: int = 0
-    full: int = 0
     splits: list[tuple[int, Node]] = field(default_factory=list)
 
 
@@ -246,16 +244,16 @@ class AreaTrees:
         return -1
 
     def _split_before(self, tree: Tree) -> None:
-        """A tree has more than the leaf that it was taken for: the first store that gave it as
-        many areas as it never had before had it split. Of three nodes taken, one in hand and two
-        in its slots, the left leaf got the second of these, the right one that in hand, and the
-        root the first (mas_split(), mas_pop_node()).
+        """A tree has more than the leaf that it was taken for: the first store that gave it too
+        many areas had it split, or that gave it most. Of three nodes taken, one in hand and two in
+        its slots, the left leaf got the second of these, the right one that in hand, and the root
+        the first (mas_split(), mas_pop_node()).
         """
         if not tree.splits or tree.root is None:
             return
-        most = tree.full or max(areas for areas, _node in tree.splits)
-        full = [split for split in tree.splits if split[0] >= most] or tree.splits[-1:]
-        tree.full, node = full[0]
+        most = max(areas for areas, _node in tree.splits)
+        full = [split for split in tree.splits if split[0] >= min(most, FULL_AREAS)]
+        node = full[0][1]
         first, second = (Node(number=self._new()) for _ in range(2))
         self._record(node, [first.number, second.number])
         tree.leaves = [second, tree.root]
@@ -278,16 +276,20 @@ class AreaTrees:
     def _fork(self, event: Told, told: list[Told], place: int) -> None:
         """A tree is copied: its root first, then what is below that at once (mas_dup_build())."""
         tree = self._tree_of(event.pid)
+        copies = self._copies(event, told, place)
         count = len(tree.leaves) if tree else 0
-        if count == 0 and tree and self._copies(event, told, place) > FULL_AREAS:
+        if tree and count == 0 and self._may_be_split(tree, copies):
             count = 2
         root = Node(event.address, event.index)
         copy = Tree(root, [Node(number=self._new()) for _ in range(count)])
-        if tree:
-            copy.areas, copy.full = tree.areas, tree.full
+        copy.areas = copies
         if count:
             self._record(root, [leaf.number for leaf in copy.leaves])
         self.copies[event.pid].append(copy)
+
+    def _may_be_split(self, tree: Tree, copies: int) -> bool:
+        """Whether a tree that is copied has leaves, though nothing told of it yet."""
+        return min(copies, max((areas for areas, _ in tree.splits), default=0)) > FULL_AREAS - 2
 
     def _copies(self, event: Told, told: list[Told], place: int) -> int:
         """How many areas a fork copies."""
