@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from mmtwin.cli.main import main
+from mmtwin.procfs import smaps
 from mmtwin.recordings import RecordingError, open_recording
-from mmtwin.replay.process_compare import check_processes
+from mmtwin.replay.process_compare import check_processes, compare_committed
 from mmtwin.replay.process_files import FileTable, UnknownFile
 from mmtwin.replay.process_replay import ProcessReplay
 
@@ -46,6 +47,38 @@ def test_counters(checked):
     for kind, least in (("rss_stat", 0.998), ("smaps", 0.9997), ("status", 1)):
         compared, same = job.tally.pairs[kind]
         assert compared > 300 and same >= least * compared, (kind, job.tally.examples)
+
+
+class WithMeminfo:
+    """A snapshot with a meminfo that its own processes' smaps add up to."""
+
+    def __init__(self, snapshot, more=0):
+        self.snapshot, self.name, self.processes = snapshot, snapshot.name, snapshot.processes
+        areas = [area for pid in snapshot.processes if f"proc/{pid}/smaps" in snapshot
+                 for area in smaps.parse(snapshot.bytes(f"proc/{pid}/smaps"))]
+        promised = sum(area.sizes["Size"] for area in areas if "ac" in area.flags)
+        # shared anonymous memory: what it has in Shmem is promised already
+        shared = {area.area.inode: area.sizes["Size"] - area.sizes["Rss"]
+                  for area in areas if area.area.name.startswith("/dev/zero (deleted)")}
+        promised += sum(shared.values())
+        self.text = (f"MemTotal: 200004 kB\nShmem: 3000 kB\nCommitLimit: 100000 kB\n"
+                     f"Committed_AS: {promised + 3000 + more} kB\n").encode()
+
+    def __contains__(self, name):
+        return name == "meminfo" or name in self.snapshot
+
+    def bytes(self, name):
+        return self.text if name == "meminfo" else self.snapshot.bytes(name)
+
+
+@pytest.mark.parametrize(("more", "same"), [(0, 2), (4, 1), (-4, 1)])
+def test_what_is_promised(more, same):
+    """Every area with VM_ACCOUNT, and each page of tmpfs."""
+    with open_recording(FOLDER / "x86-6.1") as recording:
+        job = ProcessReplay(recording)
+        job.run_to(recording.marker("SNAP end").index)
+        compare_committed(job, WithMeminfo(recording.snapshots["end"], more))
+    assert job.tally.pairs["committed"] == [2, same], job.tally.examples
 
 
 def test_without_fault_events():

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from mmtwin.recordings.process_events import Step
 from mmtwin.replay import process_steps
-from mmtwin.replay.process_steps import needless
+from mmtwin.replay.process_steps import RESCHEDULED, TwinSteps, needless
+from mmtwin.replay.process_tally import Tally
 
 YOUNG, WRITABLE, READONLY = 0x20, 0x2, 0x80
 WRITE, USER = 0x1, 0x40
@@ -35,3 +37,40 @@ def test_faults_that_the_twin_has_no_need_of(
     )
     mm: Any = SimpleNamespace(paging=paging)
     assert needless(mm, 0x1000, flags) == why
+
+
+FILE, ANON, SHMEM = 0, 1, 3
+
+
+@pytest.mark.parametrize(
+    ("twin", "kernel", "parts"),
+    [
+        ([(ANON, 8), (SHMEM, 0)], [(ANON, 8), (SHMEM, 0)], 0),
+        # zap_pte_range() in two: of the first page table all of the file, and some of the rest
+        ([(ANON, 48), (SHMEM, 0), (ANON, 36)],
+         [(ANON, 52), (SHMEM, 0), (ANON, 48), (ANON, 36)], 1),
+        ([(ANON, 48), (SHMEM, 0)], [(ANON, 52), (SHMEM, 4), (ANON, 48), (SHMEM, 0)], 2),
+        ([(FILE, 4), (ANON, 8), (SHMEM, 0)],
+         [(FILE, 8), (ANON, 8), (SHMEM, 0), (FILE, 4)], 1),
+        ([(ANON, 48), (SHMEM, 0)], [(ANON, 48), (SHMEM, 4), (SHMEM, 0)], 1),
+        # another order is none of that
+        ([(SHMEM, 0), (ANON, 8)], [(ANON, 8), (SHMEM, 0)], None),
+        ([(ANON, 48), (SHMEM, 0)], [(ANON, 52), (SHMEM, 4), (ANON, 48)], None),
+    ],
+)  # fmt: skip
+def test_changes_in_two_steps(
+    twin: list[tuple[int, int]], kernel: list[tuple[int, int]], parts: int | None
+) -> None:
+    tally = Tally()
+    machine: Any = SimpleNamespace(step_mask=0, next_step=0)
+    steps = TwinSteps(machine, tally)
+    steps.twin[7].extend(twin)
+    for number, change in enumerate(kernel):
+        steps.recorded(Step(number, 0, 7, "rss_stat", (0, 0, *change)))
+    steps.took(7)
+    compared, same = tally.pairs["rss_stat"]
+    if parts is None:
+        assert same < compared
+        return
+    assert compared == same == len(twin), tally.examples
+    assert tally.missed[RESCHEDULED] == parts

@@ -40,8 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set",
         action="append",
         default=[],
-        metavar="SWITCH=VALUE",
-        help="a switch of the kernel's configuration: SLAB_FREELIST_HARDENED=n",
+        metavar="NAME=VALUE",
+        help="a switch of the kernel's configuration: SLAB_FREELIST_HARDENED=n; or a file of "
+        "/proc/sys: vm.overcommit_memory=2",
     )
     parser.add_argument(
         "--append", default="", metavar="OPTIONS", help="boot options: 'slub_debug=FZPU nopti'"

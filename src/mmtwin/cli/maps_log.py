@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmtwin.cli.errors import DIFFERENCE, OK, UserError, input_errors
-from mmtwin.cli.options import print_json
+from mmtwin.cli.options import print_json, sysctls_of
 
 if TYPE_CHECKING:
     from mmtwin.replay.strace_replay import StraceReplay
@@ -22,6 +22,8 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
         help="of a log: the kernel it is of (default: this machine's, where its files are used; "
         f"else {DEFAULT_PROFILE})",
     )
+    parser.add_argument("--set", action="append", default=[], metavar="vm.NAME=VALUE",
+                        help="of a log: a file of /proc/sys as it was: vm.overcommit_memory=2")
     parser.add_argument("--cwd", metavar="DIR", help="of a log: where the program began")
 
 
@@ -63,10 +65,13 @@ def log_job(arguments: argparse.Namespace) -> "StraceReplay":
             files.add_root("/", ours=True)
         elif beside.is_file() and not arguments.files and not arguments.root:
             files.add_json_file(beside)
+        settings = {f"sysctl.{name}": str(value)
+                    for name, value in sysctls_of(arguments.set).items()}
         if arguments.profile or not ours:
-            return StraceReplay(log, files, profile(arguments.profile or DEFAULT_PROFILE))
+            kernel = profile(arguments.profile or DEFAULT_PROFILE).with_cmdline(**settings)
+            return StraceReplay(log, files, kernel)
         try:
-            kernel = host_profile()
+            kernel = host_profile().with_cmdline(**settings)
         except ValueError:
             raise UserError(
                 "the twin knows no kernel like this machine's", "--profile NAME: the log's"

@@ -141,7 +141,9 @@ def check_option(name: str, value: str) -> None:
 
     from mmtwin.versions.options import BOOLEANS, NUMBERS, READ, SWITCHES
 
-    if name not in READ:
+    if name.startswith("sysctl.vm."):
+        sysctls_of([f"{name.removeprefix('sysctl.')}={value}"])
+    elif name not in READ:
         near = get_close_matches(name, READ, 2, 0.8)
         if near:
             raise UserError(f"--append {name}: no such option", f"nearest: {', '.join(near)}")
@@ -156,12 +158,30 @@ def check_option(name: str, value: str) -> None:
 
 
 def settings_of(texts: Iterable[str]) -> dict[str, Any]:
-    """`{"LOCKDEP": True}` of `--set LOCKDEP=y`, as Machine.boot() takes switches."""
+    """`{"LOCKDEP": True}` of `--set LOCKDEP=y`, as Machine.boot() takes switches;
+    `{"sysctl": {"vm.overcommit_memory": 2}}` of `--set vm.overcommit_memory=2`.
+    """
     known = {"y": True, "n": False}
-    return {
+    given = list(texts)
+    files = [text for text in given if text.startswith("vm.")]
+    switches = [text for text in given if not text.startswith("vm.")]
+    found: dict[str, Any] = {
         name.removeprefix("CONFIG_"): known.get(value, value)
-        for name, value in switches_of(texts).items()
+        for name, value in switches_of(switches).items()
     }
+    return found | ({"sysctl": sysctls_of(files)} if files else {})
+
+
+def sysctls_of(texts: Iterable[str]) -> dict[str, int]:
+    """`{"vm.overcommit_memory": 2}` of `--set vm.overcommit_memory=2`. Raises UserError."""
+    from mmtwin.machine.sysctl import checked
+
+    pairs = [text.partition("=") for text in texts]
+    try:
+        return checked({name: value for name, _, value in pairs})
+    except ValueError as error:
+        what, _, can = str(error).rpartition("; ") if "; " in str(error) else (str(error), "", "")
+        raise UserError(f"--set {what}", can or "files of /proc/sys/vm") from None
 
 
 def switches_of(settings: Iterable[str]) -> dict[str, str]:

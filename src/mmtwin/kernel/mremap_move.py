@@ -141,7 +141,7 @@ def move_vma(vma, addr, old_len, new_len, new_addr, flags):
     locked = bool(old_flags & VM_LOCKED)
     if dontunmap:
         if not has_of(mm).mremap_move_charges and old_flags & VM_ACCOUNT:
-            commit.committed_as += new_len >> shift  # vm_acct_memory()
+            commit.vm_acct_memory(new_len >> shift)
         dontunmap_complete(vma, new_vma, addr, old_len, locked)
     else:
         unmap_source(mm, vma, addr, old_len)
@@ -175,7 +175,7 @@ def unmap_source(mm, vma, addr, old_len):
     vma.vm_flags &= ~VM_ACCOUNT
     error = do_munmap(mm, addr, old_len)
     if error and accounted:
-        commit_of(mm.machine).committed_as += old_len >> mm.machine.page_shift
+        commit_of(mm.machine).vm_acct_memory(old_len >> mm.machine.page_shift)
     if not accounted or error:
         return
     if start < addr:

@@ -39,6 +39,7 @@ from mmtwin.machine.layouts import layout_of
 from mmtwin.machine.memory_map import MIB, MemoryMap, Range, free_ranges, make_map, parse_memory
 from mmtwin.machine.proc_pages import split_run
 from mmtwin.machine.slub_debug import set_up_slub_debug
+from mmtwin.machine.sysctl import of_cmdline, set_sysctls
 from mmtwin.versions.profiles import Profile
 
 MOST_CPUS, MOST_NODES = 512, 64
@@ -100,6 +101,7 @@ def boot_mm(
         set_recommended_min_free_kbytes(mm)
     create_boot_caches(mm, profile)
     thread_stack_cache_init(mm)
+    set_sysctls(mm, of_cmdline(profile.cmdline))
     if mm.kmemleak is not None:
         mm.kmemleak.late_init()
     return mm

@@ -85,24 +85,30 @@ class Machine(ProcessCalls, TaskCalls, SlabCalls, PageCalls, VmallocCalls, Check
         seed: int = 1,
         cmdline: Mapping[str, str] | None = None,
         policy: Mapping[str, Any] | None = None,
+        sysctl: Mapping[str, Any] | None = None,
         **config: Any,
     ) -> "Machine":
         """Boots an empty machine.
 
         `profile`: a name (`profile_names()`) or a Profile; `memory` bytes or `"4G"`; `seed`: what
         the machine draws at random follows from it; `cmdline`: boot options
-        (`{"slub_debug": "FZPU"}`); `policy`: {slot: function} of kernel/policy.py; `config`:
-        switches of the kernel's configuration, without CONFIG_ (`SLAB_FREELIST_RANDOM=False`).
+        (`{"slub_debug": "FZPU"}`); `policy`: {slot: function} of kernel/policy.py; `sysctl`: files
+        of /proc/sys (`{"vm.overcommit_memory": 2}`, machine/sysctl.py); `config`: switches of
+        the kernel's configuration, without CONFIG_ (`SLAB_FREELIST_RANDOM=False`).
         Raises ValueError for what no such machine has.
         """
         from mmtwin.machine.boot import boot_mm
         from mmtwin.machine.memory_map import make_map, parse_memory
+        from mmtwin.machine.sysctl import PREFIX, checked
 
         facts = profile if isinstance(profile, Profile) else _profile(profile)
         if config:
             facts = facts.with_config(**config)
         if cmdline:
             facts = facts.with_cmdline(**cmdline)
+        if sysctl:
+            given = checked(sysctl)
+            facts = facts.with_cmdline(**{PREFIX + name: str(given[name]) for name in given})
         machine = cls(boot_mm(facts, memory, cpus, nodes, seed, policy))
         machine.memory_map = make_map(facts, parse_memory(memory), cpus, nodes)
         return machine

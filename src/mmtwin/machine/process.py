@@ -30,6 +30,7 @@ from mmtwin.kernel import (
 )
 from mmtwin.kernel import exec as kernel_exec
 from mmtwin.kernel import exit as kernel_exit
+from mmtwin.kernel.commit import OVERCOMMIT_NEVER, commit_of
 from mmtwin.kernel.fault import do_user_addr_fault
 from mmtwin.kernel.gup import access_process_vm
 from mmtwin.kernel.mm_types import File
@@ -118,7 +119,7 @@ class Process(Checked):
     def __init__(self, machine: Any, task: Any, libc: str = "2.36", randomize: int = 0) -> None:
         self.machine = machine
         self.task = TaskView(machine, task)
-        self.libc = Libc(ProcessSystem(self), libc, machine.nr_cpus)
+        self.libc = self._new_libc(libc)
         self.randomize = randomize
         self.sp = int(task.mm.start_stack)
         self.depth = 0  # frames that are open
@@ -245,6 +246,13 @@ class Process(Checked):
         raise Killed(self.killed_by, address)
 
     # ---- the C library
+
+    def _new_libc(self, version: str) -> Libc:
+        made = Libc(ProcessSystem(self), version, self.machine.nr_cpus)
+        # check_may_shrink_heap() reads /proc/sys/vm/overcommit_memory
+        never = commit_of(self.machine).overcommit_memory == OVERCOMMIT_NEVER
+        made.may_shrink_heap = never
+        return made
 
     def malloc(self, size: int) -> int:
         """malloc(): an address, 0 for NULL."""
@@ -377,7 +385,7 @@ class Process(Checked):
         task_stack.run(self.machine, self.task.task)
         context = kernel_exec.ExecContext(open_exec, self.randomize)
         execute(self.machine, self.task.task, program, argv, envp, context)
-        self.libc = Libc(ProcessSystem(self), self.libc.version, self.machine.nr_cpus)
+        self.libc = self._new_libc(self.libc.version)
         self.sp = int(self.mm.start_stack)
 
     def exit(self) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from mmtwin.kernel.commit import commit_of
 from mmtwin.kernel.mmzone_init import totalreserve_pages
 from mmtwin.procfs.counters import node_stats
 from mmtwin.procfs.state import mm_of, populated, profile_of, zone_places
@@ -117,8 +118,9 @@ def totals(mm: MM, base: dict[str, MemInfoLine] | None) -> dict[str, int]:
     if base is None:
         found["VmallocTotal"] = (mm.vmalloc_end - mm.vmalloc_start) >> 10
         found["KernelStack"] = node["nr_kernel_stack"]
-        # vm_commit_limit() with overcommit_ratio 50 and without swap
-        found["CommitLimit"] = managed // 2 << kilobytes
+        commit = commit_of(mm)
+        found["CommitLimit"] = commit.vm_commit_limit() << kilobytes
+        found["Committed_AS"] = max(commit.committed_as, 0) << kilobytes
     return found
 
 

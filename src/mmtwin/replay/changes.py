@@ -9,17 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mmtwin.kernel.mm import MM
-from mmtwin.kernel.mmzone_init import (
-    populated_zones,
-    setup_per_zone_wmarks,
-    zone_set_pageset_high_and_batch,
-)
 from mmtwin.kernel.slub_cache import SlabError, draw_random_seq, kmem_cache_create, lay_out
 from mmtwin.kernel.slub_defs import DEFS
 from mmtwin.kernel.slub_layout import allocation_flags
 from mmtwin.machine.boot import create_cache
 from mmtwin.machine.boot_caches import unmerged_caches
 from mmtwin.machine.memory_map import parse_memory
+from mmtwin.machine.sysctl import checked
 from mmtwin.replay.errors import ReplayError
 from mmtwin.replay.start_state import names_of
 from mmtwin.versions.profiles import MACHINES, Profile, debian_config
@@ -39,7 +35,7 @@ OPTIONS = {
     "init_on_alloc": "0 or 1", "init_on_free": "0 or 1",
 }
 # settings that are files of /proc/sys/vm: "sysctl.vm.NAME" of the command line sets them too
-SYSCTLS = ("percpu_pagelist_high_fraction", "percpu_pagelist_fraction", "min_free_kbytes")
+PAGE_SYSCTLS = ("percpu_pagelist_high_fraction", "percpu_pagelist_fraction", "min_free_kbytes")
 # settings that are switches of its configuration
 SWITCHES = {
     "vmap_stack": "VMAP_STACK", "freelist_random": "SLAB_FREELIST_RANDOM",
@@ -151,9 +147,13 @@ def change(made: Changes, name: str, value: str) -> None:
         made.profile = made.profile.with_cmdline(**{name: value})
     elif name in ("slub_nomerge", "slab_nomerge"):
         made.profile = made.profile.with_features(slab_merge=0 if yes(name, value) else 1)
-    elif name in SYSCTLS:
+    elif name in PAGE_SYSCTLS:
         if not DIGITS.fullmatch(value):
             raise ReplayError(f"{name}={value}: it takes a number")
+        try:
+            checked({f"vm.{name}": value})
+        except ValueError as error:
+            raise ReplayError(str(error)) from None
         made.profile = made.profile.with_cmdline(**{f"sysctl.vm.{name}": value})
     elif name in SWITCHES:
         made.profile = made.profile.with_config(**{SWITCHES[name]: yes(name, value)})
@@ -245,22 +245,6 @@ def apply(mm: MM, made: Changes) -> None:
         numbers = [_number(mm, setting, cache)] if cache else sorted(set(names_of(mm).values()))
         for number in numbers:
             CACHE_SETTERS[setting](mm, number, value)
-
-
-def set_sysctls(mm: MM, cmdline: Mapping[str, str]) -> None:
-    """What "sysctl.vm.NAME=" of a command line sets: do_sysctl_args(), 3db978d480e2 (5.8)."""
-    given = {
-        name: int(cmdline[f"sysctl.vm.{name}"]) for name in SYSCTLS
-        if cmdline.get(f"sysctl.vm.{name}", "").isdigit()
-    }
-    if "min_free_kbytes" in given:
-        mm.min_free_kbytes = given["min_free_kbytes"]
-        setup_per_zone_wmarks(mm)
-    high = "high_" if mm.view("has")[0].pcp_high_from_watermark else ""
-    fraction = given.get(f"percpu_pagelist_{high}fraction", 0)
-    if fraction:
-        for number in populated_zones(mm):
-            zone_set_pageset_high_and_batch(mm, number, 0, fraction)
 
 
 def _rank(setting: str) -> int:

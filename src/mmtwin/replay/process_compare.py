@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from mmtwin.procfs import maps, smaps, status
+from mmtwin.kernel.commit import commit_of
+from mmtwin.procfs import maps, meminfo, smaps, status
 from mmtwin.recordings.process_events import FAULTS, missing
 from mmtwin.recordings.snapshot import Snapshot
 from mmtwin.replay.process_names import snapshot_indexes
@@ -50,6 +51,7 @@ def compare_snapshot(job: ProcessReplay, snapshot: Snapshot) -> dict[str, Any]:
             continue
         exact += compare_maps(job, process, snapshot.bytes(f"proc/{pid}/maps"), where)
         keep_best(best, process, snapshot)
+    compare_committed(job, snapshot)
     last = f"SNAPDONE {snapshot.name}"
     until = next((mark.index for mark in job.recording.markers if mark.text == last), 0)
     while (step := job.peek()) is not None and step.index < until:
@@ -62,6 +64,37 @@ def compare_snapshot(job: ProcessReplay, snapshot: Snapshot) -> dict[str, Any]:
     for tally in best.values():
         job.tally.add(tally)
     return {"name": snapshot.name, "processes": shown, "maps_exact": exact}
+
+
+def compare_committed(job: ProcessReplay, snapshot: Snapshot) -> None:
+    """What is promised to all processes, where meminfo tells.
+
+    Pages of tmpfs are promised one by one as they come (shmem_acct_block()), those of shared
+    anonymous memory at once (shmem_acct_size()): so all of Shmem counts but what shared anonymous
+    memory, which the twin's own promise covers, has of it. Where processes run that no event or
+    text tells of, the sum is not known.
+    """
+    if "meminfo" not in snapshot:
+        return
+    theirs = meminfo.parse(snapshot.bytes("meminfo"))
+    if not {"Shmem", "Committed_AS", "CommitLimit"} <= set(theirs) or any(
+        f"proc/{pid}/maps" in snapshot and job.processes.by_pid.get(pid) is None
+        for pid in snapshot.processes
+    ):
+        return
+    commit, kilobytes = commit_of(job.machine), job.machine.page_shift - 10
+    spaces = [each.mm for each in job.processes.by_pid.values() if each.mm is not None]
+    areas = (vma for mm in spaces for vma in mm.tree)
+    files = {id(vma.vm_file): vma.vm_file for vma in areas if vma.vm_file is not None}
+    covered = sum(file.nrpages for file in files.values() if file.promised)
+    ours = (commit.committed_as - covered << kilobytes) + theirs["Shmem"].value
+    kb = theirs["Committed_AS"].value
+    job.tally.compare("committed", ours == kb, "meminfo: Committed_AS",
+                      f"{snapshot.name}: {kb} kB, twin {ours} kB")
+    commit.totalram_pages = theirs["MemTotal"].value >> kilobytes
+    ours, kb = commit.vm_commit_limit() << kilobytes, theirs["CommitLimit"].value
+    job.tally.compare("committed", ours == kb, "meminfo: CommitLimit",
+                      f"{snapshot.name}: {kb} kB, twin {ours} kB")
 
 
 def keep_best(

@@ -106,9 +106,13 @@ class TwinSteps:
                 steps = rescheduled(ours, theirs)
                 if not steps and not last:
                     return  # more of the kernel's may be to come
-                for _ in range(steps):
-                    change, index = theirs.popleft()
-                    self.tally.miss(RESCHEDULED, f"#{index} {pid}: {told(change)}")
+                parts = [theirs.popleft() for _ in range(steps)]
+                done = finished(ours, [change for change, _index in parts])
+                for change, index in parts:
+                    if change in done:
+                        self.tally.compare("rss_stat", True)
+                    else:
+                        self.tally.miss(RESCHEDULED, f"#{index} {pid}: {told(change)}")
             mine, (change, index) = ours.popleft(), theirs.popleft()
             example = f"#{index} {pid}: {told(change)}, twin {told(mine)}"
             name = "rss_stat: another size" if mine[0] == change[0] else "rss_stat: another kind"
@@ -174,6 +178,20 @@ def rescheduled(ours: deque[Change], theirs: deque[tuple[Change, int]]) -> int:
     members = {member for member, _size in islice(ours, len(MEMBERS))}
     parts = first.index(ours[0]) if ours[0] in first else 0
     return parts if all(member in members for member, _size in first[:parts]) else 0
+
+
+def finished(ours: deque[Change], parts: list[Change]) -> list[Change]:
+    """What the twin is to do at once with its next change, and the kernel's first parts have done
+    already: a part without a page of a member has no event of it (add_mm_rss_vec()). It is taken
+    out of `ours`.
+    """
+    member, last = ours[0][0], dict(parts)
+    done = []
+    while parts and len(ours) > 1 and ours[1][0] > member and last.get(ours[1][0]) == ours[1][1]:
+        done.append(ours[1])
+        member = ours[1][0]
+        del ours[1]
+    return done
 
 
 def shown(fields: tuple[int, ...] | None) -> str:

@@ -18,6 +18,7 @@ KINDS = {
     "maps": "maps of processes at snapshots",
     "smaps": "lines of smaps",
     "status": "sizes in status",
+    "committed": "Committed_AS and CommitLimit of meminfo",
 }
 
 

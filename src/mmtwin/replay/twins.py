@@ -15,8 +15,9 @@ from mmtwin.kernel.thread_stack import alloc_thread_stack_node, free_thread_stac
 from mmtwin.machine.boot import boot_mm, create_cache
 from mmtwin.machine.boot_caches import unmerged_caches
 from mmtwin.machine.memory_map import MemoryMap, Reserved, make_map, map_of
+from mmtwin.machine.sysctl import of_cmdline, set_sysctls
 from mmtwin.machine.truth_slab import KMALLOC_NAME
-from mmtwin.replay.changes import Changes, apply, set_sysctls
+from mmtwin.replay.changes import Changes, apply
 from mmtwin.replay.demand_runner import CONSTANTS as RUN
 from mmtwin.replay.demand_runner import DemandRunner
 from mmtwin.replay.errors import ReplayError
@@ -197,7 +198,7 @@ def boot_twin(made: Changes, memory: int, cpus: int, known: MM | None, same_line
                 keep_limits(mm, known)
         if known is not None:
             fit_caches(mm, known, same_line, made.splits)
-        set_sysctls(mm, made.profile.cmdline)
+        set_sysctls(mm, of_cmdline(made.profile.cmdline))  # after keep_limits()
         apply(mm, made)
     except ReplayError:
         raise
