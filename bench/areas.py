@@ -15,12 +15,13 @@ from typing import Any
 from rich.console import Console
 
 from mmtwin.draw.svg import course, document, line, text
+from mmtwin.kernel.fork_mm import make_tree
 from mmtwin.kernel.mm_types import mm_struct
 from mmtwin.kernel.mman import VM_WRITE
 from mmtwin.kernel.mmap import sys_mmap
 from mmtwin.kernel.munmap import do_munmap
 from mmtwin.kernel.unmapped_area import setup_mmap_base
-from mmtwin.kernel.vma_tree import make_tree, mm_find_vma
+from mmtwin.kernel.vma_tree import mm_find_vma
 from mmtwin.machine import Machine
 from mmtwin.report.table import FigureTable
 

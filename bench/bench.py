@@ -24,10 +24,10 @@ from rich.console import Console
 
 from mmtwin import Machine, open_recording
 from mmtwin.kernel.fault import do_user_addr_fault
+from mmtwin.kernel.fork_mm import make_tree
 from mmtwin.kernel.memory_unmap import free_pgtables, unmap_vmas
 from mmtwin.kernel.mm_types import File, mm_struct, vm_area_struct
 from mmtwin.kernel.pgtable import pgd_alloc, pgd_free
-from mmtwin.kernel.vma_tree import make_tree
 from mmtwin.machine.boot import boot_mm
 from mmtwin.recordings.annotate import Annotated
 from mmtwin.replay import replay
