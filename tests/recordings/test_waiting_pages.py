@@ -14,7 +14,7 @@ from mmtwin.recordings.sites import SiteTable
 
 BASE = 0xFFFF_8880_0000_0000
 OBJECT, PAGE = CONSTANTS["KIND_KMEM_CACHE_ALLOC"], CONSTANTS["KIND_MM_PAGE_ALLOC"]
-FREED = CONSTANTS["KIND_MM_PAGE_FREE"]
+FREED, BATCHED = CONSTANTS["KIND_MM_PAGE_FREE"], CONSTANTS["KIND_MM_PAGE_FREE_BATCHED"]
 USER, TABLE = 0x140CCA, 0x440DC0  # gfp of a user page, of a page table
 FIRST, SECOND = 10, 11  # the tasks
 
@@ -90,3 +90,15 @@ def test_a_large_kmalloc_that_is_told_twice_is_one(freed: bool) -> None:
     assert events["role"][0] == CONSTANTS["ROLE_LARGE_KMALLOC"] and events["ahead"][0] == 1
     assert events["role"][-1] == CONSTANTS["ROLE_DEMAND"] | (0 if freed else done)
     assert events["call_site"][1] == (11 if freed else 22)
+
+
+@pytest.mark.parametrize(("before", "locked"), [(BATCHED, True), (FREED, False)])
+def test_an_interrupt_within_a_list_of_frees_found_the_lists_locked(before, locked) -> None:
+    """Without CONFIG_PREEMPT_COUNT all counts are 0: what the task did before and after tells."""
+    rows = [(before, 1, 0), (FREED, 2, 0x10), (FREED, 3, 0x10), (BATCHED, 4, 0)]
+    events = np.zeros(len(rows), EVENT)
+    for event, (kind, pfn, flags) in zip(events, rows, strict=True):
+        event["kind"], event["address"], event["flags"], event["pid"] = kind, pfn, flags, FIRST
+    Annotator(SiteTable(4096, BASE, 12, 0), 1, 8192).annotate(events.ctypes.data, 0, len(rows), 0)
+    mark = CONSTANTS["EXTRA_PCP_LOCKED"]
+    assert [bool(extra & mark) for extra in events["extra"]] == [False, locked, locked, False]

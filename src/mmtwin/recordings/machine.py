@@ -42,7 +42,7 @@ class RecordedMachine:
     cpus: int = 1
     mem_bytes: int = 0
     cmdline: str = ""
-    config: dict[str, str] = field(default_factory=dict)
+    config: dict[str, str] = field(default_factory=dict, repr=False)
     clock: str = "local"
 
     def as_json(self) -> dict[str, Any]:

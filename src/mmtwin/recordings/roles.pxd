@@ -155,7 +155,7 @@ cdef class Annotator:
     cdef void _vectors(self, event_t *event, u64 number, bint nested) noexcept nogil
     @cython.locals(task=task_p, start=event_p, burst=u64)
     cdef void _interrupts(self, event_t *event, u64 number) noexcept nogil
-    @cython.locals(taken=event_p)
+    @cython.locals(taken=event_p, before=event_p, kind=u8)
     cdef bint _was_locked(
         self, event_t *event, event_t *start, u64 zone, u64 burst) noexcept nogil
     @cython.locals(number=u64)
@@ -164,7 +164,7 @@ cdef class Annotator:
     cdef void _sum(self, u32 first, event_t *event) noexcept nogil
     @cython.locals(fallback=u32)
     cdef void _steal(self, event_t *event) noexcept nogil
-    @cython.locals(task=task_p)
+    @cython.locals(task=task_p, near=bint)
     cdef void _zone_served(self, event_t *event, u64 number) noexcept nogil
     cdef use_t *_use_of(self, long long pfn) noexcept nogil
     cdef event_t *_event(self, u64 number) noexcept nogil

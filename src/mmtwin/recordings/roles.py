@@ -212,10 +212,12 @@ class Annotator:
         were off then, and came when the zone's lock was given back. `start`: the interrupt's first
         event; `zone`: number of the last block taken from the free lists + 1.
         """
-        if (
-            event.kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED
-            or event.kind == KIND_MM_PAGE_FREE_BATCHED
-        ):
+        kind = event.kind
+        if kind == KIND_MM_PAGE_FREE_BATCHED and event.preempt == 0 and burst > self.first + 1:
+            # no CONFIG_PREEMPT_COUNT, where the lock would show: within free_unref_page_list()
+            before = self._event(burst - 2)
+            return before.kind == kind and before.pid == event.pid
+        if kind in (KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE_BATCHED):
             return 2 <= event.preempt <= start.preempt
         if event.kind != KIND_MM_PAGE_ALLOC or zone <= self.first or burst != zone + 1:
             return False
@@ -249,11 +251,8 @@ class Annotator:
         if event.cpu >= self.nr_cpus:
             return
         task = task_at(self.tasks, event.cpu, event.flags)
-        if (
-            task.zone > self.first
-            and task.zone_pid == event.pid
-            and number + 1 - task.zone <= WINDOW
-        ):
+        near = task.zone > self.first and number + 1 - task.zone <= WINDOW
+        if near and task.zone_pid == event.pid:
             self._event(task.zone - 1).ahead = number + 1 - task.zone
         task.zone = 0
 

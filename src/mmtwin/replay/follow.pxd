@@ -10,6 +10,7 @@ from mmtwin.kernel.page_alloc_freelist cimport prep_new_page
 from mmtwin.kernel.page_alloc_pcp cimport order_to_pindex
 from mmtwin.kernel.page_alloc_state cimport add_pcp_block
 from mmtwin.kernel.ram cimport page_p, pfn_to_page, virt_to_head_pfn, virt_to_pfn
+from mmtwin.kernel.slab_common cimport kmalloc_slab
 from mmtwin.kernel.slub_resync cimport make_cpu_slab, object_state, put_back, slab_of, take_object
 from mmtwin.kernel.slub_slab cimport rcu_free_slab
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u32, u64, virt_t
@@ -39,6 +40,9 @@ cdef class Follower:
     cdef s32 *cache_of
     cdef u32 *bits
     cdef s64 nr_names
+    cdef event_t *events
+    cdef s64 now                  # its place among them
+    cdef s64 available
     cdef dict _buffers
 
     cpdef void run(self, size_t address, s64 start, s64 stop, s64 available)
@@ -55,6 +59,8 @@ cdef class Follower:
     @cython.locals(migratetype=s32, page=page_p)
     cdef void _put_on_pcp(
         self, event_t *event, s32 order, s32 migratetype, bint tail) noexcept nogil
+    cdef s32 _cache_of(self, event_t *event) noexcept nogil
+    cdef s32 _cache_of_slab(self, event_t *event) noexcept nogil
     @cython.locals(cache=s32)
     cdef void _object_alloc(self, event_t *event) noexcept nogil
     @cython.locals(pfn=pfn_t, page=page_p)

@@ -24,6 +24,7 @@ if not cython.compiled:
     from mmtwin.kernel.page_alloc_pcp import order_to_pindex
     from mmtwin.kernel.page_alloc_state import add_pcp_block
     from mmtwin.kernel.ram import pfn_to_page, virt_to_head_pfn, virt_to_pfn
+    from mmtwin.kernel.slab_common import kmalloc_slab
     from mmtwin.kernel.slub_resync import (
         make_cpu_slab,
         put_back,
@@ -81,8 +82,11 @@ class Follower:
 
     def _run(self, address, start, stop, available):
         events = as_events(address, available)
+        self.events = events
+        self.available = available
         for i in range(start, stop):
             event = event_at(events, i)
+            self.now = i
             self._event(event)
         self.count[COUNT_EVENTS] += stop - start
 
@@ -131,7 +135,7 @@ class Follower:
     def _page_alloc(self, event):
         pfn = event.address
         if event.role & 0x7F == ROLE_SLAB or event.role & 0x7F == ROLE_SILENT:
-            cache = self.cache_of[event.cache] if 0 <= event.cache < self.nr_names else -1
+            cache = self._cache_of_slab(event)
             gfp = moved_gfp(self.bits, event.gfp)
             if cache >= 0 and adopt_slab(self.mm, cache, pfn, event.order, gfp):
                 return
@@ -158,8 +162,22 @@ class Follower:
         else:
             free_one_page(self.mm, pfn, order, 0)
 
+    def _cache_of(self, event):
+        """The cache asked, -1 if not known: of a kmalloc that no truth names by its size."""
+        if 0 <= event.cache < self.nr_names:
+            return self.cache_of[event.cache]
+        if event.kind != KIND_KMALLOC or event.bytes_req > 2 << self.mm.page_shift:
+            return -1
+        return kmalloc_slab(self.mm, event.bytes_req, moved_gfp(self.bits, event.gfp))
+
+    def _cache_of_slab(self, event):
+        """The cache that took a page for a slab: that of the object it was taken for."""
+        if event.cache < 0 and event.ahead and self.now + event.ahead < self.available:
+            return self._cache_of(event_at(self.events, self.now + event.ahead))
+        return self._cache_of(event)
+
     def _object_alloc(self, event):
-        cache = self.cache_of[event.cache] if 0 <= event.cache < self.nr_names else -1
+        cache = self._cache_of(event)
         if event.address == 0 or cache < 0:
             return
         if slab_of(self.mm, cache, event.address) < 0:
