@@ -28,6 +28,14 @@ def test_the_last_truth_before_an_event() -> None:
         assert state.checksum() == Machine.at(recording, "DUMP end").checksum()
 
 
+def test_a_machine_of_a_path_is_that_of_the_open_recording() -> None:
+    with open_recording(None) as recording:
+        expected = Machine.at(recording, "DUMP start").checksum()
+    assert Machine.at(SHIPPED, "DUMP start").checksum() == expected
+    with pytest.raises(RecordingError, match="does not exist"):
+        Machine.at(SHIPPED + "/nothing", "DUMP start")
+
+
 def test_between_truths_it_is_what_a_replay_that_follows_has() -> None:
     with open_recording(None) as recording:
         stop = find_moment(recording, "phase files").index

@@ -10,6 +10,7 @@ What a kernel function does, the kernel floor does; a Machine names, checks and 
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from importlib import import_module
+from os import PathLike
 from typing import Any
 
 from mmtwin.kernel.mm import MM
@@ -118,12 +119,16 @@ class Machine(ProcessCalls, TaskCalls, SlabCalls, PageCalls, VmallocCalls, Check
         cls, recording: Any, mark: str, mode: str = "follow",
         progress: Callable[[int, int], None] | None = None,
     ) -> "Machine":  # fmt: skip
-        """The machine of a recording at a marker, an event (`"#120000"`) or a time (`"1.25"`).
+        """The machine of a recording, open or by its path, at a marker, an event (`"#120000"`) or
+        a time (`"1.25"`).
 
         At `DUMP name` the kernel's own lists are taken, where the recording has them; anywhere
         else the recording is replayed up to there, from the last such lists before it,
         `progress(done, total)` in events. Raises ValueError for a mark it does not have.
         """
+        if isinstance(recording, str | PathLike):
+            with import_module(MOMENTS).open_recording(recording) as opened:
+                return cls.at(opened, mark, mode, progress)
         word, _, name = mark.partition(" ")
         from mmtwin.machine.recorded import machine_at_truth
 

@@ -6,6 +6,7 @@ from typing import Any
 from mmtwin.kernel.mm import MM
 from mmtwin.procfs.write import Base
 from mmtwin.recordings.annotate import Annotated
+from mmtwin.recordings.opening import open_recording
 from mmtwin.recordings.recording import Recording
 from mmtwin.replay.errors import ReplayError
 from mmtwin.replay.following import Following, Progress
@@ -13,7 +14,7 @@ from mmtwin.replay.instants import Moment, find_moment
 from mmtwin.replay.vmalloc import VmallocReplay
 from mmtwin.replay.vmalloc_rows import rows_at
 
-__all__ = ["Moment", "base_of", "find_moment", "state_at"]
+__all__ = ["Moment", "base_of", "find_moment", "open_recording", "state_at"]
 
 BASES = ("zoneinfo", "meminfo", "vmstat", "sys_kernel_slab")
 
