@@ -49,7 +49,7 @@ class Story:
         objects = [base + SIZE * place for base in first for place in range(self.objects)]
         return objects[:CAPACITY][::-1]
 
-    def replay(self) -> tuple[int, int]:
+    def replay(self, resync: bool = False) -> tuple[int, int]:
         """Objects predicted, objects exact."""
         events = np.zeros(len(self.rows), EVENT)
         for number, (kind, pid, address, ahead) in enumerate(self.rows):
@@ -60,7 +60,7 @@ class Story:
             event["role"] = CONSTANTS["ROLE_DEMAND"]
             if kind == "MM_PAGE_ALLOC":
                 event["role"], event["order"] = CONSTANTS["ROLE_SLAB"], ORDER
-        engine = Engine(self.k.mm, [self.cache], [1 << bit for bit in range(32)], 8192, False)
+        engine = Engine(self.k.mm, [self.cache], [1 << bit for bit in range(32)], 8192, resync)
         engine.run(events.ctypes.data, 0, len(events), len(events))
         assert self.k.validate() == []
         counts = engine.counts()
@@ -134,3 +134,16 @@ def test_a_task_that_had_freed_before_another_ran_is_not_late() -> None:
         ("KMEM_CACHE_ALLOC", FIRST, third, 0),
     ]
     assert story.replay() == (4, 4)
+
+
+def test_slabs_that_only_the_twin_made_leave_the_cpu_s_list_as_it_was() -> None:
+    story = Story()
+    pages = story.slabs(2)
+    objects = story.sheaf(pages)
+    story.rows = [
+        ("KMEM_CACHE_ALLOC", FIRST, story.k.mm.page_offset + (5000 << 12), 0),
+        ("MM_PAGE_ALLOC", FIRST, pages[0], 2),
+        ("MM_PAGE_ALLOC", FIRST, pages[1], 1),
+        *(("KMEM_CACHE_ALLOC", FIRST, object, 0) for object in objects),
+    ]
+    assert story.replay(resync=True) == (CAPACITY + 1, CAPACITY)

@@ -74,8 +74,6 @@ cdef class Engine(LockOrder):
     @cython.locals(named=s32)
     cdef s32 _cache_of(self, event_t *event, gfp_t gfp) noexcept nogil
     cdef bint _compare_object(self, event_t *event, s32 cache, virt_t predicted) noexcept nogil
-    @cython.locals(pfn=pfn_t)
-    cdef pfn_t _head_pfn(self, virt_t address) noexcept nogil
     @cython.locals(pfn=pfn_t, known=bint)
     cdef void _set_object_right(self, event_t *event, s32 cache, virt_t predicted) noexcept nogil
     @cython.locals(demand=event_p, cache=s32, gfp=gfp_t)

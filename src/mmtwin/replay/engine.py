@@ -319,12 +319,16 @@ class Engine(LockOrder):
         if number >= 0 and sheaves:
             self.coming = self._blocks_between(number, self.demand)
         told = self.kernfs_writes and number < 0 and self._shrunk_before(event, cache, gfp)
-        predicted = kmem_cache_alloc_node(self.mm, cache, gfp, node_of(self.mm, event))
+        predicted = self.maple.take(self.demand, gfp) if cache == self.maple.cache else 0
+        sheaf = self.maple.sheaf() if predicted else -1
+        if not predicted:
+            predicted = kmem_cache_alloc_node(self.mm, cache, gfp, node_of(self.mm, event))
         self.mm.next_freelist_start = -1
         collect(self, event.cpu)
         self.coming = 0
         if number >= 0 and sheaves:
-            sheaf = cache_cpu_of(self.mm, cache, self.mm.cpu).sheaf_main
+            if sheaf < 0:
+                sheaf = cache_cpu_of(self.mm, cache, self.mm.cpu).sheaf_main
             predicted = self._turn_slabs(number, self.demand, cache, sheaf, predicted)
         right = self._compare_object(event, cache, predicted)
         self.count[COUNT_OBJECTS_EXACT] -= right and told
@@ -376,16 +380,15 @@ class Engine(LockOrder):
             self.count[COUNT_OBJECTS_SAME_SLAB] += 1
         return False
 
-    def _head_pfn(self, address):
-        pfn = virt_to_pfn(self.mm, address)
-        return virt_to_head_pfn(self.mm, address) if 0 <= pfn < self.mm.max_pfn else -1
-
     def _set_object_right(self, event, cache, predicted):
         """The kernel gave out another object: the twin takes that one and puts its own back.
 
         But where it is further down a list of known order, those before it were taken unseen.
         """
         known = cache == self.maple.cache and self.maple.scripted
+        if known and self.maple.missed(predicted, event.address):
+            self.seen = self.mm.next_step
+            return
         if self.kernfs_writes and self._was_shrunk(cache, event.address):
             put_back(self.mm, cache, predicted)
             self._shrink(cache)

@@ -21,10 +21,6 @@ from mmtwin.replay.maple_requests cimport Requests
 cdef class Maple(Requests):
     @cython.locals(m=s64, g=guess_p)
     cdef bint _guessed(self, s64 number) noexcept nogil
-    cdef bint can_wait(self, s64 number, s64 until) noexcept nogil
-    cdef bint go_on(self, event_t *event) noexcept nogil
-    cdef s64 goes_on(self, event_t *event) noexcept nogil
-    cdef void expect(self, u64 address, gfp_t gfp) noexcept nogil
     @cython.locals(g=guess_p, count=s64, i=s64)
     cdef void allocated(self, s64 number, gfp_t gfp) noexcept nogil
     @cython.locals(g=guess_p, i=s64)

@@ -55,21 +55,6 @@ class Maple(Requests):
             self.stale = True
         return not self.stale and self.cache >= 0
 
-    def expect(self, address, gfp):
-        """A node is about to be given out, at an address: no help for a guess."""
-
-    def can_wait(self, number, until):
-        """Whether a node is taken behind an interrupt as well as before: nobody knows."""
-        return False
-
-    def goes_on(self, event):
-        """Which task goes on: none was left."""
-        return -1
-
-    def go_on(self, event):
-        """A task goes on: nothing of it was left out, nor of others."""
-        return False
-
     def allocated(self, number, gfp):
         """A node was given out: takes those that went with it."""
         if not self._guessed(number):

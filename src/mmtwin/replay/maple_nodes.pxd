@@ -20,6 +20,7 @@ from mmtwin.replay.maple_guess cimport (
     SLAB_ON_NODE, CPU_PARTIAL, CPU_SLAB, as_guesses, as_shape, bit_of, copy_guess, guess_at,
     hash_of, node_is_free, guess_p, guess_t, shape_t,
 )
+from mmtwin.replay.maple_source cimport Source
 from mmtwin.replay.resync cimport adopt_slab, vacate
 
 ctypedef u16 *nodes_p
@@ -70,7 +71,7 @@ cdef inline u16 *nodes_at(u16 *nodes, s64 place) noexcept nogil:
 cdef inline u16 *as_nodes(size_t address, size_t count) noexcept nogil:
     return <u16 *> address
 
-cdef class Nodes:
+cdef class Nodes(Source):
     cdef MM mm
     cdef readonly s32 cache       # maple_node's number in the twin, -1: nothing to do
     cdef Ahead ahead

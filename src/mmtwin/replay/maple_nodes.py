@@ -11,6 +11,7 @@ from mmtwin.replay.maple_ahead import CONSTANTS as AHEAD_CONSTANTS
 from mmtwin.replay.maple_ahead import Ahead
 from mmtwin.replay.maple_guess import CONSTANTS as GUESS_CONSTANTS
 from mmtwin.replay.maple_guess import STRUCTS
+from mmtwin.replay.maple_source import Source
 
 CONSTANTS = parse_constants(files(__package__).joinpath("maple_nodes.pxd").read_text())
 PLACES = GUESS_CONSTANTS
@@ -51,7 +52,7 @@ if not cython.compiled:
         return (ctypes.c_uint16 * rest).from_address(ctypes.addressof(nodes) + 2 * place)
 
 
-class Nodes:
+class Nodes(Source):
     """The silent nodes of one replay.
 
     `cache`: maple_node's number in the twin, -1 if the kernel has no such silent nodes; `names`:

@@ -15,8 +15,8 @@ from mmtwin.replay.fate cimport (
 )
 from mmtwin.replay.objects cimport Objects
 from mmtwin.replay.queues cimport (
-    NR_QUEUES, QUEUE_TWIN_SLAB, QUEUE_TWIN_ZONE, as_queues, empty, get, queue_at, queue_t,
-    rename, replace,
+    NR_QUEUES, QUEUE_TWIN_SLAB, QUEUE_TWIN_ZONE, as_queues, empty, get_last, queue_at,
+    queue_t, rename, replace,
 )
 from mmtwin.replay.resync cimport (
     exchange_blocks, give_back_slab, is_block, page_is_free, put_away, slab_is_unused,

@@ -27,7 +27,7 @@ if not cython.compiled:
     from mmtwin.kernel.ram import page_address, pfn_to_page, zone_at
     from mmtwin.recordings.event import wrap64
     from mmtwin.replay.fate import FATES, take_used
-    from mmtwin.replay.queues import QUEUES, as_queues, empty, get, queue_at, rename, replace
+    from mmtwin.replay.queues import QUEUES, as_queues, empty, get_last, queue_at, rename, replace
     from mmtwin.replay.resync import (
         exchange_blocks,
         give_back_slab,
@@ -253,10 +253,12 @@ class Mend:
         return address
 
     def _undo_slabs(self, cpu):
-        """Slabs that the twin made and the kernel did not: what is not used goes back."""
+        """Slabs that the twin made and the kernel did not: what is not used goes back, the last
+        first: pages are then on their CPU's list as before.
+        """
         queue = queue_of(self, cpu, QUEUE_TWIN_SLAB)
         while not empty(queue):
-            mine = get(queue)
+            mine = get_last(queue)
             if self.resync and slab_is_unused(self.mm, mine):
                 order = pfn_to_page(self.mm, mine).order
                 give_back_slab(self.mm, mine)

@@ -2,7 +2,11 @@
 as these foresee them, else inference from the events; or trees that the events tell of.
 """
 
+import numpy as np
+
+from mmtwin.kernel.constants import PG_slab
 from mmtwin.kernel.mm import MM
+from mmtwin.kernel.slub_resync import object_state
 from mmtwin.recordings.annotate import Annotated, Block
 from mmtwin.replay.area_trees import AreaTrees
 from mmtwin.replay.call_sites import MAPLE_CACHES, maple_ranges
@@ -11,6 +15,7 @@ from mmtwin.replay.dir_trees import DirTrees
 from mmtwin.replay.engine import Engine
 from mmtwin.replay.maple import Maple
 from mmtwin.replay.maple_script import Script
+from mmtwin.replay.maple_sheaves import SheafNodes, sheaf_ranges
 
 LEAST = 256  # requests that are judged together
 MOST_MISSED = 0.3  # of them; inference does better then on the recordings at hand
@@ -51,6 +56,29 @@ class ToldNodes:
         events = block.events[fed - block.first :]
         self.areas.advance(events, fed, block.first, self.dirs.claimed)
         self.nodes.load(script)
+
+
+def sheaf_nodes(mm: MM, annotated: Annotated) -> Maple | None:
+    """What infers them where they come from sheaves; None without such caches."""
+    if any(name not in annotated.names for name in MAPLE_CACHES):
+        return None
+    cache = mm.cache_names.index(MAPLE_CACHES[0])
+    names = [annotated.names.index(name) for name in MAPLE_CACHES]
+    ranges = sheaf_ranges(annotated.recording.symbols)
+    return SheafNodes(mm, cache, names, ranges, live_nodes(mm, cache))
+
+
+def live_nodes(mm: MM, cache: int) -> list[int]:
+    """The addresses of a cache's objects in use."""
+    size = mm.view("cache")["size"][cache]
+    pages = mm.view("page")[: mm.max_pfn]
+    slabs = np.flatnonzero((pages["flags"] & PG_slab != 0) & (pages["cache"] == cache))
+    places = [
+        mm.page_offset + (pfn << mm.page_shift) + int(size) * place
+        for pfn in slabs.tolist()
+        for place in range(int(pages["objects"][pfn]))
+    ]
+    return [address for address in places if object_state(mm, cache, address) == 1]
 
 
 class Trust:

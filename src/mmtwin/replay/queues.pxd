@@ -37,6 +37,12 @@ cdef inline s64 get(queue_t *queue) noexcept nogil:
     queue.first += 1
     return queue.items[(queue.first - 1) & (QUEUE_PLACES - 1)]
 
+cdef inline s64 get_last(queue_t *queue) noexcept nogil:
+    if queue.first == queue.last:
+        return -1
+    queue.last -= 1
+    return queue.items[queue.last & (QUEUE_PLACES - 1)]
+
 cdef inline s64 waiting(queue_t *queue) noexcept nogil:
     return queue.last - queue.first
 

@@ -39,6 +39,13 @@ if not cython.compiled:
         queue.first += 1
         return item
 
+    def get_last(queue):
+        """Takes the last; -1 from an empty queue."""
+        if queue.first == queue.last:
+            return -1
+        queue.last -= 1
+        return queue.items[queue.last & (QUEUE_PLACES - 1)]
+
     def empty(queue):
         """Whether nothing waits."""
         return queue.first == queue.last

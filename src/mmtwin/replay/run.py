@@ -23,7 +23,7 @@ from mmtwin.replay.geometry import compare_geometry
 from mmtwin.replay.maple import Maple
 from mmtwin.replay.maple_script import Script
 from mmtwin.replay.memory_lines import MemoryLines
-from mmtwin.replay.node_source import ToldNodes, Trust, inferred_nodes
+from mmtwin.replay.node_source import ToldNodes, Trust, inferred_nodes, sheaf_nodes
 from mmtwin.replay.process_demands import ProcessDemands, has_processes
 from mmtwin.replay.result import ReplayResult
 from mmtwin.replay.starts import choose_start, first_event, machine_at_start
@@ -124,7 +124,9 @@ class Replay:
         if features["maple_bulk"]:
             if not self.demands or not self.demands.nodes.known:
                 return inferred_nodes(self.mm, self.annotated)
-        elif features["maple_store_type"] and not features["maple_sheaves"] and self.predicting:
+        elif features["maple_sheaves"]:
+            return sheaf_nodes(self.mm, self.annotated)
+        elif features["maple_store_type"] and self.predicting:
             self.told = ToldNodes(self.annotated, self.mm, self.first)
         else:
             return None

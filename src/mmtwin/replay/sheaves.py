@@ -96,6 +96,8 @@ class Sheaves(Unseen):
         before the object that it is for is given out. Then the sheaf is filled as far as it was.
         """
         target = number + event.ahead
+        if cache == self.maple.cache and self.maple.prefilled(target):
+            return False
         demand = event_at(self.events, target)
         stop = self._others_come(number, target, demand)
         place = self._refill_of(demand)

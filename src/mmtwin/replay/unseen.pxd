@@ -2,11 +2,11 @@ cimport cython
 
 from mmtwin.kernel.constants cimport PG_slab
 from mmtwin.kernel.page_alloc cimport free_contig_range
-from mmtwin.kernel.ram cimport page_p, pfn_to_page
+from mmtwin.kernel.ram cimport page_p, pfn_to_page, virt_to_head_pfn, virt_to_pfn
 from mmtwin.kernel.slub_defs cimport TO_HEAD
 from mmtwin.kernel.slub_partial cimport add_partial
 from mmtwin.kernel.slub_slab cimport inc_slabs_node, new_slab
-from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u64
+from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u64, virt_t
 from mmtwin.recordings.event cimport (
     KIND_KFREE, KIND_MM_PAGE_ALLOC, KIND_MM_PAGE_FREE, KIND_MM_PAGE_PCPU_DRAIN, event_at, event_t,
 )
@@ -36,6 +36,8 @@ cdef class Unseen(Timers):
     cdef s32 in_row                # pages of it prepared and not yet freed
     cdef bint interrupted         # tasks have been, before they took all their nodes
 
+    @cython.locals(pfn=pfn_t)
+    cdef pfn_t _head_pfn(self, virt_t address) noexcept nogil
     @cython.locals(page=page_p)
     cdef bint _is_slab_of(self, pfn_t pfn, s32 cache) noexcept nogil
     cdef void _other_nodes(self, event_t *event, gfp_t gfp) noexcept nogil

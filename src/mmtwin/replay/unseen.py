@@ -15,7 +15,7 @@ from mmtwin.replay.timers import Timers
 if not cython.compiled:
     from mmtwin.kernel.constants import PG_slab
     from mmtwin.kernel.page_alloc import free_contig_range
-    from mmtwin.kernel.ram import pfn_to_page
+    from mmtwin.kernel.ram import pfn_to_page, virt_to_head_pfn, virt_to_pfn
     from mmtwin.kernel.slub_defs import TO_HEAD
     from mmtwin.kernel.slub_partial import add_partial
     from mmtwin.kernel.slub_slab import inc_slabs_node, new_slab
@@ -48,6 +48,10 @@ class Unseen(Timers):
         self.vfree_until = -1
         self.in_row = 0
         self.interrupted = False
+
+    def _head_pfn(self, address):
+        pfn = virt_to_pfn(self.mm, address)
+        return virt_to_head_pfn(self.mm, address) if 0 <= pfn < self.mm.max_pfn else -1
 
     def _is_slab_of(self, pfn, cache):
         if pfn < 0:
