@@ -4,7 +4,7 @@ import argparse
 
 from mmtwin.cli.explain_kmalloc import add_call, call_of
 from mmtwin.cli.machines import machine_errors
-from mmtwin.cli.options import add_picture, write_picture
+from mmtwin.cli.options import add_picture, check_picture_name, write_picture
 
 EXAMPLES = """\
 examples:
@@ -24,6 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mmtwin.draw.flow_picture import flow_svg
     from mmtwin.explain.walk import marked, walk
 
+    check_picture_name(arguments.output)
     entry, machine, asked = call_of(arguments)
     with machine_errors():
         found = walk(machine, entry, **asked)

@@ -7,9 +7,8 @@ without it a machine of --profile is booted.
 import argparse
 import os
 
-from mmtwin.cli.errors import UserError
 from mmtwin.cli.machines import DEFAULT, END, add_booted, machine_of, split_mark
-from mmtwin.cli.options import write_picture
+from mmtwin.cli.options import check_picture_name, write_picture
 
 EXAMPLES = """\
 examples:
@@ -30,8 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mmtwin.draw.memory_picture import memory_png, memory_svg
     from mmtwin.machine.page_map import page_map
 
-    if arguments.output and not arguments.output.endswith((".svg", ".png")):
-        raise UserError(f"-o {arguments.output}", "the name ends with .svg or .png")
+    check_picture_name(arguments.output, (".svg", ".png"))
     pages = page_map(machine_of(arguments, arguments.input).mm)
     if arguments.output and arguments.output.endswith(".png"):
         return write_picture(arguments.output, memory_png(pages))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mmtwin.cli.errors import UserError, input_errors
 from mmtwin.cli.explain_page_flags import NUMBER, arch_of, config_of, pfn_of, shown_config
-from mmtwin.cli.options import add_picture, write_picture
+from mmtwin.cli.options import add_picture, check_picture_name, write_picture
 
 if TYPE_CHECKING:
     from mmtwin.draw.page_flags_picture import Bar
@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mmtwin.draw.page_flags_picture import page_flags_svg
     from mmtwin.versions.uname import kernel_name
 
+    check_picture_name(arguments.output)
     with input_errors():
         kernel = kernel_name(arguments.kernel or DEFAULT_KERNEL)
         given = config_of(arguments)

@@ -16,7 +16,7 @@ from mmtwin.cli.live import live_process, parse_pid
 from mmtwin.cli.machines import machine_errors
 from mmtwin.cli.maps import files_of, process_of, run_recording
 from mmtwin.cli.maps_log import DEFAULT_PROFILE, add_log_options, is_log, log_job, run_log
-from mmtwin.cli.options import add_picture, opened, write_picture
+from mmtwin.cli.options import add_picture, check_picture_name, opened, write_picture
 from mmtwin.procfs.maps import MapsArea
 
 EXAMPLES = """\
@@ -79,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mmtwin.draw.process_areas import picture_areas
     from mmtwin.draw.process_picture import process_svg
 
+    check_picture_name(arguments.output)
     source = source_of(arguments)
     shown = picture_areas(source.areas, source.resident_kb, source.program)
     with input_errors():

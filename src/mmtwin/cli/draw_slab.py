@@ -4,7 +4,7 @@ import argparse
 
 from mmtwin.cli.errors import input_errors
 from mmtwin.cli.explain_cache import add_cache_options, asked_for
-from mmtwin.cli.options import add_picture, write_picture
+from mmtwin.cli.options import add_picture, check_picture_name, write_picture
 
 EXAMPLES = """\
 examples:
@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mmtwin.machine import Machine
     from mmtwin.machine.slab_view import new_slab
 
+    check_picture_name(arguments.output)
     asked, facts = asked_for(arguments)
     with input_errors("`mmtwin explain cache` says what a slab holds"):
         align = explain_cache(asked, facts, arguments.cpus).figures["align"]

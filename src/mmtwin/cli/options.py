@@ -72,6 +72,17 @@ def add_picture(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_picture_name(path: str | None, endings: tuple[str, ...] = (".svg",)) -> None:
+    """Whether a picture's file is named as what it holds; a device or a pipe has any name.
+
+    Raises UserError that names the endings.
+    """
+    if path is None or path.endswith(endings):
+        return
+    if not os.path.exists(path) or os.path.isfile(path):
+        raise UserError(f"-o {path}", f"the name ends with {' or '.join(endings)}")
+
+
 def write_picture(path: str | None, picture: str | bytes) -> int:
     """Writes a picture beside its place, then renames it; the exit status. A device or a pipe is
     written to as it is.
