@@ -143,7 +143,7 @@ def test_large_sizes_take_pages(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_large_kmalloc_is_traced_twice_since_6_10(version: str) -> None:
+def test_a_large_kmalloc_is_traced_twice_since_6_11(version: str) -> None:
     mm = kmalloc_machine(version)
     mm.step_mask = 1 << 6  # STEP_KMALLOC
     address = kmalloc(mm, 8193)

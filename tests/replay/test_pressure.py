@@ -106,17 +106,25 @@ def failed(order, pid):
     return event
 
 
-@pytest.mark.parametrize(("pid", "order", "reserve"), [(7, 0, True), (8, 0, False), (7, 4, False)])
-def test_who_fails_is_the_victim_and_may_use_half_of_the_reserve(pid, order, reserve):
-    k = boot("x86_64-6.1")
-    row = failed(0, pid)
-    row["address"] = 0x1000
-    events = np.concatenate([failed(order, 7), row])
-    engine = Engine(k.mm, [0], [1 << bit for bit in range(32)], 2 * k.profile.page_size)
-    engine.run(events.ctypes.data, 0, 2, 2)
+@pytest.mark.parametrize(("pid", "order", "exact"), [(7, 0, 5), (8, 0, 4), (7, 4, 4)])
+def test_who_fails_is_the_victim_and_may_use_half_of_the_reserve(pid, order, exact):
+    """Who is not takes a page of the reserve all the same: he is the next, and missed once."""
+    k, other = boot("x86_64-6.1"), boot("x86_64-6.1")
+    for machine in (k, other):
+        near_the_mark(machine, 0)
+        while machine.alloc_pages(0, gfp="GFP_KERNEL|__GFP_NOWARN") is not None:
+            pass
+    k.mm.oom_victim = 1
+    gfp = "GFP_KERNEL|__GFP_NORETRY"  # calls no OOM killer itself
+    pages, steps = steps_of(k, lambda: [k.alloc_pages(0, gfp=gfp) for _ in range(5)])
+    assert None not in pages
+    events = record(steps)
+    events["pid"] = pid
+    engine = replayed(other, np.concatenate([failed(order, 7), events]))
     assert unexplained(engine)["failed_demand"] == 1
-    assert k.mm.oom_victim == reserve
-    assert k.mm.reclaims == 0
+    assert engine.victim == pid
+    assert (counted(engine, "PCP_EXACT"), counted(engine, "PCP_PREDICTED")) == (exact, 5)
+    assert (other.mm.reclaims, other.mm.oom_victim) == (1, 0)  # outside a replay as before
 
 
 @pytest.mark.parametrize(("pid", "silent", "behind"), [(7, 0, -1), (7, 30 * MS, 0), (0, 0, 0)])

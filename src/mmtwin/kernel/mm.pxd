@@ -90,9 +90,10 @@ cdef class MM:
     # kswapd reclaimed nothing MAX_RECLAIM_RETRIES times: nobody wakes it (c73322d098e4, 4.12)
     cdef public s32 kswapd_hopeless
     # the task that runs was chosen by the OOM killer: it may use half of the reserves
+    # (tsk_is_oom_victim(), cd04ae1e2dc8, 4.14)
     cdef public s32 oom_victim
-    # direct reclaim makes progress: what the per-CPU lists hold back is drained then. Else the OOM
-    # killer takes whom memory fails
+    # direct reclaim makes progress: what the per-CPU lists hold back is drained then
+    # (__alloc_pages_direct_reclaim()). Else the OOM killer takes whom memory fails
     cdef public s32 reclaims
     cdef public s32 page_group_by_mobility_disabled
     cdef public s64 min_free_kbytes

@@ -62,6 +62,7 @@ cdef enum:
     ROLE_LARGE_KMALLOC = 4        # page taken or given back by a large kmalloc/kfree: a response
     ROLE_SILENT = 5               # slab page taken for objects that no event names
     ROLE_DONE = 0x80              # set in a role: carried out earlier, or told before
+    ROLE_BITS = 0x7f              # of a role: without ROLE_DONE
 
 cdef enum:
     # roles.py: in an interrupt that came while its CPU held its page lists' lock

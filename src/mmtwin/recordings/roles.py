@@ -344,7 +344,7 @@ class Annotator:
             event.cache = self._use_of(pfn).cache
         large = event.kind == KIND_KMALLOC and event.bytes_req > self.large
         if large and pfn >= 0 and self._use_of(pfn).role == ROLE_LARGE_KMALLOC:
-            # __do_kmalloc_node() tells of it again, and who called (a0a44d9175b3, 6.10)
+            # __do_kmalloc_node() tells of it again, and who called (a0a44d9175b3, 6.11)
             event.role |= ROLE_DONE
             if self._use_of(pfn).demand > self.first:
                 self._event(self._use_of(pfn).demand - 1).call_site = event.call_site

@@ -52,6 +52,19 @@ class Symbols:
             return None
         return self.names[place], address - self.addresses[place]
 
+    def function(self, address: int) -> str:
+        """The function that an address lies in, without what the compiler added to its name
+        (`.isra.0`); "" if none is known. Those asked for once are kept.
+        """
+        if address not in self._functions:
+            found = self.find(address)
+            self._functions[address] = found[0].partition(".")[0] if found else ""
+        return self._functions[address]
+
+    @cached_property
+    def _functions(self) -> dict[int, str]:
+        return {}
+
     def name(self, address: int) -> str:
         """`function+0x1c` as the kernel prints it, less the size; or the bare number in hex."""
         found = self.find(int(address))

@@ -86,7 +86,6 @@ class AreaTrees:
         self.first = first
         self.block = 0
         self.handle = FIRST_HANDLE
-        self.sites: dict[int, str] = {}
         self.trees: dict[int, Tree] = {}
         self.old: dict[int, Tree] = {}
         self.copies: dict[int, deque[Tree]] = defaultdict(deque)
@@ -95,12 +94,6 @@ class AreaTrees:
         self.frees: dict[int, deque[tuple[int, bool]]] = defaultdict(deque)
         self.made: Counter[int] = Counter()  # areas of tasks since their last store
         self.exiting: dict[int, bool] = {}
-
-    def _function(self, site: int) -> str:
-        if site not in self.sites:
-            found = self.symbols.find(site)
-            self.sites[site] = found[0].partition(".")[0] if found else ""
-        return self.sites[site]
 
     def advance(self, events: Events, first: int, block: int, claimed: set[int]) -> None:
         """Follows the trees through some events, of which `claimed` are of other trees. `first`:
@@ -122,7 +115,7 @@ class AreaTrees:
         for row, kind, cache, pid, cpu, flags, address, site, gfp in zip(
             rows.tolist(), *columns, strict=True
         ):
-            index, function = first + row, self._function(site)
+            index, function = first + row, self.symbols.function(site)
             if index in claimed:
                 continue
             if cache == self.cache[0] and kind == FREE:

@@ -62,7 +62,6 @@ cdef enum:
     MOST_SLAB_OBJECTS = 0x1000
     SUPPRESSED = 0xFFFFFFFF       # id of what the changed machine does by itself
     PIDS = 0x1000
-    DEMAND_DONE = 0x80            # event.role: carried out earlier
     FIRST_WORD = 8                # objects are aligned to so many bytes
     NS_GRACE_PERIOD = 20000000    # about what one takes on a machine with work to do
     FORK_BEGUN = 1

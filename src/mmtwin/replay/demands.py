@@ -57,10 +57,10 @@ class DemandReader(DemandBook):
 
     def _event(self, event, number):
         if event.kind == KIND_KMALLOC or event.kind == KIND_KMEM_CACHE_ALLOC:
-            if event.role & DEMAND_DONE == 0:
+            if event.role & ROLE_DONE == 0:
                 self._object_alloc(event)
         elif event.kind == KIND_KFREE or event.kind == KIND_KMEM_CACHE_FREE:
-            if event.role & DEMAND_DONE == 0:
+            if event.role & ROLE_DONE == 0:
                 self._object_free(event)
         elif event.kind >= KIND_MM_PAGE_ALLOC and event.kind <= KIND_MM_PAGE_ALLOC_ZONE_LOCKED:
             if not block_is_within(event.address, event.order, self.nr_pages):
@@ -70,7 +70,7 @@ class DemandReader(DemandBook):
 
     def _page_event(self, event, number):
         if event.kind == KIND_MM_PAGE_ALLOC:
-            if event.role & DEMAND_DONE:
+            if event.role & ROLE_DONE:
                 return
             if event.role == ROLE_DEMAND or event.role == ROLE_NONE:
                 self._page_alloc(event)
@@ -80,20 +80,20 @@ class DemandReader(DemandBook):
                 awaited = self._awaited(event, number, False)
                 if awaited.kind:
                     self._object_alloc(awaited)
-                    awaited.role |= DEMAND_DONE
+                    awaited.role |= ROLE_DONE
         elif event.kind == KIND_MM_PAGE_ALLOC_ZONE_LOCKED:
             if event.ahead and number + event.ahead < self.available:
                 awaited = event_at(self.events, number + event.ahead)
-                if awaited.kind == KIND_MM_PAGE_ALLOC and awaited.role & DEMAND_DONE == 0:
+                if awaited.kind == KIND_MM_PAGE_ALLOC and awaited.role & ROLE_DONE == 0:
                     if block_is_within(awaited.address, awaited.order, self.nr_pages):
                         self._page_event(awaited, number + event.ahead)
-                        awaited.role |= DEMAND_DONE
+                        awaited.role |= ROLE_DONE
         elif event.kind == KIND_MM_PAGE_FREE:
             if event.role == ROLE_SLAB and self.page_id[event.address] == 0:
                 awaited = self._awaited(event, number, True)
                 if awaited.kind and awaited.cache == event.cache:
                     self._object_free(awaited)
-                    awaited.role |= DEMAND_DONE
+                    awaited.role |= ROLE_DONE
                 self._slab_freed(event)
             elif event.role != ROLE_LARGE_KMALLOC and event.ahead == 0:
                 self._page_free(event, event.order)
@@ -107,7 +107,7 @@ class DemandReader(DemandBook):
         """
         if event.ahead and number + event.ahead < self.available:
             awaited = event_at(self.events, number + event.ahead)
-            if awaited.role & DEMAND_DONE == 0:
+            if awaited.role & ROLE_DONE == 0:
                 if free and (awaited.kind == KIND_KFREE or awaited.kind == KIND_KMEM_CACHE_FREE):
                     return awaited
                 if not free and (

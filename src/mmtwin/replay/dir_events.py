@@ -69,7 +69,6 @@ class DirEvents:
         self.cache = {name: numbers.get(name, -1) for name in CACHES}
         self.known = all(number >= 0 for number in self.cache.values())
         self.security = list(self.symbols.functions(SECURITY))
-        self.sites: dict[int, str] = {}
         self.open: dict[int, Step] = {}  # by pid: what a task is about
         self.tasks = numbers.get(TASKS, -1)
         self.parent: dict[int, int] = {}
@@ -77,12 +76,6 @@ class DirEvents:
         self.folders: set[int] = set()  # inodes of directories
         self.links = 0  # names of files that have others
         self.gone: dict[int, deque[tuple[int, int]]] = defaultdict(deque)  # inodes, by CPU
-
-    def _function(self, site: int) -> str:
-        if site not in self.sites:
-            found = self.symbols.find(site)
-            self.sites[site] = found[0].partition(".")[0] if found else ""
-        return self.sites[site]
 
     def _name_parents(self, events: Events) -> None:
         """Whose child each new task is: the last before it that asked for a struct task_struct."""
@@ -121,7 +114,7 @@ class DirEvents:
             elif flags & INTERRUPT:
                 continue
             elif cache == self.cache["maple_node"]:
-                if kind == FREE and self._function(site) == DESTROY:
+                if kind == FREE and self.symbols.function(site) == DESTROY:
                     named = [Named(index, False, address)]
                     steps.append(Step(index, pid, cpu, DESTROY, nodes=named))
                 elif pid in self.open and not gfp & BLOCKING:
@@ -151,7 +144,7 @@ class DirEvents:
             else:
                 step.nodes, step.found = [], True
         elif step is not None:
-            self._close(steps, step, self._function(site))
+            self._close(steps, step, self.symbols.function(site))
 
     def _close(self, steps: list[Step], step: Step, function: str) -> None:
         del self.open[step.pid]

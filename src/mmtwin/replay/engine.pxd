@@ -18,7 +18,7 @@ from mmtwin.recordings.event cimport (
     KIND_KMEM_CACHE_FREE,
     KIND_MM_PAGE_ALLOC, KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED,
     KIND_MM_PAGE_FREE, KIND_MM_PAGE_FREE_BATCHED, KIND_MM_PAGE_PCPU_DRAIN, ROLE_DEMAND,
-    ROLE_LARGE_KMALLOC, ROLE_NONE, ROLE_SILENT, ROLE_SLAB, as_events, event_at, event_t,
+    ROLE_DONE, ROLE_LARGE_KMALLOC, ROLE_NONE, ROLE_SILENT, ROLE_SLAB, as_events, event_at, event_t,
 )
 from mmtwin.recordings.sites cimport as_s32
 from mmtwin.replay.counts cimport *
@@ -37,7 +37,6 @@ ctypedef event_t *event_p
 ctypedef queue_t *queue_p
 
 cdef enum:
-    DONE = 0x80                   # set in event.role: the demand was carried out earlier
     MOST_SILENT_OBJECTS = 4096
     ZERO_SIZE_PTR = 16
 

@@ -93,8 +93,11 @@ class Engine(LockOrder):
         """
         self.maple.look(address, start, available)
         self.mentions.aim(address, start, available)
+        self.mm.reclaims = not self.resync  # drains for it have events, which come before
         with cython.nogil:
             self._run(address, start, stop, available)
+        self.mm.reclaims = 1
+        self.mm.oom_victim = 0
 
     def cache_misses(self):
         """Objects that were predicted wrongly, by cache number, as a numpy array."""
@@ -138,19 +141,19 @@ class Engine(LockOrder):
             else:
                 self.count[UNEXPLAINED_OUTSIDE] += 1
         elif kind == KIND_KMALLOC or kind == KIND_KMEM_CACHE_ALLOC:
-            if event.role & DONE == 0:
+            if event.role & ROLE_DONE == 0:
                 self._object_alloc(event, -1)
             if kind == KIND_KMALLOC:
                 self._after_kmalloc(event)
         elif kind == KIND_KFREE or kind == KIND_KMEM_CACHE_FREE:
-            if event.role & DONE == 0:
+            if event.role & ROLE_DONE == 0:
                 self._object_free(event)
             if event.address == self.write_buffer:
                 self._written()
 
     def _page_event(self, event, number, kind):
         if kind == KIND_MM_PAGE_ALLOC:
-            if event.role & DONE == 0:
+            if event.role & ROLE_DONE == 0:
                 self._page_alloc_event(event, number)
         elif kind == KIND_MM_PAGE_FREE:
             self._page_free_event(event, number)
@@ -174,10 +177,10 @@ class Engine(LockOrder):
             return False
         awaited = event_at(self.events, number + event.ahead)
         if kind == KIND_KMALLOC and awaited.kind == KIND_KMEM_CACHE_ALLOC:
-            return awaited.role & DONE == 0
+            return awaited.role & ROLE_DONE == 0
         if kind == KIND_KFREE and awaited.kind == KIND_KMEM_CACHE_FREE:
-            return awaited.role & DONE == 0
-        return awaited.kind == kind and awaited.role & DONE == 0
+            return awaited.role & ROLE_DONE == 0
+        return awaited.kind == kind and awaited.role & ROLE_DONE == 0
 
     def _interrupted(self, event, number):
         """An interrupt's first event: was the allocation whose event comes after it decided before
@@ -196,7 +199,7 @@ class Engine(LockOrder):
         if cache == self.maple.cache and self.maple.can_wait(number, number + event.ahead):
             return
         if cache >= 0 and next_object(self.mm, cache, gfp, -1) == demand.address:
-            demand.role |= DONE
+            demand.role |= ROLE_DONE
             self.demand = number + event.ahead
             self._object_alloc(demand, -1)
             self.demand = number
@@ -217,7 +220,7 @@ class Engine(LockOrder):
             page = event_at(self.events, number + event.ahead)
             if is_inside(self.mm, page.address, page.order):
                 self._page_alloc_event(page, number + event.ahead)
-                page.role |= DONE
+                page.role |= ROLE_DONE
 
     def _page_alloc_event(self, event, number):
         if event.role == ROLE_DEMAND or event.role == ROLE_NONE:
@@ -237,9 +240,9 @@ class Engine(LockOrder):
             if cache >= 0 and cache_at(self.mm, cache).sheaf_capacity:
                 if self._refill_part(event, number, cache):
                     return
-            demand.role |= DONE
+            demand.role |= ROLE_DONE
             self.demand = number + event.ahead
-            self._object_alloc(demand, number if event.role & DONE == 0 else -1)
+            self._object_alloc(demand, number if event.role & ROLE_DONE == 0 else -1)
         else:
             self._compare_page(event.address, get(queue_of(self, event.cpu, QUEUE_TWIN_SLAB)))
 
@@ -285,7 +288,7 @@ class Engine(LockOrder):
                 self.demand = number + event.ahead
                 self._object_free(demand)
                 self.demand = number
-                demand.role |= DONE
+                demand.role |= ROLE_DONE
 
     def _object_alloc(self, event, number):
         """An object is asked for; `number`: of the event that took the page of a slab for it, -1
@@ -347,8 +350,8 @@ class Engine(LockOrder):
         number = self.demand
         if event.ahead and number + event.ahead < self.available:
             demand = event_at(self.events, number + event.ahead)
-            if not demand.role & DONE:
-                demand.role |= DONE
+            if not demand.role & ROLE_DONE:
+                demand.role |= ROLE_DONE
                 self.demand = number + event.ahead
                 self._object_alloc(demand, -1)
                 self.demand = number

@@ -19,7 +19,7 @@ from mmtwin.recordings.event cimport (
     KIND_MM_PAGE_ALLOC,
     KIND_MM_PAGE_ALLOC_EXTFRAG, KIND_MM_PAGE_ALLOC_ZONE_LOCKED, KIND_MM_PAGE_FREE,
     KIND_MM_PAGE_FREE_BATCHED, KIND_MM_PAGE_PCPU_DRAIN,
-    ROLE_DEMAND, ROLE_DONE, ROLE_SILENT, ROLE_SLAB, as_events, event_at, event_t,
+    ROLE_BITS, ROLE_DEMAND, ROLE_DONE, ROLE_SILENT, ROLE_SLAB, as_events, event_at, event_t,
 )
 from mmtwin.recordings.sites cimport as_s32
 from mmtwin.replay.counts cimport *

@@ -134,7 +134,7 @@ class Follower:
 
     def _page_alloc(self, event):
         pfn = event.address
-        if event.role & 0x7F == ROLE_SLAB or event.role & 0x7F == ROLE_SILENT:
+        if event.role & ROLE_BITS == ROLE_SLAB or event.role & ROLE_BITS == ROLE_SILENT:
             cache = self._cache_of_slab(event)
             gfp = moved_gfp(self.bits, event.gfp)
             if cache >= 0 and adopt_slab(self.mm, cache, pfn, event.order, gfp):

@@ -44,6 +44,9 @@ cdef class LateCounters:
     @cython.locals(counter=s32, place=s64)
     cdef void _fold(self, s32 cpu) noexcept nogil
 
+cdef inline bint was_idle(s32 nr_cpus, s32 pid, s64 silence) noexcept nogil:
+    return pid == 0 or silence > (TWO_TICKS if nr_cpus > 1 else LONG)
+
 cdef inline bint undisturbed(LateCounters late, s32 cpu, u64 time) noexcept nogil:
     if late.nr_cpus != 1 or time >= late.due[0] or time > late.seen_at[0] + LONG:
         return False

@@ -20,6 +20,12 @@ if not cython.compiled:
 
     globals().update(parse_constants(files(__package__).joinpath("late_counters.pxd").read_text()))
 
+    def was_idle(nr_cpus, pid, silence):
+        """Whether a CPU was idle before an event, `silence` ns after its last one: it finds the
+        CPU idle, or none came for long.
+        """
+        return pid == 0 or silence > (TWO_TICKS if nr_cpus > 1 else LONG)
+
     def undisturbed(late, cpu, time):
         """Whether rested() and add_up() have nothing to do at an event of a task: that is noted.
         Never where there are several CPUs.
@@ -165,8 +171,7 @@ class LateCounters:
         """
         if self.told:
             return
-        silent = TWO_TICKS if self.nr_cpus > 1 else LONG
-        if pid == 0 or (self.tick and time > self.seen_at[cpu] + silent):
+        if was_idle(self.nr_cpus, pid, time - self.seen_at[cpu] if self.tick else 0):
             self._fold(cpu)
         self.seen_at[cpu] = time
         if self.nr_cpus > 1:

@@ -3,7 +3,7 @@ cimport cython
 from mmtwin.kernel.structs cimport s32, s64, u64
 from mmtwin.recordings.event cimport (
     KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC, KIND_MM_PAGE_FREE,
-    ROLE_SILENT, ROLE_SLAB, as_events, event_at, event_t,
+    ROLE_BITS, ROLE_SILENT, ROLE_SLAB, as_events, event_at, event_t,
 )
 from mmtwin.recordings.sites cimport as_s32
 

@@ -333,9 +333,9 @@ class Ahead:
         if event.kind == KIND_KMEM_CACHE_FREE:
             what = self._what_at(event.call_site)
             return what if what == WHAT_SPARE or what == WHAT_ROOT else WHAT_LATER
-        if event.kind == KIND_MM_PAGE_ALLOC and ROLE_SLAB <= event.role & 0x7F <= ROLE_SILENT:
+        if event.kind == KIND_MM_PAGE_ALLOC and ROLE_SLAB <= event.role & ROLE_BITS <= ROLE_SILENT:
             return WHAT_PAGE
-        if event.kind == KIND_MM_PAGE_FREE and event.role & 0x7F == ROLE_SLAB:
+        if event.kind == KIND_MM_PAGE_FREE and event.role & ROLE_BITS == ROLE_SLAB:
             return WHAT_PAGE_FREE
         return WHAT_NONE
 

@@ -36,13 +36,13 @@ cdef enum:
     SITE_ENTRY = 5                # mas_alloc_cyclic(): a directory gets an entry
     SITE_ERASE = 6                # mas_erase()
     SITE_MANY = 7                 # one of a prefilled sheaf
-    SITE_TOP = 11                 # the last of them: up to the root (7.3)
-    SITE_SPLIT = 12               # of a leaf that is split (6.18)
-    SITE_SHARE = 13               # of leaves that share out their entries
-    SITE_INODE = 14               # of a file in a directory of tmpfs
-    SITE_ROOT = 8                 # __mt_destroy(): a tree's root is freed
-    SITE_EXEC = 9                 # mm_alloc(): a new program's struct mm_struct
-    SITE_RCU = 10                 # rcu_do_batch()
+    SITE_TOP = 8                  # the last of them: up to the root (7.3)
+    SITE_SPLIT = 9                # of a leaf that is split (6.18)
+    SITE_SHARE = 10               # of leaves that share out their entries
+    SITE_INODE = 11               # of a file in a directory of tmpfs
+    SITE_ROOT = 12                # __mt_destroy(): a tree's root is freed
+    SITE_EXEC = 13                # mm_alloc(): a new program's struct mm_struct
+    SITE_RCU = 14                 # rcu_do_batch()
 
 cdef enum:
     INTERRUPT = 0x18              # event.flags: hard or soft interrupt

@@ -65,10 +65,10 @@ cdef class Mend:
     cdef void _leave_list(self, pfn_t pfn) noexcept nogil
     @cython.locals(upper=s32, lower=s32)
     cdef void _judge_boost(self, pfn_t mine, pfn_t wanted) noexcept nogil
-    cdef s32 _zone(self, event_t *event) noexcept nogil
+    cdef bint _elsewhere(self, pfn_t mine, pfn_t wanted) noexcept nogil
     @cython.locals(mine=pfn_t, fate=s32, other=bint)
     cdef void _set_page_right(self, event_t *event, pfn_t predicted, gfp_t gfp) noexcept nogil
-    @cython.locals(place=s64, mine=pfn_t, wanted=pfn_t, order=s32, cpu=s32, number=s32)
+    @cython.locals(place=s64, mine=pfn_t, wanted=pfn_t, order=s32, cpu=s32)
     cdef void _set_zone_right(self) noexcept nogil
     @cython.locals(later=s64, late=queue_p)
     cdef bint _swap(self, s64 place, pfn_t mine, pfn_t wanted, s32 order) noexcept nogil

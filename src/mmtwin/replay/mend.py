@@ -147,7 +147,7 @@ class Mend:
         which was taken for ended stands in the twin's zone, or does not in the kernel's, which it
         stood in. That is not seen of a zone that was passed by for a cause of its own.
         """
-        if mine < 0:
+        if not self._elsewhere(mine, wanted):
             return
         upper = pfn_to_page(self.mm, mine).zone
         lower = pfn_to_page(self.mm, wanted).zone
@@ -157,8 +157,9 @@ class Mend:
         elif upper < lower and zone_at(self.mm, lower).watermark_boost:
             set_kswapd_hopeless(self.mm, lower, False)
 
-    def _zone(self, event):
-        return pfn_to_page(self.mm, event.address).zone
+    def _elsewhere(self, mine, wanted):
+        """Whether the kernel's block is in another zone than the twin's, if it has one."""
+        return mine >= 0 and pfn_to_page(self.mm, mine).zone != pfn_to_page(self.mm, wanted).zone
 
     def _set_page_right(self, event, predicted, gfp):
         """The kernel gave out another page: the twin takes that one and puts its own where the
@@ -170,7 +171,7 @@ class Mend:
         self._judge_boost(predicted, event.address)
         self._take_used()
         mine = predicted
-        other = mine >= 0 and pfn_to_page(self.mm, mine).zone != self._zone(event)
+        other = self._elsewhere(mine, event.address)
         if mine >= 0 and ((self.filled and not other) or page_is_free(self.mm, mine)):
             mine = -1
         fate = self._fate_of_refused(mine, event.order)
@@ -206,10 +207,9 @@ class Mend:
             wanted = self.wrong[3 * place + 1]
             order = self.wrong[3 * place + 2]
             self._judge_boost(mine, wanted)
-            number = pfn_to_page(self.mm, wanted).zone
-            if pfn_to_page(self.mm, mine).zone != number:
+            if self._elsewhere(mine, wanted):
                 mod_free_pages(self.mm, pfn_to_page(self.mm, mine).zone, 1 << order)
-                mod_free_pages(self.mm, number, -(1 << order))
+                mod_free_pages(self.mm, pfn_to_page(self.mm, wanted).zone, -(1 << order))
             if not self._swap(place, mine, wanted, order) and not exchange_blocks(
                 self.mm, mine, wanted, order, self._fate_of_refused(mine, order)
             ):

@@ -57,7 +57,7 @@ cdef class Pages(Mend):
     cdef s32 refilled             # recall(): blocks of the refill that goes on
     cdef pfn_t refill_pfn
     cdef s64 coming               # blocks whose events come behind the demand's first
-    cdef s32 victim               # the task that the OOM killer took last, -1 for none
+    cdef readonly s32 victim      # the task that the OOM killer took last, -1 for none
     cdef bint silent              # the pages being taken are of no event
 
     cdef void _compare_page(self, pfn_t pfn, pfn_t predicted) noexcept nogil

@@ -123,8 +123,6 @@ class Pages(Mend):
         self.nr_bulk_sites = len(bulk_sites)
         self.silent = False
         self.victim = -1
-        if resync:
-            mm.reclaims = 0  # what the kernel drained for it has events, which come before
         self.coming = 0
         self.refilled = 0
         self.refill_pfn = 0

@@ -14,7 +14,7 @@ from mmtwin.kernel.slub_turn cimport is_turnable, place_of, top_of_slab, turn_sl
 from mmtwin.kernel.structs cimport gfp_t, pfn_t, s32, s64, u64, virt_t
 from mmtwin.recordings.event cimport (
     KIND_KFREE, KIND_KMALLOC, KIND_KMEM_CACHE_ALLOC, KIND_KMEM_CACHE_FREE, KIND_MM_PAGE_ALLOC,
-    KIND_MM_PAGE_ALLOC_ZONE_LOCKED, ROLE_SLAB,
+    KIND_MM_PAGE_ALLOC_ZONE_LOCKED, ROLE_BITS, ROLE_DONE, ROLE_SLAB,
     event_at, event_t, wrap64,
 )
 from mmtwin.replay.mend cimport queue_of
@@ -31,8 +31,6 @@ ctypedef refill_t *refill_p
 ctypedef late_t *late_p
 
 cdef enum:
-    DONE = 0x80                   # set in event.role: the demand was carried out earlier
-    ROLE_BITS = 0x7f              # of event.role: without DONE
     FURTHEST = 131072             # events that are looked through for a slab's first object
     NEAREST = 2048                # events that are looked through for a refill begun earlier
     NO_SLAB = -1

@@ -331,7 +331,7 @@ class Sheaves(Unseen):
             if not self._is_slab_for(i, target):
                 continue
             if is_inside(self.mm, event.address, event.order):
-                event.role |= DONE
+                event.role |= ROLE_DONE
                 mine = item_at(queue, nth) if nth < waiting(queue) else NO_SLAB
                 self._compare_page(event.address, mine)
                 if self.resync and mine != event.address:

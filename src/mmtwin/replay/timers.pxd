@@ -8,6 +8,7 @@ from mmtwin.kernel.ram cimport pcp_of, pcp_p, pfn_to_page
 from mmtwin.kernel.structs cimport s32, s64
 from mmtwin.recordings.event cimport KIND_MM_PAGE_PCPU_DRAIN, as_events, event_at, event_t
 from mmtwin.replay.counts cimport UNEXPLAINED_DRAIN_MISSED
+from mmtwin.replay.late_counters cimport was_idle
 from mmtwin.replay.mend cimport queue_of
 from mmtwin.replay.pages cimport Pages, collect
 from mmtwin.kernel.page_alloc_state cimport pcp_that_holds
@@ -18,8 +19,6 @@ ctypedef event_t *event_p
 cdef enum:
     SLACK_NS = 60000000           # a run seen so far from where it was expected is no such run
     SECOND_NS = 1000000000
-    LONG = 20000000               # ns without an event: idle (late_counters.pxd)
-    TWO_TICKS = 8000000           # the same, where several CPUs share the work
 
 cdef class Timers(Pages):
     cdef s64 *due                 # by CPU: when vmstat_update() runs next, ns of the trace clock
@@ -43,7 +42,7 @@ cdef class Timers(Pages):
     cdef void _find_next(self) noexcept nogil
     @cython.locals(cpu=s32)
     cdef void _set_due(self, s64 after) noexcept nogil
-    @cython.locals(cpu=s32, silent=s64)
+    @cython.locals(cpu=s32)
     cdef void _rested(self, event_t *event) noexcept nogil
     @cython.locals(cpu=s32, drains=s64)
     cdef void _vmstat_update(self, event_t *event) noexcept nogil

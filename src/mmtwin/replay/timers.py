@@ -27,6 +27,7 @@ if not cython.compiled:
     from mmtwin.recordings.event import CONSTANTS as EVENT_CONSTANTS
     from mmtwin.recordings.event import as_events, event_at
     from mmtwin.replay.counts import COUNTS
+    from mmtwin.replay.late_counters import was_idle
     from mmtwin.replay.mend import queue_of
     from mmtwin.replay.pages import collect
     from mmtwin.replay.queues import QUEUES, empty
@@ -59,7 +60,9 @@ def first_jiffy(machine: Any, dmesg: str) -> int | None:
 
 
 def set_timer(engine: Any, recording: Any, profile: Any) -> None:
-    """Lets a replay's engine run vmstat_update() where the kernel's changes the page lists."""
+    """Lets a replay's engine run vmstat_update() where the kernel's did: it adds up counters, and
+    drains page lists (6.7 and later).
+    """
     start = first_jiffy(recording.machine, static_text(recording, "dmesg"))
     if start is not None:
         engine.set_timer(start, hz_of(recording.machine.config))
@@ -147,12 +150,9 @@ class Timers(Pages):
                 self.next_due = self.due[cpu]
 
     def _rested(self, event):
-        """A CPU was idle before this event, and added up then (quiet_vmstat()): the event finds it
-        idle, or none came for long.
-        """
+        """A CPU that was idle before this event added up then (quiet_vmstat())."""
         cpu = event.cpu if event.cpu < self.mm.nr_cpus else 0
-        silent = LONG if self.mm.nr_cpus == 1 else TWO_TICKS
-        if event.pid == 0 or event.time > self.seen_at[cpu] + silent:
+        if was_idle(self.mm.nr_cpus, event.pid, event.time - self.seen_at[cpu]):
             fold_free_pages(self.mm, cpu)
         self.seen_at[cpu] = event.time
 

@@ -149,5 +149,5 @@ SLUB = (
     Feature("kmalloc_odd_first", "kmalloc-96, -192 are created before the powers of two", 0,
             Change("6.10", 1, "306c4ac9896b")),
     Feature("kmalloc_large_told_twice", "__kmalloc() of whole pages is traced twice", 0,
-            Change("6.10", 1, "a0a44d9175b3")),
+            Change("6.11", 1, "a0a44d9175b3")),
 )
