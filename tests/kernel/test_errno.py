@@ -4,6 +4,19 @@ The order of a function's checks counts: some rows break two rules at once.
 """
 
 from collections.abc import Callable
+from errno import (
+    EACCES,
+    EAGAIN,
+    EBADF,
+    EEXIST,
+    EFAULT,
+    EINVAL,
+    ENODEV,
+    ENOMEM,
+    EOPNOTSUPP,
+    EOVERFLOW,
+    EPERM,
+)
 
 import pytest
 
@@ -50,8 +63,6 @@ from tests.kernel.area_machine import (
     space,
 )
 
-EPERM, EBADF, EAGAIN, ENOMEM, EACCES, EFAULT = 1, 9, 11, 12, 13, 14
-EEXIST, ENODEV, EINVAL, EOVERFLOW, EOPNOTSUPP = 17, 19, 22, 75, 95
 AT = 0x10000000  # four pages are mapped there, private and writable
 FREE = 0x20000000  # nothing is
 CODE = 0x30000000  # two pages of a file that is open for reading, shared

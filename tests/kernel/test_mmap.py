@@ -1,6 +1,18 @@
 """mmap() and its like: where areas go, what errors say, what is counted."""
 
 from collections.abc import Callable
+from errno import (
+    EACCES,
+    EAGAIN,
+    EBADF,
+    EEXIST,
+    EINVAL,
+    ENODEV,
+    ENOMEM,
+    EOPNOTSUPP,
+    EOVERFLOW,
+    EPERM,
+)
 
 import pytest
 
@@ -59,8 +71,6 @@ from tests.kernel.area_machine import (
     space,
 )
 
-EPERM, EBADF, EAGAIN, ENOMEM, EACCES, EFAULT = 1, 9, 11, 12, 13, 14
-EEXIST, ENODEV, EINVAL, ENOSYS, EOVERFLOW, EOPNOTSUPP = 17, 19, 22, 38, 75, 95
 HUGE = 2 << 20
 AT = 0x10000000  # where tests map with MAP_FIXED
 every_version = pytest.mark.parametrize("version", VERSIONS)

@@ -1,5 +1,7 @@
 """mremap(): in place, elsewhere, of several areas; its errors and what it counts."""
 
+from errno import EFAULT, EINVAL, ENOMEM
+
 import pytest
 
 from mmtwin.kernel.expand_stack import install_special_mapping
@@ -27,7 +29,6 @@ from tests.kernel.area_machine import (
     space,
 )
 
-EFAULT, EINVAL, ENOMEM = 14, 22, 12
 every_version = pytest.mark.parametrize("version", VERSIONS)
 AT = 0x10000000  # where tests map with MAP_FIXED
 

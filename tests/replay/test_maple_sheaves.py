@@ -17,7 +17,8 @@ STORE, RCU = 0x1000, 0x2000
 RANGES = [(STORE, STORE + 1, SITES["SITE_ONE"]), (RCU, RCU + 1, SITES["SITE_RCU"])]
 SOFTIRQ = 0x10
 CAPACITY = 12
-PAUSE = 10 * SITES["GRACE"]
+GRACE = 4_000_000
+PAUSE = 10 * GRACE
 
 
 def boot() -> tuple[Machine, int]:
@@ -62,7 +63,7 @@ def replayed(rows: list[tuple[str, int, int]], inferred: bool) -> tuple[int, int
         event["time"] = PAUSE * number
         event["flags"] = SOFTIRQ if kind == "KFREE" else 0
         event["cache"] = 0 if kind == "KMEM_CACHE_ALLOC" else -1
-    nodes = SheafNodes(k.mm, cache, [0, 1, 2], RANGES, []) if inferred else Maple(k.mm)
+    nodes = SheafNodes(k.mm, cache, [0, 1, 2], RANGES, [], GRACE) if inferred else Maple(k.mm)
     bits = [1 << bit for bit in range(32)]
     engine = Engine(k.mm, [cache, -1, -1], bits, 8192, False, maple=nodes)
     engine.run(events.ctypes.data, 0, len(events), len(events))

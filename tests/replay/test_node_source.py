@@ -9,7 +9,7 @@ from mmtwin.kernel import lists
 from mmtwin.recordings import default_recording_path, open_recording
 from mmtwin.recordings.errors import RecordingError
 from mmtwin.replay import run
-from mmtwin.replay.node_source import LEAST, Trust
+from mmtwin.replay.node_source import LEAST, Trust, grace_period
 
 
 @pytest.mark.parametrize("missed, lost", [(0, False), (LEAST // 4, False), (LEAST // 2, True)])
@@ -64,3 +64,9 @@ def test_trees_that_events_tell_of_are_followed_until_lost(monkeypatch, lost):
         job.run()
         assert (job.engine.maple is job.script) != lost
         assert (job.script is None) == lost
+
+
+def test_a_grace_period_lasts_as_many_jiffies_as_the_kernel_waits_at_first() -> None:
+    assert [grace_period(hz) for hz in (100, 250, 300, 1000, 0)] == [
+        10_000_000, 4_000_000, 6_666_666, 3_000_000, 4_000_000,
+    ]  # fmt: skip

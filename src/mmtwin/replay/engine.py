@@ -96,8 +96,7 @@ class Engine(LockOrder):
         self.mm.reclaims = not self.resync  # drains for it have events, which come before
         with cython.nogil:
             self._run(address, start, stop, available)
-        self.mm.reclaims = 1
-        self.mm.oom_victim = 0
+        self.mm.reclaims, self.mm.oom_victim = 1, 0
 
     def cache_misses(self):
         """Objects that were predicted wrongly, by cache number, as a numpy array."""
@@ -115,19 +114,17 @@ class Engine(LockOrder):
 
     def _event(self, event, number):
         kind = event.kind
-        self.demand = number
-        self.now = number
+        self.demand = self.now = number
         self._rested(event)
+        self.mm.oom_victim = event.flags & INTERRUPT == 0 and event.pid == self.victim
         if self.interrupted:
             self._take_nodes(event)
         if event.flags & INTERRUPT:
             self.mm.pcp_locked = event.extra & EXTRA_PCP_LOCKED != 0
-            self.mm.oom_victim = 0
             if event.ahead:
                 self._interrupted(event, number)
         else:
             self.mm.pcp_locked = 0
-            self.mm.oom_victim = event.pid == self.victim
             if event.time >= self.next_due:
                 self._vmstat_update(event)
             if event.pid == self.waiting_pid:

@@ -46,7 +46,6 @@ cdef enum:
 
 cdef enum:
     INTERRUPT = 0x18              # event.flags: hard or soft interrupt
-    GRACE = 3000000               # ns that a sheaf waits at least: chosen on recordings
     MOST_WAITING = 16             # sheaves
     MOST_NODES = 32               # of one request
     FAR = 4096                    # and for what becomes of its tree
@@ -73,6 +72,7 @@ cdef class SheafNodes(Maple):
     cdef s64 copying              # the tree being copied, -1
     cdef s64 queued               # sheaves that wait for a grace period
     cdef u64 *since               # when each became full
+    cdef u64 grace                # ns that a grace period takes
     cdef u64 time                 # of the event being carried out
     cdef u64 *strays              # nodes in use at the start, of no tree that is known
     cdef s64 nr_strays

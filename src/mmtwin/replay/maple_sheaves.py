@@ -68,11 +68,12 @@ def sheaf_ranges(symbols):
 class SheafNodes(Maple):
     """`cache`: maple_node's number in the twin; `names`: numbers of maple_node, vm_area_struct
     and mm_struct in the recording; `ranges`: of sheaf_ranges(); `live`: addresses of the nodes in
-    use.
+    use; `grace`: ns that a grace period takes.
     """
 
-    def __init__(self, mm, cache, names, ranges, live):
+    def __init__(self, mm, cache, names, ranges, live, grace):
         Maple.__init__(self, mm)
+        self.grace = grace
         self.cache = cache
         self.scripted = True
         self.name, self.areas, self.mms = names
@@ -359,14 +360,14 @@ class SheafNodes(Maple):
 
     def goes_on(self, event):
         """Whether RCU frees what waited for a grace period (rcu_do_batch()): a batch frees what
-        waits since GRACE before it. Where a grace period ends no event tells, but that it has
+        waits a grace period or longer. Where a grace period ends no event tells, but that it has
         where a slab is given back: the barn was full.
         """
         if event.flags & INTERRUPT == 0 or not self.queued:
             return -1
         if self._is_flush(event):
             return 0
-        if event.time < self.since[0] + GRACE or self._site(event.call_site) != SITE_RCU:
+        if event.time < self.since[0] + self.grace or self._site(event.call_site) != SITE_RCU:
             return -1
         return 0
 
@@ -380,7 +381,7 @@ class SheafNodes(Maple):
     def go_on(self, event):
         """Frees the sheaves whose grace period is over. Whether others wait."""
         count = 1 if self._is_flush(event) else 0
-        while count < self.queued and event.time >= self.since[count] + GRACE:
+        while count < self.queued and event.time >= self.since[count] + self.grace:
             count += 1
         rcu_free_sheaves(self.mm, count)
         self.queued -= count

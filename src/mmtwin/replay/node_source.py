@@ -16,8 +16,10 @@ from mmtwin.replay.engine import Engine
 from mmtwin.replay.maple import Maple
 from mmtwin.replay.maple_script import Script
 from mmtwin.replay.maple_sheaves import SheafNodes, sheaf_ranges
+from mmtwin.replay.timers import hz_of
 
 LEAST = 256  # requests that are judged together
+NS_IN_SECOND = 1_000_000_000
 MOST_MISSED = 0.3  # of them; inference does better then on the recordings at hand
 
 
@@ -65,7 +67,15 @@ def sheaf_nodes(mm: MM, annotated: Annotated) -> Maple | None:
     cache = mm.cache_names.index(MAPLE_CACHES[0])
     names = [annotated.names.index(name) for name in MAPLE_CACHES]
     ranges = sheaf_ranges(annotated.recording.symbols)
-    return SheafNodes(mm, cache, names, ranges, live_nodes(mm, cache))
+    grace = grace_period(hz_of(annotated.recording.machine.config))
+    return SheafNodes(mm, cache, names, ranges, live_nodes(mm, cache), grace)
+
+
+def grace_period(hz: int) -> int:
+    """How long a grace period of RCU is taken to last, ns: until idle CPUs are looked for
+    (RCU_JIFFIES_TILL_FORCE_QS, kernel/rcu/tree.h), a jiffy or more; of 4 ms if `hz` is 0.
+    """
+    return (1 + (hz > 250) + (hz > 500)) * NS_IN_SECOND // (hz or 250)
 
 
 def live_nodes(mm: MM, cache: int) -> list[int]:
