@@ -17,6 +17,7 @@ if not cython.compiled:
     from mmtwin.kernel.constants import (
         __GFP_ATOMIC,
         __GFP_DIRECT_RECLAIM,
+        __GFP_FS,
         __GFP_HIGH,
         __GFP_KSWAPD_RECLAIM,
         __GFP_MEMALLOC,
@@ -203,7 +204,8 @@ def __alloc_pages_slowpath(mm, gfp, order, node, migratetype):
             break
         if not unreserve_any(mm, gfp, node, migratetype, True):  # should_reclaim_retry()
             break
-    if not mm.reclaims and may_oom(mm, gfp, order):
+    # out_of_memory() kills nobody for who may not wait for file systems
+    if not mm.reclaims and gfp & __GFP_FS and may_oom(mm, gfp, order):
         mm.oom_victim = 1
         alloc_flags = ALLOC_OOM | (alloc_flags & ALLOC_KSWAPD) | alloc_flags_cma(mm, gfp)
         return get_page_from_freelist(mm, gfp, order, alloc_flags, node, migratetype)
