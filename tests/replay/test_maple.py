@@ -228,6 +228,40 @@ def test_areas_and_purposes():
     assert asked["areas"].tolist() == [0, 3, 3, 3, 2, 1, 1]
 
 
+def moments_of(rows):
+    """The moments of events of maple nodes: (pid, what for, address)."""
+    ahead = Ahead([0, 1, 2], RANGES)
+    events = np.zeros(len(rows), dtype=EVENT)
+    for event, (pid, name, address) in zip(events, rows, strict=True):
+        alloc = name in ("alloc", "nowait")
+        kind = CONSTANTS["KIND_KMEM_CACHE_ALLOC" if alloc else "KIND_KMEM_CACHE_FREE"]
+        event["pid"], event["kind"], event["address"] = pid, kind, address
+        event["call_site"] = SITES["alloc" if alloc else name]
+        event["gfp"] = 0x2800 if name == "nowait" else GFP
+    ahead.look(events.ctypes.data, 0, len(events))
+    return ahead.buffers["moments"][: len(events)]
+
+
+def test_an_exit_is_no_unmap():
+    """A node taken without waiting that goes as a root held what a munmap() took out; but where
+    nothing of its task follows, it was the root of the task's own tree.
+    """
+    unmap = [(7, "nowait", 1), (7, "tree", 1), (7, "alloc", 2), (7, "destroy", 2)]
+    exits = [(8, "nowait", 3), (8, "tree", 3)]
+    assert moments_of([*unmap, *exits])["detached"].tolist() == [1, 1, 0, 0, 0, 0]
+
+
+def test_many_tasks_and_nodes():
+    """More than the tables have room for at first: each finds its next all the same."""
+    count = 2 * MAPLE["LEAST_SPOTS"]
+    first = [(pid, "alloc", pid) for pid in range(1, count)]
+    moments = moments_of([*first, *((pid, "tree", pid) for pid, _, _ in first)])
+    behind = np.arange(count, 2 * count - 1)  # numbers of moments + 1
+    for column in ("next", "follows", "exit"):
+        assert moments[column][: count - 1].tolist() == behind.tolist()
+        assert not moments[column][count - 1 :].any()
+
+
 def test_what_interrupts_cut():
     """A free whose event an interrupt's frees follow at once, and the last of those."""
     ahead = Ahead([0, 1, 2], RANGES)

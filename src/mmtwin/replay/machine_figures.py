@@ -9,7 +9,7 @@ from mmtwin.kernel import constants
 from mmtwin.kernel.constants import PG_slab, PG_tail
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.slub_defs import DEFS
-from mmtwin.replay.truth import free_chain
+from mmtwin.replay.truth import free_chains
 
 # The paths of SLUB by the counters of enum stat_item that tell them.
 ALLOC_PATHS = {
@@ -90,7 +90,7 @@ def free_on_cpus(mm: MM, count: int) -> npt.NDArray[np.int64]:
     cpus = mm.view("cache_cpu")
     for place in np.flatnonzero(cpus["freelist"][: mm.nr_caches * mm.nr_cpus]):
         number = int(place) // mm.nr_cpus
-        free[number] += sum(1 for _ in free_chain(mm, number, int(cpus["freelist"][place])))
+        free[number] += len(free_chains(mm, number)(int(cpus["freelist"][place])))
     sheaves = mm.view("sheaf")[: mm.next_sheaf]
     held = sheaves[(sheaves["size"] > 0) & (sheaves["cache"] >= 0)]
     np.add.at(free, held["cache"], held["size"].astype(np.int64))

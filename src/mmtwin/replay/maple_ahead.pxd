@@ -1,4 +1,5 @@
 cimport cython
+from libc.string cimport memset
 
 from mmtwin.kernel.structs cimport s32, s64, u64
 from mmtwin.recordings.event cimport (
@@ -44,6 +45,7 @@ cdef enum:
     MOST_EVENTS = 64              # of an interrupt, before its first node
     LOOK = 16                     # moments that a request to unmap may last
     BLOCKING = 0x400              # __GFP_DIRECT_RECLAIM, as recorded
+    LEAST_SPOTS = 4096            # of a table, a power of two
 
 # One such event.
 cdef struct moment_t:
@@ -91,6 +93,9 @@ cdef inline range_t *as_ranges(size_t address, size_t count) noexcept nogil:
 cdef inline moment_t *moment_at(moment_t *moments, s64 place) noexcept nogil:
     return &moments[place]
 
+cdef inline void clear_moment(moment_t *moment) noexcept nogil:
+    memset(moment, 0, sizeof(moment_t))
+
 cdef inline u64 spread(u64 key) noexcept nogil:
     return (key * <u64> 0x9E3779B97F4A7C15) >> 20
 
@@ -106,7 +111,9 @@ cdef class Ahead:
     cdef readonly s64 nr_moments
     cdef spot_t *nodes            # next moments by address
     cdef spot_t *tasks            # and by task
-    cdef u64 mask
+    cdef u64 mask                 # of both tables, which have as many spots
+    cdef u64 nr_nodes             # in use
+    cdef u64 nr_tasks
     cdef s64 now                  # a moment near the one asked for last
     cdef size_t block
     cdef s64 block_size
@@ -118,7 +125,7 @@ cdef class Ahead:
     cdef readonly dict areas_of   # those' areas, by pid
     cdef readonly dict buffers
 
-    @cython.locals(count=s64, size=s64, same=bint)
+    @cython.locals(count=s64, same=bint)
     cpdef bint look(self, size_t address, s64 start, s64 available)
     @cython.locals(events=event_p, event=event_p, i=s64, count=s64)
     cdef s64 _find(self, size_t address, s64 start, s64 available) noexcept nogil
@@ -128,8 +135,10 @@ cdef class Ahead:
     cdef s32 _yields(self, event_t *events, s64 number, s64 available) noexcept nogil
     @cython.locals(event=event_p, before=event_p)
     cdef bint _is_due(self, event_t *events, s64 number) noexcept nogil
-    @cython.locals(events=event_p, event=event_p, moment=moment_p, after=moment_p, place=s64)
-    cdef void _fill(self, size_t address, s64 available) noexcept nogil
+    cdef void _take_spots(self, s64 size)
+    cdef void _grow(self)
+    @cython.locals(events=event_p, event=event_p, moment=moment_p, after=moment_p)
+    cdef s64 _fill(self, size_t address, s64 available, s64 place) noexcept nogil
     @cython.locals(spot=u64, m=s64, _=s32)
     cdef void _link(self, moment_t *moment, s64 place) noexcept nogil
     @cython.locals(moment=moment_p, m=s64, cpu=s32)

@@ -19,6 +19,8 @@ STRUCTS = parse_structs(TEXT)
 CONSTANTS = parse_constants(TEXT)
 
 if not cython.compiled:
+    import ctypes
+
     from mmtwin.recordings.event import as_events, event_at
     from mmtwin.recordings.sites import as_s32
 
@@ -40,6 +42,10 @@ if not cython.compiled:
     def moment_at(moments, place):
         """One record of an array."""
         return moments[place]
+
+    def clear_moment(moment):
+        """Writes zeros."""
+        ctypes.memset(ctypes.addressof(moment), 0, ctypes.sizeof(moment))
 
     def spread(key):
         """A hash of a key: its high bits are good."""
@@ -66,6 +72,7 @@ class Ahead:
         self.block_size = 0
         self.start = 0
         self.nr_moments = 0
+        self.mask = 0
         self.now = 0
         self.done = -1
         if not cython.compiled:
@@ -92,33 +99,49 @@ class Ahead:
             places = self.buffers["places"] = np.zeros(available, dtype=np.int32)
         self.places = as_s32(places.ctypes.data, available)
         count = self._find(address, start, available)
-        size = 1024
-        while size < 2 * count:
-            size *= 2
-        if "nodes" not in self.buffers or len(self.buffers["nodes"]) < size:
-            self.buffers["nodes"] = np.zeros(size, dtype=np.dtype(STRUCTS["spot_t"]))
-            self.buffers["tasks"] = np.zeros(size, dtype=np.dtype(STRUCTS["spot_t"]))
-        nodes, tasks = self.buffers["nodes"], self.buffers["tasks"]
-        nodes.view(np.uint8)[:] = 0
-        tasks.view(np.uint8)[:] = 0
-        size = len(nodes)
-        moments = np.zeros(count + 1, dtype=np.dtype(STRUCTS["moment_t"]))
-        self.buffers["moments"] = moments
+        if "moments" not in self.buffers or len(self.buffers["moments"]) <= count:
+            self.buffers["moments"] = np.zeros(count + 1, dtype=np.dtype(STRUCTS["moment_t"]))
+        moments = self.buffers["moments"]
+        moments[count] = 0
         self.moments = as_moments(moments.ctypes.data, count + 1)
-        self.nodes = as_spots(nodes.ctypes.data, size)
-        self.tasks = as_spots(tasks.ctypes.data, size)
-        self.mask = size - 1
         self.nr_moments = count
         self.now = 0
-        self._fill(address, available)
+        self._take_spots(max(self.mask + 1, LEAST_SPOTS))
+        while count:
+            count = self._fill(address, available, count)
+            if count:
+                self._grow()
         self._forward()
-        self._name_children(moments[:count])
+        self._name_children(moments[: self.nr_moments])
         for pid, areas in self.areas_of.items():
             spot = self._spot(self.tasks, pid + 1)
             if self.tasks[spot].key:
                 self.tasks[spot].areas = areas + 1
         self._count_areas()
         return True
+
+    def _take_spots(self, size):
+        """Empty tables of so many spots."""
+        for name in ("nodes", "tasks"):
+            if name not in self.buffers or len(self.buffers[name]) < size:
+                self.buffers[name] = np.zeros(size, dtype=np.dtype(STRUCTS["spot_t"]))
+            self.buffers[name].view(np.uint8)[:] = 0
+        self.nodes = as_spots(self.buffers["nodes"].ctypes.data, size)
+        self.tasks = as_spots(self.buffers["tasks"].ctypes.data, size)
+        self.mask = size - 1
+        self.nr_nodes = 0
+        self.nr_tasks = 0
+
+    def _grow(self):
+        """Tables of twice the size with the same spots."""
+        kept = [self.buffers.pop(name) for name in ("nodes", "tasks")]
+        self._take_spots(2 * (self.mask + 1))
+        for old in kept[0][kept[0]["key"] != 0]:
+            self.buffers["nodes"][self._spot(self.nodes, int(old["key"]))] = old
+            self.nr_nodes += 1
+        for old in kept[1][kept[1]["key"] != 0]:
+            self.buffers["tasks"][self._spot(self.tasks, int(old["key"]))] = old
+            self.nr_tasks += 1
 
     def _name_children(self, moments):
         """Which task each fork made: numbers rise, so the next new one that shows itself later."""
@@ -163,14 +186,16 @@ class Ahead:
                     count += 1
         return count
 
-    def _fill(self, address, available):
-        """Writes the moments, last first, each with the next of its node and of its task."""
+    def _fill(self, address, available, place):
+        """Writes the moments before one, last first, each with the next of its node and of its
+        task. Ends where a table is half full: the moments before are still to be written.
+        """
         events = as_events(address, available)
-        place = self.nr_moments
-        while place:
+        while place and 2 * self.nr_nodes <= self.mask and 2 * self.nr_tasks <= self.mask:
             place -= 1
             event = event_at(events, self.places[place])
             moment = moment_at(self.moments, place)
+            clear_moment(moment)
             moment.address = event.address
             moment.number = self.places[place]
             moment.pid = event.pid
@@ -191,6 +216,7 @@ class Ahead:
                     moment.ends = 0
                 elif after.since == moment.number:
                     moment.cut = 1
+        return place
 
     def _yields(self, events, number, available):
         """Whether another task runs behind the event of a request that may sleep, before the
@@ -235,11 +261,13 @@ class Ahead:
             spot = self._spot(self.nodes, moment.address)
             moment.next = self.nodes[spot].moment
             if moment.what >= WHAT_SPARE:
+                self.nr_nodes += not self.nodes[spot].key
                 self.nodes[spot].key = moment.address
                 self.nodes[spot].moment = place + 1
         if moment.what == WHAT_LATER:
             return
         spot = self._spot(self.tasks, moment.pid + 1)
+        self.nr_tasks += not self.tasks[spot].key
         self.tasks[spot].key = moment.pid + 1
         moment.follows = self.tasks[spot].moment
         moment.exit = self.tasks[spot].exit
@@ -266,6 +294,8 @@ class Ahead:
             ):
                 m = self.moments[m].follows - 1
             if m >= 0 and m == moment.next - 1 and self.moments[m].what == WHAT_ROOT:
+                if not self.moments[m].follows:
+                    return  # the task's own tree, at its exit
                 self.moments[m].detached = 1
                 moment.detached = 1
                 self.tasks[spot].exit = self.moments[m].exit  # who comes before need not pass it

@@ -3,7 +3,6 @@ cimport cython
 from libc.string cimport memcpy
 
 from mmtwin.kernel.structs cimport s32, s64, u16, u64
-from mmtwin.recordings.event cimport wrap64
 
 ctypedef guess_t *guess_p
 
@@ -16,6 +15,7 @@ cdef enum:
     GUESS_ROUNDS = 8              # requests that are not settled yet
     GUESS_SLOTS = 48              # nodes of a request, without its first
     GUESS_AREAS = 32              # numbers of areas that a habit is kept for
+    HASH_FACTORS = 3264           # GUESS_OBJECTS, 2 GUESS_SLABS, GUESS_TREES (GUESS_LEAVES + 1)
     NO_NODE = 0xffff
     # where a slab is; CPU_PARTIAL + cpu, CPU_SLAB + cpu
     SLAB_ABSENT = 0
@@ -84,6 +84,7 @@ cdef struct shape_t:
     s64 nr_slabs                  # numbers given to slabs
     u64 order[256]                # places in a new slab's free list, by rank
     u64 rank[256]
+    u64 factor[3264]
 
 ctypedef shape_t *shape_p
 
@@ -98,10 +99,6 @@ cdef inline guess_t *guess_at(guess_t *guesses, s64 place) noexcept nogil:
 
 cdef inline void copy_front(guess_t *g, guess_t *source) noexcept nogil:
     memcpy(g, source, <char *> source.bits - <char *> source)
-
-cdef inline u64 mixed(u64 value, u64 place) noexcept nogil:
-    cdef u64 mix = (value ^ place * <u64> 0xD6E8FEB86659FD93) * <u64> 0x9E3779B97F4A7C15
-    return mix ^ mix >> 32
 
 cdef inline u64 bit_of(s64 place) noexcept nogil:
     return <u64> 1 << place
@@ -153,5 +150,3 @@ cdef s32 turned(shape_t *shape, s32 slab, s32 node, s64 shift) noexcept nogil
 cdef s32 turn_chain(shape_t *shape, guess_t *g, s32 slab, s32 head, s64 shift) noexcept nogil
 @cython.locals(slab=s32, base=s64, shift=s64, i=s32, cpu=s32, bits=u64)
 cdef bint turn_slab(shape_t *shape, guess_t *g, s32 mine, s32 wanted) noexcept nogil
-@cython.locals(hash=u64, i=s32, k=s32, at=s32, entry=s32)
-cdef u64 hash_of(shape_t *shape, guess_t *g, s32 cpu) noexcept nogil

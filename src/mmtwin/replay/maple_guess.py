@@ -20,8 +20,6 @@ CONSTANTS = parse_constants(TEXT)
 if not cython.compiled:
     import ctypes
 
-    from mmtwin.recordings.event import wrap64
-
     globals().update(CONSTANTS)
 
     def as_guesses(address, count):
@@ -39,11 +37,6 @@ if not cython.compiled:
     def copy_front(g, source):
         """What comes before `bits`."""
         ctypes.memmove(ctypes.addressof(g), ctypes.addressof(source), type(g).bits.offset)
-
-    def mixed(value, place):
-        """A summand of a hash: one value at its place."""
-        mix = (value ^ place * 0xD6E8FEB86659FD93) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
-        return mix ^ mix >> 32
 
     def bit_of(place):
         """A bit of 64."""
@@ -473,26 +466,3 @@ def turn_slab(shape, g, mine, wanted):
     for i in range(g.round_end * GUESS_SLOTS):
         g.slot[i] = turned(shape, slab, g.slot[i], shift)
     return True
-
-
-def hash_of(shape, g, cpu):
-    """A hash of what two guesses must have in common to go on alike."""
-    hash = mixed(g.later[cpu], 1) + mixed(g.cpu_slab[cpu] | g.cpu_partial[cpu] << 16, 2)
-    hash += mixed(g.late_under, 0)
-    at = 3
-    entry = g.cpu_free[cpu]
-    while entry != NO_NODE:
-        hash += mixed(entry, at)
-        at += 1
-        entry = g.next[entry]
-    at = GUESS_OBJECTS
-    for i in range(shape.nr_slabs):
-        hash += mixed(g.bits[i] ^ mixed(g.head[i] | g.link[i] << 16, 1), at + i)
-    at += GUESS_SLABS
-    for i in range(g.tree_end):
-        if g.tree_order[i]:
-            hash += mixed(g.tree_root[i] | g.tree_leaves[i] << 16, at)
-            for k in range(g.tree_leaves[i]):
-                hash += mixed(g.leaf[i * GUESS_LEAVES + k], at + 1 + k)
-            at += GUESS_LEAVES + 1
-    return wrap64(hash)

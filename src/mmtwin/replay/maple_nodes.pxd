@@ -14,11 +14,12 @@ from mmtwin.kernel.slub_partial cimport add_partial, remove_partial
 from mmtwin.kernel.structs cimport pfn_t, s32, s64, u8, u16, u64, virt_t
 from mmtwin.recordings.sites cimport as_s32
 from mmtwin.replay.maple_ahead cimport WHAT_LATER, Ahead
+from mmtwin.replay.maple_alike cimport hash_of
 from mmtwin.replay.maple_guess cimport (
     GUESS_OBJECTS, GUESS_ROUNDS, GUESS_SLABS, GUESS_CPUS, GUESS_SLOTS, NO_NODE,
     SLAB_ABSENT, SLAB_FULL,
     SLAB_ON_NODE, CPU_PARTIAL, CPU_SLAB, as_guesses, as_shape, bit_of, copy_guess, guess_at,
-    hash_of, node_is_free, guess_p, guess_t, shape_t,
+    node_is_free, guess_p, guess_t, shape_t,
 )
 from mmtwin.replay.maple_source cimport Source
 from mmtwin.replay.resync cimport adopt_slab, vacate

@@ -9,6 +9,7 @@ from mmtwin.kernel.constants import PG_slab as SLAB_FLAG
 from mmtwin.kernel.constants import parse_constants
 from mmtwin.replay.maple_ahead import CONSTANTS as AHEAD_CONSTANTS
 from mmtwin.replay.maple_ahead import Ahead
+from mmtwin.replay.maple_alike import factors
 from mmtwin.replay.maple_guess import CONSTANTS as GUESS_CONSTANTS
 from mmtwin.replay.maple_guess import STRUCTS
 from mmtwin.replay.maple_source import Source
@@ -27,13 +28,13 @@ if not cython.compiled:
     from mmtwin.kernel.slub_freelist import get_freepointer, kmem_cache_debug, set_freepointer
     from mmtwin.kernel.slub_partial import add_partial, remove_partial
     from mmtwin.recordings.sites import as_s32
+    from mmtwin.replay.maple_alike import hash_of
     from mmtwin.replay.maple_guess import (
         as_guesses,
         as_shape,
         bit_of,
         copy_guess,
         guess_at,
-        hash_of,
         node_is_free,
     )
     from mmtwin.replay.resync import adopt_slab, vacate
@@ -78,6 +79,7 @@ class Nodes(Source):
         buffers = self.buffers
         buffers["guesses"] = np.zeros(CONSTANTS["GUESSES"], dtype=guess)
         buffers["shape"] = np.zeros(1, dtype=np.dtype(STRUCTS["shape_t"]))
+        buffers["shape"]["factor"] = factors()
         buffers["fate"] = np.full(PLACES["GUESS_OBJECTS"], -1, dtype=np.int32)
         buffers["loose"] = np.zeros(PLACES["GUESS_OBJECTS"], dtype=np.int32)
         buffers["pages"] = np.zeros(PLACES["GUESS_SLABS"], dtype=np.int64)

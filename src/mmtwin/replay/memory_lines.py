@@ -23,8 +23,8 @@ PGD_COUNTED_SINCE = "6.14"
 # Tables of arm64 are counted out before the grace period that their memory waits for; since 6.14
 # __tlb_remove_table() does so behind it.
 COUNTED_UNTIL_FREED_SINCE = "6.14"
-PID_FUNCTIONS = re.compile(r"alloc_pid(\.\w+)*")
-EXIT_FUNCTIONS = re.compile(r"(do_exit|exit_files|put_files_struct|exit_fs)(\.\w+)*")
+PID_FUNCTIONS = "alloc_pid"
+EXIT_FUNCTIONS = "do_exit|exit_files|put_files_struct|exit_fs"
 # Upper page tables count since 55d2a0bd5ead; those right below the top one did not before.
 PUD_COUNTED_SINCE = "6.8"
 # NR_PAGETABLE became a node's counter (f0c0c115fb81), whose changes do not overstep.
@@ -103,11 +103,10 @@ class MemoryLines:
             "exit_sites": self._ranges(EXIT_FUNCTIONS),
         }
 
-    def _ranges(self, name: re.Pattern[str]) -> list[int]:
-        """First address and address behind the last of each function of a name."""
-        symbols = self.recording.symbols
-        rows = zip(symbols.names, symbols.addresses, symbols.ends, strict=True)
-        return [int(at) for text, *range in rows if name.fullmatch(text) for at in range]
+    def _ranges(self, names: str) -> list[int]:
+        """First address and address behind the last of each function of these names."""
+        functions = self.recording.symbols.functions(names)
+        return [at for first, last, _name in functions for at in (first, last)]
 
     def _lag(self, profile: Profile) -> dict[str, Any]:
         """How the recorded kernel's CPUs add up late; its zoneinfo tells the threshold."""

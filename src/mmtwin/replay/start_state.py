@@ -28,7 +28,7 @@ from mmtwin.recordings.recording import Recording
 from mmtwin.replay.demand_book import CONSTANTS as DEMANDS
 from mmtwin.replay.errors import ReplayError
 from mmtwin.replay.starts import choose_start, first_event, machine_at_start
-from mmtwin.replay.truth import free_chain
+from mmtwin.replay.truth import free_chains
 
 GFP_KERNEL = 0xCC0
 GFP_USER_MOVABLE = 0x100CCA  # GFP_HIGHUSER_MOVABLE
@@ -92,7 +92,7 @@ def slab_objects(mm: MM) -> Iterator[tuple[int, int, bool]]:
         number = int(page["cache"][pfn])
         cache = mm.view("cache")[number]
         first = int(mm.page_offset) + (pfn << int(mm.page_shift)) + int(cache["red_left_pad"])
-        chain = set(free_chain(mm, number, int(page["freelist"][pfn]))) | free
+        chain = free.union(free_chains(mm, number)(int(page["freelist"][pfn])))
         size = int(cache["size"])
         rows = [first + place * size & mask for place in range(int(page["objects"][pfn]))]
         alive = [address not in chain for address in rows]
@@ -108,7 +108,7 @@ def _free_outside(mm: MM) -> Iterator[int]:
     """Objects that lie free on CPUs' lists and in sheaves."""
     cpus = mm.view("cache_cpu")
     for place in np.flatnonzero(cpus["freelist"][: mm.nr_caches * mm.nr_cpus]).tolist():
-        yield from free_chain(mm, place // mm.nr_cpus, int(cpus["freelist"][place]))
+        yield from free_chains(mm, place // mm.nr_cpus)(int(cpus["freelist"][place]))
     sheaves = mm.view("sheaf")[: mm.next_sheaf]
     for sheaf in sheaves[(sheaves["size"] > 0) & (sheaves["cache"] >= 0)]:
         yield from sheaf["objects"][: sheaf["size"]].tolist()

@@ -27,16 +27,22 @@ COLUMNS = ("kind", "call_site", "pid", "cpu", "address", "bytes_req", "cache")
 ASKED = ("struct", "array", "task")  # what a task does on its own, never an interrupt
 TRACED = ("alloc_vmap_area", "free_vmap_area_noflush", "purge_vmap_area_lazy")
 MARKS = parse_constants(files(__package__).joinpath("pick.pxd").read_text())["MARKS"]
-# Functions that allocate what tells of vmalloc or give it back, and what their events tell.
-FUNCTIONS = (
-    (KMALLOC, "__get_vm_area_node(?:_noprof)?", "struct"),
-    (KMALLOC, "__vmalloc_(?:node_range|area_node)(?:_noprof)?", "array"),
-    (KMALLOC, "pcpu_get_vm_areas(?:_noprof)?", "per_cpu"),
-    (KMEM_CACHE_ALLOC, "alloc_vmap_area", "area"),
-    (KMEM_CACHE_FREE, "__purge_vmap_area_lazy", "purge"),
-    (KMEM_CACHE_FREE, "purge_vmap_node", "purge"),
-    (KMEM_CACHE_FREE, "reclaim_list_global", "purge"),
-)
+# Functions that allocate what tells of vmalloc or give it back: the kind of their events, and what
+# these tell. Allocations' tags renamed some (`_noprof`).
+ALLOCATING = {
+    "__get_vm_area_node": (KMALLOC, "struct"),
+    "__vmalloc_node_range": (KMALLOC, "array"),
+    "__vmalloc_area_node": (KMALLOC, "array"),
+    "pcpu_get_vm_areas": (KMALLOC, "per_cpu"),
+    "alloc_vmap_area": (KMEM_CACHE_ALLOC, "area"),
+}
+FUNCTIONS = {
+    **ALLOCATING,
+    **{f"{name}_noprof": told for name, told in ALLOCATING.items()},
+    "__purge_vmap_area_lazy": (KMEM_CACHE_FREE, "purge"),
+    "purge_vmap_node": (KMEM_CACHE_FREE, "purge"),
+    "reclaim_list_global": (KMEM_CACHE_FREE, "purge"),
+}
 
 
 @dataclass
@@ -70,10 +76,10 @@ class VmallocEvents:
         self.steps = list(traced_steps(recording)) if self.traced else []
         self.aside: list[tuple[npt.NDArray[np.int64], Events]] = []
         self.ranges: list[tuple[int, int, int, str]] = []  # kind, first, behind the last, what
-        for kind, pattern, what in FUNCTIONS:
+        for start, end, name in recording.symbols.functions("|".join(FUNCTIONS)):
+            kind, what = FUNCTIONS[name]
             if kind == KMALLOC or not self.traced:
-                for start, end, _name in recording.symbols.functions(pattern):
-                    self.ranges.append((kind, start, end, what))
+                self.ranges.append((kind, start, end, what))
         watched = not self.traced
         words = [
             (*part[:3], part[3] == "struct" and watched)

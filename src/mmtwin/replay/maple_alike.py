@@ -1,0 +1,49 @@
+"""Guesses at maple nodes that will go on alike: a hash of what must be the same in two of them.
+
+It is a sum, each value times a factor of its place.
+"""
+
+import cython
+import numpy as np
+
+from mmtwin.replay.maple_guess import CONSTANTS
+
+if not cython.compiled:
+    from mmtwin.recordings.event import wrap64
+
+    globals().update(CONSTANTS)
+
+
+def factors():
+    """Odd numbers that look random, u64: those of splitmix64."""
+    place = np.arange(1, CONSTANTS["HASH_FACTORS"] + 1, dtype=np.uint64)
+    mix = place * np.uint64(0x9E3779B97F4A7C15)
+    mix = (mix ^ mix >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    mix = (mix ^ mix >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return mix ^ mix >> np.uint64(31) | np.uint64(1)
+
+
+def hash_of(shape, g, cpu):
+    """A hash, u64. A node counts as its number + 1, so that node 0 counts too."""
+    factor = shape.factor
+    hash = g.later[cpu] * factor[0] + (g.cpu_slab[cpu] | g.cpu_partial[cpu] << 16) * factor[1]
+    hash += g.late_under * factor[2]
+    at = 3
+    entry = g.cpu_free[cpu]
+    while entry != NO_NODE:
+        hash += (entry + 1) * factor[at]
+        at += 1
+        entry = g.next[entry]
+    at = GUESS_OBJECTS
+    for i in range(shape.nr_slabs):
+        hash += g.bits[i] * factor[at + i]
+        hash += (g.head[i] | g.link[i] << 16) * factor[at + GUESS_SLABS + i]
+    at += 2 * GUESS_SLABS
+    for i in range(g.tree_end):
+        if g.tree_order[i]:
+            hash += (g.tree_root[i] | g.tree_leaves[i] << 16) * factor[at]
+            for k in range(g.tree_leaves[i]):
+                hash += (g.leaf[i * GUESS_LEAVES + k] + 1) * factor[at + 1 + k]
+            at += GUESS_LEAVES + 1
+    hash = wrap64(hash)
+    return hash ^ hash >> 32
