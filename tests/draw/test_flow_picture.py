@@ -1,11 +1,13 @@
 """The code flow of a kmalloc(): what is marked is what was taken."""
 
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from mmtwin.cli.main import main
+from mmtwin.draw.flow_picture import rows_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -30,6 +32,14 @@ def test_slow_path_then_fast_path(tmp_path: Path) -> None:
     assert {"get_freepointer_safe()", "prefetch_freepointer()"} <= taken
     assert "__slab_alloc()" in left
     assert "___slab_alloc()" not in taken | left  # below a branch that was not taken
+
+
+def test_a_branch_is_shown_once_beside_its_caller() -> None:
+    def node(name: str, taken: bool) -> dict[str, Any]:
+        return {"name": name, "text": "", "note": False, "taken": taken, "children": []}
+
+    tree = [node("f", False), node("f", True), node("g", False), node("g", False)]
+    assert [(row.name, row.taken) for row in rows_of(tree)] == [("f()", True), ("g()", False)]
 
 
 def test_large(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from mmtwin.explain.walk_tree import (
 from mmtwin.machine import Machine
 from mmtwin.machine.situations import SITUATIONS
 from mmtwin.versions.profiles import debian_config, profile
+from mmtwin.versions.releases import has_since
 
 HERE = Path(__file__).parent
 PROFILES = (
@@ -41,7 +42,7 @@ PROFILES = (
 )  # fmt: skip
 ENTRIES = (
     "kmalloc", "kmalloc_node", "kmem_cache_alloc", "kfree", "alloc_pages", "vmalloc", "kvmalloc",
-    "page_fault",
+    "page_fault", "free_pages",
 )  # fmt: skip
 OTHERS = (
     "explain kmalloc 0", "explain kmalloc 0 --runtime", "explain kmalloc 20000",
@@ -57,8 +58,20 @@ OTHERS = (
     "explain kvmalloc 9000000", "explain kmem_cache_alloc dentry",
     "explain alloc_pages 0", "explain alloc_pages 5", "explain alloc_pages 9",
     "explain alloc_pages 99", "explain alloc_pages 0 --state low-memory",
-    "explain alloc_pages 0 --state no-memory",
+    "explain alloc_pages 0 --state no-memory", "explain kfree 100 --twice",
+    "explain free_pages 0", "explain free_pages 5", "explain free_pages 0 --full",
+    "explain free_pages 0 --block isolate", "explain free_pages 0 --block highatomic",
 )  # fmt: skip
+LOCKED = ("explain free_pages 0 --locked", "explain alloc_pages 0 --locked")  # since 6.0
+DEBUG = tuple(
+    f"explain {call} --append slub_debug=FZPU"
+    for call in (
+        "kmalloc 100", "kmalloc 100 --state warm", "kmalloc 100 --state overwritten",
+        "kmalloc 100 --state one-left", "kfree 100", "kfree 100 --full", "kfree 100 --last",
+        "kfree 100 --overrun", "kfree 100 --twice", "kfree 100 --twice --state warm",
+    )
+)  # fmt: skip
+CHECKED = ("overwritten", "one-left")  # states of debug caches
 SHEAVES = ("spare-sheaf", "barn")
 RECORDING = "x86_64-6.1"  # that comes with mmtwin
 OF_RECORDING = tuple(
@@ -83,13 +96,18 @@ def commands(name: str) -> list[str]:
         found += [f"explain kmem_cache_alloc maple_node --state {state}" for state in states]
         found.append("explain kfree maple_node")
     for state in SITUATIONS:
-        if state in SHEAVES and name != "x86_64-7.3":  # whose kmalloc caches have them
-            continue
+        if state in CHECKED or (state in SHEAVES and name != "x86_64-7.3"):
+            continue  # of its kmalloc caches each has sheaves
         node = " --node 1" if state == "other-node" else ""
         found.append(f"explain kmalloc 100 --state {state}{node}")
-    found += OTHERS
-    # of 64 MiB none are left for objects of a second node
-    sizes = ("256M" if "kfree" in each and "--node" in each else "64M" for each in found)
+    found += OTHERS + DEBUG
+    if has_since(profile(name).version, "6.0"):
+        found += LOCKED
+    # of 64 MiB none are left for objects of a second node, full lists, a reserve of a hundredth
+    sizes = (
+        "1G" if "--block" in each or ("--full" in each and "free_pages" in each)
+        else "256M" if "kfree" in each and "--node" in each else "64M" for each in found
+    )  # fmt: skip
     return [
         f"{each} --profile {name} --memory {size}"
         for each, size in zip(found, sizes, strict=True)
@@ -178,6 +196,7 @@ def test_every_fact_is_known() -> None:
             ("kmem_cache_alloc", {"cache": cache, "gfp": "GFP_KERNEL"}),
             ("kfree", {"address": machine.kmalloc(100)}),
             ("alloc_pages", {"order": 9, "gfp": "GFP_KERNEL"}),
+            ("free_pages", {"pfn": int(machine.alloc_pages(0) or 0), "order": 0}),
             ("vmalloc", {"size": 9000}),
             ("kvmalloc", {"size": 9000, "gfp": "GFP_KERNEL"}),
         ):
@@ -227,6 +246,16 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
         (["kmalloc", "100", "--profile", "x86_64-6.2"], "no profile"),
         (["kmem_cache_alloc", "nonsense"], "nonsense"),
         (["alloc_pages", "-1"], "order -1"),
+        (["alloc_pages", "0", "--locked"], "no lock before 6.0"),
+        (["free_pages", "-1"], "order -1"),
+        (["free_pages", "99"], "no block of order 99"),
+        (["free_pages", "0", "--locked", "--profile", "x86_64-5.10"], "no lock before 6.0"),
+        (["free_pages", "0", "--block", "cma"], "'cma'"),
+        (["free_pages", "0", "--block", "highatomic", "--profile", "x86_64-7.3"], "more memory"),
+        (["kmalloc", "100", "--state", "overwritten"], "has no checks: --append slub_debug"),
+        (["kfree", "100", "--overrun"], "has no checks: --append slub_debug"),
+        (["kfree", "20000", "--overrun"], "nothing behind it"),
+        (["kfree", "100", "--overrun", "--twice"], "--twice"),
         (["vmalloc", "9000", "--state", f"{RECORDING}@DUMP end"], "is not known at that instant"),
         (["kfree", "-5"], "-5 bytes"),
     ],

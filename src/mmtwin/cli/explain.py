@@ -10,6 +10,7 @@ THINGS = {
     "kfree": ("explain_kfree", "one kfree(), step by step"),
     "kmem_cache_alloc": ("explain_cache_alloc", "one kmem_cache_alloc(), step by step"),
     "alloc_pages": ("explain_alloc_pages", "one alloc_pages(), step by step"),
+    "free_pages": ("explain_free_pages", "one __free_pages(), step by step"),
     "page-fault": ("explain_page_fault", "one page fault of a process, step by step"),
     "vmalloc": ("explain_vmalloc", "one vmalloc(), step by step"),
     "kvmalloc": ("explain_kvmalloc", "one kvmalloc(), step by step"),

@@ -12,6 +12,8 @@
   barn          no object in the CPU's sheaves, a full sheaf in the node's barn
   low-memory    used up, and free memory below the low watermark
   no-memory     used up, and no free page
+  overwritten   the object that comes next was written after its free (with slub_debug=FZPU)
+  one-left      one free object in the cache's only slab (with slub_debug=FZPU)
   other-node    two nodes, the CPU's slab on node 0 (with --node 1)
   RECORDING@MARK  a recording's machine at a marker, as `mmtwin at` takes it
 """
@@ -39,7 +41,8 @@ examples:
   mmtwin explain kmalloc 100 GFP_KERNEL --state warm
   mmtwin explain kmalloc 100 --state cpu-partial --profile x86_64-6.12
   mmtwin explain kmalloc 20000 GFP_ATOMIC --runtime
-  mmtwin explain kmalloc 64 --state other-node --node 1 --profile x86_64-6.1"""
+  mmtwin explain kmalloc 64 --state other-node --node 1 --profile x86_64-6.1
+  mmtwin explain kmalloc 100 --append slub_debug=FZPU --state overwritten"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

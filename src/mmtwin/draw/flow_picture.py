@@ -28,12 +28,17 @@ class Row:
 
 def rows_of(tree: Sequence[Mapping[str, Any]], depth: int = 0, parent: int = -1) -> list[Row]:
     """The rows of a tree: {name, text, note, taken, children} each. What lies below a branch that
-    was not taken is left out.
+    was not taken is left out, and such a branch itself beside one of the same name.
     """
     rows: list[Row] = []
 
     def add(nodes: Sequence[Mapping[str, Any]], depth: int, parent: int) -> None:
+        went = {node["name"] for node in nodes if node["taken"]}
         for node in nodes:
+            if not node["taken"]:
+                if node["name"] in went:
+                    continue
+                went.add(node["name"])
             name = node["name"] if node["note"] else f"{node['name']}()"
             words = node["text"] if node["taken"] else ""
             rows.append(Row(name, words, depth, parent, node["taken"], node["note"]))

@@ -3,12 +3,14 @@ kernel's call tree.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
+from mmtwin.explain.walk_debug_facts import BAD_OBJECT, complaint_facts, said
 from mmtwin.explain.walk_facts import facts_of, state_of
 from mmtwin.explain.walk_tree import Node, config_of, fill, takes, tree_of
-from mmtwin.machine import Machine
+from mmtwin.machine import Complaint, Machine
 
 BRANCH, LAST, BAR, BLANK = "├─ ", "└─ ", "│  ", "   "
 
@@ -17,7 +19,8 @@ BRANCH, LAST, BAR, BLANK = "├─ ", "└─ ", "│  ", "   "
 class Walk:
     """One call: its tree, what it found, what it changed.
 
-    `changes`: (what, before, after) of the state; `result`: what the call returned.
+    `changes`: (what, before, after) of the state; `result`: what the call returned; `reports`:
+    what the kernel would have printed of bad objects.
     """
 
     profile: str
@@ -27,22 +30,25 @@ class Walk:
     changes: list[tuple[str, str, str]]
     steps: list[str]
     result: int
+    reports: list[str] = field(default_factory=list)
 
 
 def walk(machine: Machine, entry: str, **asked: Any) -> Walk:
     """Makes a call on a machine and follows it.
 
-    `entry`: kmalloc, kmalloc_node, kmem_cache_alloc, kfree, alloc_pages, vmalloc
-    or kvmalloc; `asked`: size, gfp,
-    constant, node, cache, address, order as the entry needs them. Raises ValueError for what no
-    such call takes.
+    `entry`: kmalloc, kmalloc_node, kmem_cache_alloc, kfree, alloc_pages, free_pages, vmalloc or
+    kvmalloc; `asked`: size, gfp, constant, node, cache, address, order, pfn as the entry needs
+    them. Raises ValueError for what no such call takes.
     """
     facts = machine.profile
     assert facts is not None
     started = asked | facts_of(machine, entry, asked)
     before = state_of(machine, started.get("cache"))
+    told = len(machine.complaints)
     with machine.trace:
         result = call(machine, entry, asked)
+    reports = [str(each) for each in machine.complaints[told:] if each.name in BAD_OBJECT]
+    started |= complaint_facts(machine, reports, started)
     found = started | facts_of(machine, entry, asked, machine.trace.read(), result, started)
     tree = tree_of(entry, facts.version, config_of(facts))
     after = state_of(machine, started.get("cache"))
@@ -50,7 +56,7 @@ def walk(machine: Machine, entry: str, **asked: Any) -> Walk:
         (what, before.get(what, "none"), after.get(what, "none"))
         for what in dict.fromkeys([*before, *after]) if before.get(what) != after.get(what)
     ]  # fmt: skip
-    return Walk(facts.name, entry, tree, found, changes, machine.trace.lines(), result)
+    return Walk(facts.name, entry, tree, found, changes, machine.trace.lines(), result, reports)
 
 
 def call(machine: Machine, entry: str, asked: Mapping[str, Any]) -> int:
@@ -68,7 +74,11 @@ def call(machine: Machine, entry: str, asked: Mapping[str, Any]) -> int:
     if entry == "alloc_pages":
         page = machine.alloc_pages(asked["order"], asked["gfp"])
         return -1 if page is None else int(page)
-    machine.kfree(asked["address"])
+    if entry == "free_pages":
+        machine.free_pages(asked["pfn"], asked["order"])
+        return 0
+    with suppress(Complaint):  # the walk shows it
+        machine.kfree(asked["address"])
     return 0
 
 
@@ -115,6 +125,9 @@ def lines_of(found: Walk) -> list[str]:
         lines += ["", "what changed"]
         width = max(len(what) for what, _, _ in found.changes)
         lines += [f"  {what:<{width}}  {old} -> {new}" for what, old, new in found.changes]
+    if found.reports:
+        lines += ["", "what the kernel prints, without the dumps between"]
+        lines += [f"  {line}" for each in found.reports for line in said(each)]
     return lines
 
 
@@ -129,6 +142,7 @@ def json_of(found: Walk) -> dict[str, Any]:
             dict(zip(("what", "before", "after"), each, strict=True)) for each in found.changes
         ],
         "steps": found.steps,
+        **({"reports": found.reports} if found.reports else {}),
     }
 
 

@@ -6,6 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmtwin.explain.walk_debug_facts import before_debug, debug_alloc_facts
+from mmtwin.explain.walk_free_facts import (
+    before_free_pages,
+    free_page_facts,
+    list_facts,
+    listed_orders,
+)
 from mmtwin.kernel.constants import __GFP_KSWAPD_RECLAIM as KSWAPD
 from mmtwin.machine import Machine
 from mmtwin.units import counted
@@ -31,7 +38,8 @@ def facts_of(
         by_name.setdefault(name, []).append(arguments)
     facts = dict(before)
     facts.update(page_facts(machine, by_name, facts))
-    if entry == "kfree":
+    facts.update(free_page_facts(machine, by_name, facts))
+    if entry in ("kfree", "free_pages"):
         facts.update(free_facts(machine, by_name, facts))
         facts["result_text"] = "nothing"
     else:
@@ -59,6 +67,8 @@ def before_call(machine: Machine, entry: str, asked: Mapping[str, Any]) -> dict[
         facts["gfp"] = asked["gfp"]
     if entry == "kfree":
         facts.update(before_free(machine, asked["address"]))
+    elif entry == "free_pages":
+        facts.update(before_free_pages(machine, asked["pfn"], asked["order"]))
     elif entry == "alloc_pages":
         facts.update(page_order=asked["order"],
                      call_text=f"alloc_pages({asked['gfp']}, {asked['order']})")  # fmt: skip
@@ -142,6 +152,7 @@ def cpu_facts(machine: Machine, name: str) -> dict[str, Any]:
         "slab_objects": cache.oo_objects,
         "sheaf_before": int(sizes[main]) if main >= 0 else 0,
         "spare_before": int(sizes[spare]) if spare >= 0 else 0,
+        **before_debug(machine, cache.number),
     }
 
 
@@ -158,7 +169,7 @@ def before_free(machine: Machine, address: int) -> dict[str, Any]:
     facts.update(cached=slab is not None, large=slab is None)
     if slab is not None:
         facts.update(cache=slab["cache"], slab=f"pfn {page.pfn:#x}",
-                     **cpu_facts(machine, slab["cache"]))  # fmt: skip
+                     **cpu_facts(machine, slab["cache"]), **list_facts(machine, page.pfn))
         facts["page_text"] += f", a slab of {slab['cache']}"
     return facts
 
@@ -227,6 +238,7 @@ def slab_facts(
     assert profile is not None
     zeroed = profile.features.get("init_on_alloc") or "__GFP_ZERO" in str(facts.get("gfp", ""))
     found["zero_text"] = "zeroed" if zeroed else "not zeroed"
+    found.update(debug_alloc_facts(machine, steps, {**facts, **found}, result))
     return found
 
 
@@ -293,6 +305,9 @@ def page_facts(
         "got_pages": got, "pcp": "pcp_alloc" in steps, "pcp_refill": "pcp_refill" in steps,
         "split": bool(splits), "fallback": "mm_page_alloc_extfrag" in steps,
         "alloc_slowpath": "alloc_slowpath" in steps,
+        "busy": got and bool(machine.mm.pcp_locked) and "pcp_alloc" not in steps
+        and allocated[0][1] in listed_orders(machine),
+        "lock_text": "the lists' lock is held, by whom this call interrupted",
         "wakes_kswapd": any(each[1] & KSWAPD for each in steps.get("alloc_slowpath", ())),
         "too_large": int(facts.get("order", 0)) >= machine.mm.nr_orders,
         "largest_order": machine.mm.nr_orders - 1,

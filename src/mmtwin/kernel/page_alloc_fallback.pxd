@@ -44,7 +44,7 @@ cdef bint page_is_movable(page_p page) noexcept nogil
 @cython.locals(start=pfn_t, end=pfn_t, page=page_p, movable=s64)
 cdef s64 count_movable(MM mm, pfn_t pfn) noexcept nogil
 @cython.locals(zone=zone_p, start=pfn_t, end=pfn_t, moved=s64, size=s64)
-cdef s64 move_freepages_block(MM mm, s32 number, pfn_t pfn, s32 migratetype) noexcept nogil
+cpdef s64 move_freepages_block(MM mm, s32 number, pfn_t pfn, s32 migratetype) noexcept nogil
 @cython.locals(zone=zone_p, start=pfn_t, end=pfn_t)
 cdef bint block_in_zone(MM mm, s32 number, pfn_t pfn) noexcept nogil
 @cython.locals(start=pfn_t, end=pfn_t, free=s64)
@@ -84,7 +84,7 @@ cdef pfn_t __rmqueue(MM mm, s32 number, s32 order, s32 migratetype, u32 alloc_fl
 @cython.locals(most=s64, block=s64)
 cdef s64 max_highatomic(MM mm, zone_p zone) noexcept nogil
 @cython.locals(zone=zone_p, number=s32)
-cdef void reserve_highatomic_pageblock(MM mm, pfn_t pfn, s32 order) noexcept nogil
+cpdef void reserve_highatomic_pageblock(MM mm, pfn_t pfn, s32 order) noexcept nogil
 @cython.locals(zone=zone_p, size=s64)
 cdef bint unreserve_block(MM mm, s32 number, pfn_t pfn, s32 order, s32 migratetype) noexcept nogil
 @cython.locals(zone=zone_p, order=s32, pfn=pfn_t)

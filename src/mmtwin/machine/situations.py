@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mmtwin.kernel.constants import VM_PAGEOUTRUN
+from mmtwin.kernel.slub_defs import DEFS as SLUB_DEFS
 from mmtwin.machine.machine import Machine
 from mmtwin.machine.views import Cache
 
@@ -187,6 +188,36 @@ def other_node(machine: Machine, cache: Cache) -> None:
     machine.kmem_cache_alloc(cache)
 
 
+def is_debug(machine: Machine, cache: Cache) -> bool:
+    """Whether the kernel checks a cache's objects (kmem_cache_debug()), and the twin too."""
+    return bool(machine.mm.slub_bytes and cache.flags & SLUB_DEFS["SLAB_DEBUG_FLAGS"])
+
+
+def need_checks(machine: Machine, cache: Cache) -> None:
+    """Raises ValueError for a cache whose objects nobody checks."""
+    if not is_debug(machine, cache):
+        raise ValueError(f"{cache.name} has no checks: --append slub_debug=FZPU")
+
+
+def overwritten(machine: Machine, cache: Cache) -> None:
+    """The object that comes next was written to after it was freed. Raises ValueError as
+    need_checks().
+    """
+    need_checks(machine, cache)
+    freed, _ = machine.kmem_cache_alloc(cache), machine.kmem_cache_alloc(cache)
+    machine.kmem_cache_free(cache, freed)
+    machine.write(freed, b"bad")
+
+
+def one_left(machine: Machine, cache: Cache) -> None:
+    """A debug cache's only slab has one free object. Raises ValueError as need_checks()."""
+    need_checks(machine, cache)
+    page = machine.mm.view("page")
+    pfn = machine.page(machine.virt_to_pfn(machine.kmem_cache_alloc(cache))).head
+    while page["inuse"][pfn] + 1 < page["objects"][pfn]:
+        machine.kmem_cache_alloc(cache)
+
+
 SITUATIONS = {
     "fresh": Situation("just booted", fresh),
     "warm": Situation("one object was given out before", warm),
@@ -199,5 +230,7 @@ SITUATIONS = {
     "barn": Situation("empty sheaves, a full one in the node's barn", barn),
     "low-memory": Situation("used up, and free memory below the low watermark", low_memory),
     "no-memory": Situation("used up, and no free page", no_memory),
+    "overwritten": Situation("the next object was written after its free", overwritten),
+    "one-left": Situation("one free object in the only slab", one_left),
     "other-node": Situation("two nodes, the CPU's slab on node 0", other_node, 2, 2),
 }
