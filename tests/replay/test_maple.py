@@ -13,7 +13,7 @@ from mmtwin.kernel.slub import (
 from mmtwin.machine import Machine
 from mmtwin.recordings import default_recording_path, open_recording
 from mmtwin.recordings.event import CONSTANTS, EVENT
-from mmtwin.replay import maple_guess, replay
+from mmtwin.replay import maple_alike, maple_guess, replay
 from mmtwin.replay.counts import COUNTS
 from mmtwin.replay.engine import Engine
 from mmtwin.replay.maple import Maple
@@ -406,6 +406,47 @@ def test_silent_nodes_of_a_debug_cache():
     share, k = replayed(events, True, options)
     assert share > 0.9 > without
     assert k.validate() == []
+
+
+@needs_speed
+@pytest.mark.parametrize("seed", [3, 5])
+def test_an_interrupt_within_a_bulk_of_a_debug_cache(seed):
+    """It is let in before each node; where, the order of the next ones tells."""
+    options = (("slub_debug", "FZPU"),)
+    events, tasks = events_of(seed, 400, options, between="within")
+    share, k = replayed(events, True, options)
+    nodes = (events["kind"] == CONSTANTS["KIND_KMEM_CACHE_ALLOC"]) & (events["cache"] == 0)
+    assert round((1 - share) * nodes.sum()) <= tasks.interrupts // 3
+    assert k.validate() == []
+
+
+@pytest.mark.skipif(COMPILED, reason="C functions")
+@pytest.mark.parametrize("what", ["list", "cpu", "tree", "request"])
+def test_guesses_that_are_not_alike(what):
+    """The same nodes are free, but in another order; on another CPU; other trees or requests."""
+    buffer = np.zeros(2, dtype=np.dtype(STRUCTS["guess_t"]))
+    shape = np.zeros(1, dtype=np.dtype(STRUCTS["shape_t"]))
+    shape["objects"], shape["nr_slabs"], shape["factor"] = 16, 1, maple_alike.factors()
+    none = GUESS["NO_NODE"]
+    for name in ("link", "cpu_slab", "cpu_free", "cpu_partial", "round_first"):
+        buffer[name] = none
+    buffer["head"][:, 0], buffer["bits"][:, 0], buffer["next"][:, :4] = 0, 0xF, [1, 2, 3, none]
+    buffer["place"][:, 0] = GUESS["SLAB_FULL"]
+    buffer["tree_end"] = buffer["tree_order"][:, 0] = buffer["round_end"] = 1
+    guesses = maple_guess.as_guesses(buffer.ctypes.data, 2)
+    same = maple_guess.as_shape(shape.ctypes.data)
+    hashes = [maple_alike.hash_of(same, guess, 2) for guess in guesses]
+    assert hashes[0] == hashes[1]
+    other = guesses[1]
+    if what == "list":
+        other.next[0], other.next[1], other.next[2], other.next[3] = 2, 3, 1, none
+    elif what == "cpu":
+        other.cpu_free[1] = 0
+    elif what == "tree":
+        other.tree_root[0] = 5
+    else:
+        other.round_first[0] = 0
+    assert maple_alike.hash_of(same, other, 2) != hashes[0]
 
 
 @needs_speed

@@ -15,7 +15,13 @@ cdef enum:
     GUESS_ROUNDS = 8              # requests that are not settled yet
     GUESS_SLOTS = 48              # nodes of a request, without its first
     GUESS_AREAS = 32              # numbers of areas that a habit is kept for
-    HASH_FACTORS = 3264           # GUESS_OBJECTS, 2 GUESS_SLABS, GUESS_TREES (GUESS_LEAVES + 1)
+    # Where a hash has its factors (maple_alike.py): CPUs' lists; slabs, each two; links of free
+    # lists, by node; trees; requests.
+    FACTOR_SLABS = 2072           # GUESS_OBJECTS + 3 GUESS_CPUS
+    FACTOR_LINKS = 2328
+    FACTOR_TREES = 4376
+    FACTOR_REQUESTS = 5336        # behind GUESS_TREES (GUESS_LEAVES + 1)
+    HASH_FACTORS = 5728           # behind GUESS_ROUNDS (GUESS_SLOTS + 1)
     NO_NODE = 0xffff
     # where a slab is; CPU_PARTIAL + cpu, CPU_SLAB + cpu
     SLAB_ABSENT = 0
@@ -58,6 +64,7 @@ cdef struct guess_t:
     u16 late_under                # its list's first node then, if the interrupt came as that ended
     s32 late_request              # the same: a request's moment + 1, 0 for none
     s32 late_count                # and how many silent nodes it takes
+    s32 late_parts                # others it has taken before
     s64 late_from                 # at that event's number they are taken, 0: where the frees end
     s32 tree_pid[64]
     s32 tree_order[64]            # 0: the record is free
@@ -84,7 +91,7 @@ cdef struct shape_t:
     s64 nr_slabs                  # numbers given to slabs
     u64 order[256]                # places in a new slab's free list, by rank
     u64 rank[256]
-    u64 factor[3264]
+    u64 factor[5728]
 
 ctypedef shape_t *shape_p
 

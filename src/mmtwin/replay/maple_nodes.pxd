@@ -29,11 +29,11 @@ ctypedef u16 *nodes_p
 cdef enum:
     GUESSES = 512                 # room for guesses and what they lead to
     ALIKE = 2048                  # places in a table of those kept, a power of two
-    BEAM = 20                     # guesses carried along
-    ROOM = 30                     # more than that, for some are alike
+    BEAM = 10                     # guesses carried along
+    ROOM = 15                     # more than that, for some are alike
     # Of a debug cache every slab is on the node's list: which of them is the first tells more.
-    BEAM_SINGLE = 48
-    ROOM_SINGLE = 72
+    BEAM_SINGLE = 24
+    ROOM_SINGLE = 36
     MARGIN = 2500                 # a guess so much worse than the best is dropped
     SCAN = 24                     # moments of a task looked at
     NEAR = 400                    # events between a request and the page it takes

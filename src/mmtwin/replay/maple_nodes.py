@@ -366,7 +366,7 @@ class Nodes(Source):
         it will be kept at `kept`.
         """
         g = guess_at(self.guesses, self.coming[i])
-        hash = hash_of(self.shape, g, self.cpu) >> 1
+        hash = hash_of(self.shape, g, self.nr_cpus) >> 1
         place = hash & (ALIKE - 1)
         # An entry: the number of the selection it was made in, and a place among those kept.
         while self.alike[place] // GUESSES == self.selections:
@@ -391,7 +391,7 @@ class Nodes(Source):
         g.nr_given = 0
         g.late = NO_NODE
         g.late_under = NO_NODE
-        g.late_request = 0
+        g.late_request = g.late_parts = 0
         g.late_from = 0
         for k in range(GUESS_ROUNDS):
             g.round_first[k] = NO_NODE

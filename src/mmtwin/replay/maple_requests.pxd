@@ -23,18 +23,24 @@ cdef class Requests(Trees):
     cdef bint _in_a_tree(self, s32 i, s64 m) noexcept nogil
     @cython.locals(g=guess_p, moment=moment_p, t=s32, height=s32, other=s32, count=s64)
     cdef void _request(self, s32 i, s64 m) noexcept nogil
-    @cython.locals(g=guess_p, other=s32, within=s32, moment=moment_p)
+    @cython.locals(g=guess_p, other=s32, within=s32, moment=moment_p, k=s64)
     cdef void _take_others(self, s32 i, s64 m, s64 count) noexcept nogil
+    @cython.locals(g=guess_p)
+    cdef void _take_in_parts(self, s32 i, s64 m, s64 count, s64 first) noexcept nogil
     @cython.locals(moment=moment_p)
     cdef void _take_later(self, guess_t *g, s64 m, s64 count) noexcept nogil
     @cython.locals(g=guess_p, moment=moment_p, t=s32)
     cdef void _take_round(self, s32 i, s64 m, s64 count) noexcept nogil
     @cython.locals(g=guess_p, m=s64, node=s32)
     cdef void _take_late(self, s32 i) noexcept nogil
+    @cython.locals(k=s32)
+    cdef void _take_rest(self, guess_t *g) noexcept nogil
     @cython.locals(g=guess_p, moment=moment_p, t=s32, other=s32, round=s32, cost=s64, k=s32)
     cdef void _request_nowait(self, s32 i, s64 m) noexcept nogil
     @cython.locals(g=guess_p, round=s32, node=s32, k=s64, n=s32, mine=s32, moment=moment_p)
     cdef s32 _take_silently(self, s32 i, s64 m, s64 count) noexcept nogil
+    @cython.locals(node=s32, n=s32)
+    cdef void _fill_round(self, guess_t *g, s32 round, s64 count) noexcept nogil
     @cython.locals(number=s64, pid=s32, k=s64, after=moment_p)
     cdef bint _makes_slab(self, s64 m) noexcept nogil
     @cython.locals(m=s64, slab=s32, base=s64, start=s64, number=s64)

@@ -138,7 +138,13 @@ class Requests(Trees):
         within = -1
         if (moment.cut or moment.yields) and not g.late_request:
             other = self._branch(i, COST_LATE)
-            if moment.cut and runs_out(g, self.cpu, count):
+            if moment.cut and self.shape.single:
+                for k in range(1, count):
+                    within = self._branch(i, COST_LATE)
+                    if within >= 0:
+                        self._take_in_parts(within, m, count, k)
+                within = -1
+            elif moment.cut and runs_out(g, self.cpu, count):
                 within = self._branch(i, COST_LATE)
         self._take_round(i, m, count)
         self._emit(i)
@@ -151,6 +157,15 @@ class Requests(Trees):
             g.late_under = g.cpu_free[self.cpu]
             g.late_from = 0
             self._emit(within)
+
+    def _take_in_parts(self, i, m, count, first):
+        """An interrupt comes within a request's silent nodes, behind the first so many."""
+        self._take_round(i, m, first)
+        g = guess_at(self.guesses, i)
+        self._take_later(g, m, count - first)
+        g.late_from = 0
+        g.late_parts = 1
+        self._emit(i)
 
     def _take_later(self, g, m, count):
         """Notes that a request's silent nodes are taken when its task goes on, or where the frees
@@ -183,12 +198,23 @@ class Requests(Trees):
         if g.late_under != NO_NODE:
             raise_node(g, self.cpu, g.late_under)
             g.late_under = NO_NODE
-        self._take_round(i, m, g.late_count)
+        if g.late_parts:
+            self._take_rest(g)
+        else:
+            self._take_round(i, m, g.late_count)
         self.node = node
         g.late_request = 0
         g.late_from = 0
         g.nr_taken = 0
         g.amended = 1
+
+    def _take_rest(self, g):
+        """The rest of a request that an interrupt came into."""
+        g.late_parts = 0
+        for k in range(g.round_end):
+            if g.round_first[k] == self.node:
+                self._fill_round(g, k, g.round_slots[k] + g.late_count)
+                return
 
     def _request_nowait(self, i, m):
         """mas_node_count() in the midst of a store: one node, or what a split needs."""
@@ -237,10 +263,21 @@ class Requests(Trees):
         moment = moment_at(self.ahead.moments, m)
         g.round_fork[round] = self.kind + 4 * moment.purpose + 16 * (moment.areas + 1)
         g.round_slots[round] = 0
-        n = 0
         if self.nr_cpus > 1 and g.node_first != NO_NODE and self._makes_slab(m):
             empty_node(g, 0 if self.cpu else 1)  # any other CPU: which one is not known
             g.amended = 1
+        self._fill_round(g, round, count)
+        n = g.round_slots[round]
+        if self.bottom != NO_NODE and n:
+            self._expect_bottom(g, round)
+        for k in range(n):
+            g.taken[k] = g.slot[round * GUESS_SLOTS + k]
+        g.nr_taken = n
+        return round
+
+    def _fill_round(self, g, round, count):
+        """Takes nodes until a request has so many silent ones, or there are no more."""
+        n = g.round_slots[round]
         while n < count and n < GUESS_SLOTS:
             node = pop_free(self.shape, g, self.cpu)
             if node == NO_NODE:
@@ -250,12 +287,6 @@ class Requests(Trees):
             g.slot[round * GUESS_SLOTS + n] = node
             n += 1
         g.round_slots[round] = n
-        if self.bottom != NO_NODE and n:
-            self._expect_bottom(g, round)
-        for k in range(n):
-            g.taken[k] = g.slot[round * GUESS_SLOTS + k]
-        g.nr_taken = n
-        return round
 
     def _makes_slab(self, m):
         """Whether the kernel makes a slab within a request: then get_partial() found none on the
