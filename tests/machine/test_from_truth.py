@@ -162,7 +162,10 @@ def test_a_slab_may_be_smaller_than_preferred() -> None:
         (lambda c: c["slabs"][0].update(free=[8]), "lies outside RAM"),
         (lambda c: c.update(node_partial=[1 << 40]), "entry that is no page"),
         (lambda c: c["cpu"][0].update(slab=-5), "has a slab that is no page"),
-        (lambda c: c.update(oo="x"), "a truth that cannot be: TypeError"),
+        (lambda c: c.update(oo="x"), "cache kmalloc-1k: a value of another kind than is due"),
+        (lambda c: c.update(oo=0), "slabs of kmalloc-1k cannot be of oo 0x0"),
+        (lambda c: c.update(offset=-1), "cache kmalloc-1k: a number that is too large or too sm"),
+        (lambda c: c.pop("size"), "cache kmalloc-1k: size is missing"),
     ],
 )
 def test_a_cache_that_cannot_be_is_one_clear_error(

@@ -44,6 +44,11 @@ Node 0, zone      DMA
 Node 1, zone   Normal
   pages free     0
         min      0
+        low      0
+        high     0
+        spanned  0
+        present  0
+        managed  0
         protection: (0, 0, 0)
 """
 
@@ -62,11 +67,11 @@ def test_zoneinfo_of_both_layouts() -> None:
 
 
 def test_a_text_that_is_none() -> None:
-    with pytest.raises(ValueError, match="zoneinfo names no zone"):
+    with pytest.raises(ValueError, match="zoneinfo shows no zone with pages"):
         parse_zoneinfo("")
-    with pytest.raises(ValueError, match="no page block order"):
+    with pytest.raises(ValueError, match="line 1: no `Page block order: N`"):
         parse_pagetypeinfo("Free pages\n")
-    with pytest.raises(ValueError, match="not a line of slabinfo: 'dentry 1 2'"):
+    with pytest.raises(ValueError, match="line 2: not a line of slabinfo: 'dentry 1 2'"):
         parse_slabinfo("slabinfo - version: 2.1\ndentry 1 2\n")
 
 

@@ -64,6 +64,9 @@ class WithMeminfo:
         self.text = (f"MemTotal: 200004 kB\nShmem: 3000 kB\nCommitLimit: 100000 kB\n"
                      f"Committed_AS: {promised + 3000 + more} kB\n").encode()
 
+    def parsed_bytes(self, name, parse):
+        return parse(self.bytes(name))
+
     def __contains__(self, name):
         return name == "meminfo" or name in self.snapshot
 

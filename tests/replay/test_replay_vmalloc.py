@@ -1,6 +1,8 @@
 """vmalloc in a replay: from the kernel's own events, and from slab objects alone."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -32,6 +34,9 @@ class Snapshot(dict):
 
     def text(self, name: str) -> str:
         return self[name]
+
+    def parsed(self, name: str, parse: Callable[[str], Any]) -> Any:
+        return parse(self[name])
 
 
 def row(first: int, pages: int, what: str) -> str:

@@ -33,7 +33,7 @@ def input_errors(remedy: str = "") -> Iterator[None]:
     except (RecordingError, ValueError, OSError) as error:
         if os.environ.get("MMTWIN_TRACEBACK"):
             raise
-        raise UserError(told(error), remedy) from error
+        raise UserError(told(error), remedy or getattr(error, "remedy", "")) from error
 
 
 def told(error: Exception) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmtwin.kernel.layout import Layout
 from mmtwin.kernel.mm import MM
+from mmtwin.machine.blame import WRONG_SHAPES, in_words, part
 from mmtwin.machine.layouts import find_page_offset, layout_of
 from mmtwin.machine.texts import ZoneText
 from mmtwin.machine.truth_pages import (
@@ -20,11 +21,6 @@ from mmtwin.machine.truth_pages import (
 from mmtwin.machine.truth_slab import add_caches
 from mmtwin.machine.zones import init_zones, zone_ranges
 from mmtwin.versions.profiles import Profile
-
-# What parts of another shape raise here; recordings/ checks the shape, not what it means.
-WRONG_SHAPES = (
-    AttributeError, IndexError, KeyError, OverflowError, TypeError, ZeroDivisionError,
-)
 
 
 def truth_addresses(truth: Mapping[str, Any]) -> list[int]:
@@ -62,9 +58,8 @@ def build_from_truth(
     """
     try:
         return _build(profile, zones, truth, attributes or {}, layout, pageblocks)
-    except WRONG_SHAPES as error:
-        what = f"{type(error).__name__}: {error}"
-        raise ValueError(f"a truth that cannot be: {what:.200}") from error
+    except WRONG_SHAPES as error:  # recordings/ checks the shape, not what it means
+        raise ValueError(f"a truth that cannot be: {in_words(error)}") from error
 
 
 def _build(
@@ -83,8 +78,9 @@ def _build(
         key = (zone.get("node", 0), zone["name"])
         if key not in numbers:
             raise ValueError(f"the truth has a zone {zone['name']!r} that zoneinfo has not")
-        add_free_lists(mm, numbers[key], zone["free"])
-        for cpu, pcp in enumerate(zone["pcp"][: mm.nr_cpus]):
-            add_pcp_lists(mm, numbers[key], cpu, pcp)
+        with part(f"zone {zone['name']}"):
+            add_free_lists(mm, numbers[key], zone["free"])
+            for cpu, pcp in enumerate(zone["pcp"][: mm.nr_cpus]):
+                add_pcp_lists(mm, numbers[key], cpu, pcp)
     add_caches(mm, profile, truth.get("slab", ()), attributes)
     return mm

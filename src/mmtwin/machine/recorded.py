@@ -12,6 +12,7 @@ from typing import Any
 from mmtwin.kernel.layout import Layout
 from mmtwin.kernel.mm import MM
 from mmtwin.kernel.mmzone_init import setup_pcp_cacheinfo
+from mmtwin.machine.blame import WITHOUT, DamagedError, blamed
 from mmtwin.machine.from_proc import PcpLists, build_from_proc
 from mmtwin.machine.from_truth import build_from_truth, truth_addresses
 from mmtwin.machine.history import History
@@ -90,7 +91,8 @@ def profile_of(recording: Any) -> Profile:
             f"{recording.path} does not say what kernel it was made on: tell it with "
             "mmtwin import --kernel"
         )
-    version = parse_release(static_text(recording, "version") or machine.release)
+    with blamed(f"{recording.path}: its version"):
+        version = parse_release(static_text(recording, "version") or machine.release)
     config = {name: value for name, value in machine.config.items() if value not in ("n", "")}
     if not config:
         config = debian_config(nearest_release(version), machine.arch, machine.page_size)
@@ -110,7 +112,7 @@ def zones_at(recording: Any, name: str | None = None) -> list[ZoneText]:
     for each in names:
         snapshot = recording.snapshots.get(each)
         if snapshot is not None and "zoneinfo" in snapshot:
-            return parse_zoneinfo(snapshot.text("zoneinfo"))
+            return list(snapshot.parsed("zoneinfo", parse_zoneinfo))
     raise ValueError(f"{recording.path} has no zoneinfo{f' at {name}' if name else ''}")
 
 
@@ -177,16 +179,36 @@ def machine_at_truth(
     profile = profile or profile_of(recording)
     layout = layout or layout_of_recording(recording, profile=profile)
     zones = zones_at(recording, name if "zoneinfo" in snapshot else None)
-    mm = build_from_truth(profile, zones, snapshot.truth, own_attributes(recording), layout)
-    known = known_pageblocks(mm, snapshot.truth)
+    with blamed(snapshot.truth_place, WITHOUT):
+        mm = build_from_truth(profile, zones, snapshot.truth, own_attributes(recording), layout)
+        known = known_pageblocks(mm, snapshot.truth)
     if "kpageflags" in snapshot and "pagetypeinfo" in snapshot:
-        pagetypes = parse_pagetypeinfo(snapshot.text("pagetypeinfo"))
-        flags = snapshot.array("kpageflags")
-        types = guess_pageblocks(profile, zones, flags, pagetypes, cma_areas(recording), known)
-        set_pageblocks(mm, dict(enumerate(types)))
-        set_uses(mm, flags)
+        pagetypes = snapshot.parsed("pagetypeinfo", parse_pagetypeinfo)
+        flags = page_flags_at(snapshot, zones)
+        with blamed(of_snapshot(recording, name)):
+            types = guess_pageblocks(
+                profile, zones, flags, pagetypes, cma_areas(recording), known
+            )
+            set_pageblocks(mm, dict(enumerate(types)))
+            set_uses(mm, flags)
     set_cache_slices(recording, mm)
     return mm
+
+
+def of_snapshot(recording: Any, name: str) -> str:
+    """A snapshot's files, as errors about all of them name them."""
+    return f"{recording.path}: zoneinfo, pagetypeinfo, kpageflags and slabinfo of {name!r}"
+
+
+def page_flags_at(snapshot: Any, zones: list[ZoneText]) -> Flags:
+    """kpageflags of a snapshot. Raises DamagedError if it ends before the last zone does."""
+    flags: Flags = snapshot.array("kpageflags")
+    last = max(end for _, end in zone_ranges(zones))
+    if len(flags) < last:
+        raise DamagedError(
+            f"{snapshot.place('kpageflags')}: {len(flags)} pages of {last}, which zoneinfo shows"
+        )
+    return flags
 
 
 def cma_areas(recording: Any) -> list[tuple[int, int]]:
@@ -220,23 +242,19 @@ def machine_at_proc(
     assert snapshot is not None
     profile = profile or profile_of(recording)
     layout = layout or layout_of_recording(recording, profile=profile)
-    slabs = parse_slabinfo(snapshot.text("slabinfo")) if "slabinfo" in snapshot else []
-    zones, flags = zones_at(recording, name), snapshot.array("kpageflags")
+    slabs = snapshot.parsed("slabinfo", parse_slabinfo) if "slabinfo" in snapshot else []
+    zones = zones_at(recording, name)
+    flags = page_flags_at(snapshot, zones)
+    pagetypes = snapshot.parsed("pagetypeinfo", parse_pagetypeinfo)
     known: dict[str, Any] = {}
-    if history is not None:
-        known["hints"] = history.hints(slab_heads(flags))
-        known["pcp"] = pcp_lists_of(history, profile, zones, flags, layout.nr_cpus)
-    return build_from_proc(
-        profile,
-        layout,
-        zones,
-        parse_pagetypeinfo(snapshot.text("pagetypeinfo")),
-        flags,
-        slabs,
-        own_attributes(recording),
-        cma=cma_areas(recording),
-        **known,
-    )
+    with blamed(of_snapshot(recording, name)):
+        if history is not None:
+            known["hints"] = history.hints(slab_heads(flags))
+            known["pcp"] = pcp_lists_of(history, profile, zones, flags, layout.nr_cpus)
+        return build_from_proc(
+            profile, layout, zones, pagetypes, flags, slabs, own_attributes(recording),
+            cma=cma_areas(recording), **known,
+        )  # fmt: skip
 
 
 def pcp_lists_of(
@@ -270,21 +288,17 @@ def machine_at_boot(
     profile = profile or profile_of(recording)
     layout = layout or layout_of_recording(recording, profile=profile)
     snapshot = first_snapshot(recording)
-    flags = snapshot.array("kpageflags")
-    lines = parse_slabinfo(snapshot.text("slabinfo")) if "slabinfo" in snapshot else []
-    heads = history.boot_slabs(flags)
-    return build_from_proc(
-        profile,
-        layout,
-        boot_zones(zones_at(recording, snapshot.name)),
-        parse_pagetypeinfo(snapshot.text("pagetypeinfo")),
-        history.boot_flags(flags),
-        history.boot_lines(lines, flags),
-        own_attributes(recording),
-        cma=cma_areas(recording),
-        hints=history.hints(heads),
-        heads=heads,
-    )
+    zones = boot_zones(zones_at(recording, snapshot.name))
+    flags = page_flags_at(snapshot, zones)
+    lines = snapshot.parsed("slabinfo", parse_slabinfo) if "slabinfo" in snapshot else []
+    pagetypes = snapshot.parsed("pagetypeinfo", parse_pagetypeinfo)
+    with blamed(of_snapshot(recording, snapshot.name)):
+        heads = history.boot_slabs(flags)
+        return build_from_proc(
+            profile, layout, zones, pagetypes, history.boot_flags(flags),
+            history.boot_lines(lines, flags), own_attributes(recording),
+            cma=cma_areas(recording), hints=history.hints(heads), heads=heads,
+        )  # fmt: skip
 
 
 def first_snapshot(recording: Any) -> Any:

@@ -12,6 +12,10 @@ NUMBER_LINE = re.compile(r"^ +([a-z_]+)[: ] *(-?\d+)$", re.M)
 PROTECTION = re.compile(r"protection: \(([\d, ]*)\)")
 PAGESET = ("count", "high", "batch", "high_min", "high_max")
 FREE_ROW = re.compile(r"^Node +(\d+), zone +(\S+), type +(\S+)((?: +>?\d+)+) *$", re.M)
+# What no kernel exceeds: pfns (52-bit addresses), pages on a CPU's lists, nodes (MAX_NUMNODES),
+# orders of 2^N pages, objects in a slab (MAX_OBJS_PER_PAGE), bytes of an object.
+MOST_PAGES, MOST_LISTED, MOST_NODES = 1 << 40, 1 << 31, 1024
+MOST_ORDER, MOST_OBJECTS, MOST_BYTES = 20, 32767, 1 << 31
 BLOCK_ROW = re.compile(r"^Node (\d+), zone +(\S+)((?: +\d+)+) *$", re.M)
 
 
@@ -37,14 +41,18 @@ class PageTypes:
 
 
 def parse_zoneinfo(text: str) -> list[ZoneText]:
-    """The zones of /proc/zoneinfo in its order. Raises ValueError if there is none."""
+    """The zones of /proc/zoneinfo in its order. Raises ValueError if there is none, or one whose
+    numbers no machine has.
+    """
     zones = []
     starts = list(ZONE.finditer(text))
     for index, found in enumerate(starts):
         end = starts[index + 1].start() if index + 1 < len(starts) else len(text)
-        zones.append(parse_zone(int(found[1]), found[2], text[found.end():end]))
-    if not zones:
-        raise ValueError("zoneinfo names no zone")
+        zone = parse_zone(int(found[1]), found[2], text[found.end():end])
+        check_zone(zone, 1 + text.count("\n", 0, found.start()))
+        zones.append(zone)
+    if not any(zone.numbers["spanned"] for zone in zones):
+        raise ValueError("zoneinfo shows no zone with pages")
     return zones
 
 
@@ -66,14 +74,35 @@ def parse_zone(node: int, name: str, body: str) -> ZoneText:
     return zone
 
 
+def check_zone(zone: ZoneText, line: int) -> None:
+    """Raises ValueError for a zone, which begins in a line of zoneinfo, that cannot be."""
+    where = f"line {line}: node {zone.node}, zone {zone.name}"
+    if zone.node >= MOST_NODES:
+        raise ValueError(f"line {line}: no machine has a node {zone.node}")
+    for name in ("min", "low", "high", "spanned", "present", "managed"):
+        if name not in zone.numbers:
+            raise ValueError(f"{where} ends before `{name}`")
+    said = zone.numbers
+    if said["spanned"] and "start_pfn" not in said:
+        raise ValueError(f"{where} ends before `start_pfn`")
+    if said["spanned"] and not all({"high", "batch"} <= cpu.keys() for cpu in zone.pagesets):
+        raise ValueError(f"{where} ends inside a CPU's pageset")
+    wrong = [name for name, value in said.items() if not 0 <= value < MOST_PAGES]
+    wrong += [name for cpu in zone.pagesets for name in cpu if not 0 <= cpu[name] < MOST_LISTED]
+    if wrong and said["spanned"]:
+        raise ValueError(f"{where}: `{wrong[0]}` cannot be that")
+    if not said["spanned"] >= said["present"] >= said["managed"]:
+        raise ValueError(f"{where}: spanned, present and managed contradict each other")
+
+
 def parse_pagetypeinfo(text: str) -> PageTypes:
     """/proc/pagetypeinfo. A count that the kernel cut off (`>100000`) reads as the number named.
 
     Raises ValueError if the text is none.
     """
     order = re.search(r"^Page block order: (\d+)", text, re.M)
-    if not order:
-        raise ValueError("pagetypeinfo says no page block order")
+    if not order or int(order[1]) > MOST_ORDER:
+        raise ValueError("line 1: no `Page block order: N`")
     free: dict[tuple[int, str], dict[str, list[int]]] = {}
     for node, zone, kind, counts in FREE_ROW.findall(text):
         row = [int(word.lstrip(">")) for word in counts.split()]
@@ -112,7 +141,7 @@ class SlabText:
 def parse_slabinfo(text: str) -> list[SlabText]:
     """/proc/slabinfo (2.1), its caches in its order. Raises ValueError for a line that is none."""
     caches = []
-    for line in text.splitlines():
+    for number, line in enumerate(text.splitlines(), 1):
         if not line or line.startswith(("slabinfo", "#")):
             continue
         words = line.split()
@@ -120,7 +149,13 @@ def parse_slabinfo(text: str) -> list[SlabText]:
             active, objects, size, per_slab, pages = (int(word) for word in words[1:6])
             slabs = int(words[words.index("slabdata") + 2])
         except (ValueError, IndexError):
-            raise ValueError(f"not a line of slabinfo: {line[:60]!r}") from None
+            raise ValueError(f"line {number}: not a line of slabinfo: {line[:60]!r}") from None
+        if not (
+            0 <= active <= objects < MOST_PAGES and 0 <= slabs < MOST_PAGES
+            and 0 < pages <= 1 << MOST_ORDER and 0 < per_slab <= MOST_OBJECTS
+            and 0 < size <= MOST_BYTES
+        ):  # fmt: skip
+            raise ValueError(f"line {number}: {words[0]!r:.40} cannot have such numbers")
         caches.append(SlabText(words[0], active, objects, size, per_slab, pages, slabs))
     return caches
 

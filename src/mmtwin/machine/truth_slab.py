@@ -19,6 +19,7 @@ from mmtwin.kernel.mm import MM
 from mmtwin.kernel.slab_kmalloc import adopt_kmalloc_caches
 from mmtwin.kernel.slub_defs import DEFS as SLUB_DEFS
 from mmtwin.kernel.slub_state import adopt_cache, adopt_sheaf
+from mmtwin.machine.blame import part
 from mmtwin.machine.chains import link_list
 from mmtwin.machine.texts import sizes
 from mmtwin.versions.profiles import Profile
@@ -63,6 +64,8 @@ def cache_fields(
     size = truth["size"]
     if not 0 < truth["object_size"] <= size <= page_size << (mm.nr_orders - 1):
         raise ValueError(f"objects of {truth['name']} cannot be of {size} bytes")
+    if not truth["oo"] & 0xFFFF or not 0 <= truth["oo"] >> 16 < mm.nr_orders:
+        raise ValueError(f"slabs of {truth['name']} cannot be of oo {truth['oo']:#x}")
     order = max(0, (-(-size // page_size) - 1).bit_length())
     fields = {
         **{name: truth[name] for name in ("size", "object_size")},
@@ -229,6 +232,17 @@ def add_sheaves(mm: MM, number: int, truth: Mapping[str, Any]) -> None:
         adopt_sheaf(mm, number, objects, "full")
 
 
+def add_lists(mm: MM, number: int, truth: Mapping[str, Any]) -> None:
+    """The lists that a cache's slabs are on."""
+    add_node(mm, number, truth)
+    by_cpu = {entry["cpu"]: entry for entry in truth.get("cpu") or []}
+    for cpu in range(mm.nr_cpus):
+        add_cpu(mm, number, cpu, by_cpu.get(cpu))
+    add_sheaves(mm, number, truth)
+    if not mm.view("has")[0].cpu_partial_counts_slabs:
+        set_pobjects(mm, truth)
+
+
 def add_caches(
     mm: MM, profile: Profile, caches: Sequence[Mapping[str, Any]],
     attributes: Mapping[str, Mapping[str, str]],
@@ -243,10 +257,12 @@ def add_caches(
     bits = slab_flag_bits(profile.version, profile.config)
     found: list[tuple[int, Mapping[str, Any]]] = []
     for truth in reversed(caches):
-        fields = cache_fields(mm, bits, truth, attributes.get(truth["name"]))
-        number = adopt_cache(
-            mm, truth["name"], truth.get("random_seq") or (), truth.get("freeptr_offset"), **fields
-        )
+        with part(f"cache {truth['name']!s:.60}"):
+            fields = cache_fields(mm, bits, truth, attributes.get(truth["name"]))
+            number = adopt_cache(
+                mm, truth["name"], truth.get("random_seq") or (), truth.get("freeptr_offset"),
+                **fields,
+            )
         record = mm.view("cache")[number]
         if truth.get("freeptr_offset") and not record["flags"] & SLUB_DEFS["SLAB_DEBUG_FLAGS"]:
             record["offset"] = truth["freeptr_offset"]
@@ -255,11 +271,6 @@ def add_caches(
         found.append((number, truth))
     add_slabs(mm, found)
     for number, truth in found:
-        add_node(mm, number, truth)
-        by_cpu = {entry["cpu"]: entry for entry in truth.get("cpu") or []}
-        for cpu in range(mm.nr_cpus):
-            add_cpu(mm, number, cpu, by_cpu.get(cpu))
-        add_sheaves(mm, number, truth)
-        if not mm.view("has")[0].cpu_partial_counts_slabs:
-            set_pobjects(mm, truth)
+        with part(f"cache {truth['name']!s:.60}"):
+            add_lists(mm, number, truth)
     adopt_kmalloc_caches(mm)

@@ -10,3 +10,4 @@ class ProcError(ValueError):
         super().__init__(f"{place}: {message}")
         self.file = file
         self.line = line
+        self.message = message

@@ -1,5 +1,7 @@
 """The one error of the readers."""
 
+from mmtwin.machine.blame import CUT
+
 
 class RecordingError(Exception):
     """A file that cannot be read as a recording.
@@ -15,5 +17,22 @@ class RecordingError(Exception):
         place = self.file if offset is None else f"{self.file}, byte {offset}"
         super().__init__(f"{place}: {message}")
 
+    @property
+    def remedy(self) -> str:
+        """What to do about it; "" where the message says all."""
+        return ""
+
     def __reduce__(self) -> tuple[type, tuple[str, str, int | None]]:
         return (RecordingError, (self.file, self.message, self.offset))
+
+
+class TextError(RecordingError):
+    """A text of a snapshot that is not what the kernel prints: cut, changed, of another kind."""
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        return CUT
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, int | None]]:
+        return (TextError, (self.file, self.message, self.offset))

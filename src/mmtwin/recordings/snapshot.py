@@ -7,12 +7,14 @@ import io
 import re
 import zlib
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from mmtwin.recordings.errors import RecordingError
+from mmtwin.machine.blame import WRONG_SHAPES, in_words
+from mmtwin.procfs.errors import ProcError
+from mmtwin.recordings.errors import RecordingError, TextError
 from mmtwin.recordings.shapes import NUMBERS, parse_json, shape_fault
 
 FREE_LIST = re.compile("[0-9]{1,2},[0-9]{1,3}")  # order,migratetype
@@ -20,6 +22,8 @@ TRUTH_LIMIT = 1 << 24  # bytes of JSON, or so many times what its .gz has:
 TRUTH_RATIO = 100
 GZIP = 16 + zlib.MAX_WBITS  # a header and a checksum of gzip's, for zlib
 ARRAYS = {"kpageflags": 1, "kpagecount": 1, "pagemap.u64x3": 2}  # u64 numbers in an entry
+Parsed = TypeVar("Parsed")
+Bytes = bytes  # inside the class the name is that of a method
 Reader = Callable[[str], bytes]
 
 
@@ -60,6 +64,31 @@ class Snapshot:
         """
         return self.bytes(file).decode("utf-8", "replace")
 
+    def place(self, file: str) -> str:
+        """The path of a file, or what says as much of one inside an archive."""
+        return self._where(file)
+
+    def parsed(self, file: str, parse: Callable[[str], Parsed]) -> Parsed:
+        """What `parse` makes of a text. Raises KeyError if there is none, TextError, which names
+        the file, if `parse` cannot read it.
+        """
+        return self._parsed(file, parse, self.text(file))
+
+    def parsed_bytes(self, file: str, parse: Callable[[Bytes], Parsed]) -> Parsed:
+        """As `parsed`, of what may be no UTF-8: the names of files and programs."""
+        return self._parsed(file, parse, self.bytes(file))
+
+    def _parsed(self, file: str, parse: Callable[[Any], Parsed], content: Any) -> Parsed:
+        try:
+            return parse(content)
+        except (ValueError, *WRONG_SHAPES) as error:
+            message = in_words(error)
+            if isinstance(error, ProcError) and error.line:
+                message = f"line {error.line}: {error.message}"
+            elif isinstance(error, ProcError):
+                message = error.message
+            raise TextError(self._where(file), message) from error
+
     def array(self, file: str) -> npt.NDArray[np.uint64]:
         """`kpageflags` or `kpagecount`: u64 by pfn; a process's pagemap: rows of (virtual address,
         entry).
@@ -88,6 +117,11 @@ class Snapshot:
     def has_truth(self) -> bool:
         """Whether the kernel's own lists are there, all of them: see `truth`."""
         return self._has_truth and self.truth is not None
+
+    @property
+    def truth_place(self) -> str:
+        """The path of the file that the truth is in."""
+        return self._where("truth.json" if "truth.json" in self.files else "truth.json.gz")
 
     @property
     def truth(self) -> dict[str, Any] | None:

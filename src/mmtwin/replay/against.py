@@ -61,13 +61,13 @@ def shown_by(recording: Recording) -> Shown:
     links: dict[str, set[str]] = {}
     for other in recording.snapshots.values():
         if "sys_kernel_slab" in other:
-            for entry in parse_sys_kernel_slab(other.text("sys_kernel_slab")):
+            for entry in other.parsed("sys_kernel_slab", parse_sys_kernel_slab):
                 if isinstance(entry, SlabAlias):
                     links.setdefault(entry.target, set()).add(entry.name)
-    rows = slabinfo.parse(snapshot.text("slabinfo"))
+    rows = snapshot.parsed("slabinfo", slabinfo.parse)
     return _shown(
-        rows, links.values(), zoneinfo.parse(snapshot.text("zoneinfo")),
-        buddyinfo.parse(snapshot.text("buddyinfo")), page,
+        rows, links.values(), snapshot.parsed("zoneinfo", zoneinfo.parse),
+        snapshot.parsed("buddyinfo", buddyinfo.parse), page,
     )  # fmt: skip
 
 

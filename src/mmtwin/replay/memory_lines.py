@@ -183,7 +183,7 @@ class MemoryLines:
         if not self.vmalloc_late or "VmallocUsed" not in self.begun or "areas" in self.begun:
             return
         self.begun.add("areas")
-        areas = vmallocinfo.parse(self.recording.snapshots[name].text("vmallocinfo"))
+        areas = self.recording.snapshots[name].parsed("vmallocinfo", vmallocinfo.parse)
         pages = sum(area.pages or 0 for area in areas)
         self.memory.know_vmalloc(self.memory.shown_counters()[2], pages)
 
@@ -209,7 +209,7 @@ class MemoryLines:
         return dict(zip(LINES, [(least, most), *in_kb], strict=True))
 
     def _compare(self, name: str, figures: Callable[[str], dict[str, Any]]) -> None:
-        kernel = meminfo.parse(self.recording.snapshots[name].text("meminfo"))
+        kernel = self.recording.snapshots[name].parsed("meminfo", meminfo.parse)
         twin, bounds = self.values(), self.bounds()
         lines: Figures = figures(name).setdefault("meminfo", {})
         for line in LINES:

@@ -4,8 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 from mmtwin.kernel.mm import MM
+from mmtwin.procfs.errors import ProcError
 from mmtwin.procfs.write import Base
 from mmtwin.recordings.annotate import Annotated
+from mmtwin.recordings.errors import TextError
 from mmtwin.recordings.opening import open_recording
 from mmtwin.recordings.recording import Recording
 from mmtwin.replay.errors import ReplayError
@@ -106,4 +108,9 @@ def base_of(recording: Recording, name: str) -> Base:
     texts: dict[str, Any] = {}
     if snapshot is not None:
         texts = {file: snapshot.bytes(file) for file in BASES if file in snapshot}
-    return Base.parse(texts)
+    try:
+        return Base.parse(texts)
+    except ProcError as error:
+        assert snapshot is not None
+        where = snapshot.place(error.file) if error.file in snapshot else snapshot.name
+        raise TextError(where, f"line {error.line}: {error.message}") from None

@@ -34,21 +34,22 @@ NAMES = ("", "[heap]", "[stack]")
 
 
 def adopt(processes: Processes, names: Names, snapshot: Snapshot, pid: int) -> Process:
-    """A process of a snapshot becomes one of the twin's. Raises ProcError for a damaged text."""
+    """A process of a snapshot becomes one of the twin's. Raises TextError for a damaged text."""
     process = processes.process(pid)
     machine = processes.machine
     mm: Any = fork_mm.mm_alloc(machine, process)
     folder = f"proc/{pid}"
-    shown = smaps.parse(snapshot.bytes(f"{folder}/smaps")) if f"{folder}/smaps" in snapshot else []
+    smaps_file = f"{folder}/smaps"
+    shown = snapshot.parsed_bytes(smaps_file, smaps.parse) if smaps_file in snapshot else []
     flags = [flags_of(area.flags, processes) for area in shown]
     areas = [area.area for area in shown]
     if not areas:
-        areas = maps.parse(snapshot.bytes(f"{folder}/maps"))
+        areas = snapshot.parsed_bytes(f"{folder}/maps", maps.parse)
         flags = [flags_of_perms(area) for area in areas]
     for area, vm_flags in zip(areas, flags, strict=True):
         add_area(mm, names, area, vm_flags)
     if f"{folder}/stat" in snapshot:
-        read_stat(mm, process, status.parse_stat(snapshot.bytes(f"{folder}/stat")))
+        read_stat(mm, process, snapshot.parsed_bytes(f"{folder}/stat", status.parse_stat))
     heap = [area for area in areas if area.name == "[heap]"]
     mm.brk = heap[-1].end if heap else mm.start_brk
     files = [vma.vm_file for vma in mm.tree if vma.vm_file is not None]

@@ -1,6 +1,7 @@
 """Every process that a snapshot shows, held against the twin's: maps, smaps, status and statm."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from mmtwin.kernel.commit import commit_of
 from mmtwin.procfs import maps, meminfo, smaps, status
@@ -76,7 +77,7 @@ def compare_committed(job: ProcessReplay, snapshot: Snapshot) -> None:
     """
     if "meminfo" not in snapshot:
         return
-    theirs = meminfo.parse(snapshot.bytes("meminfo"))
+    theirs = snapshot.parsed_bytes("meminfo", meminfo.parse)
     if not {"Shmem", "Committed_AS", "CommitLimit"} <= set(theirs) or any(
         f"proc/{pid}/maps" in snapshot and job.processes.by_pid.get(pid) is None
         for pid in snapshot.processes
@@ -104,13 +105,17 @@ def keep_best(
     read: each was at the moment that it fits best.
     """
     where = f"{snapshot.name}/{process.pid}"
-    for name, compare in (("status", compare_status), ("smaps", compare_smaps)):
-        if f"proc/{process.pid}/{name}" not in snapshot:
+    for name, parse, compare in (
+        ("status", status.parse, compare_status), ("smaps", smaps.parse, compare_smaps),
+    ):  # fmt: skip
+        file = f"proc/{process.pid}/{name}"
+        if file not in snapshot:
             continue
         tally, key = Tally(), (process.pid, name)
         if key in best and not best[key].misses():
             continue
-        compare(tally, process, snapshot.bytes(f"proc/{process.pid}/{name}"), where)
+        shown: Any = snapshot.parsed_bytes(file, cast("Callable[[bytes], Any]", parse))
+        compare(tally, process, shown, where)
         if key not in best or tally.misses() < best[key].misses():
             best[key] = tally
 
@@ -133,19 +138,19 @@ def compare_maps(job: ProcessReplay, process: Process, text: bytes, where: str) 
     return job.tally.compare("maps", same, "maps: a line differs", f"{where}: {example}")
 
 
-def compare_status(tally: Tally, process: Process, text: bytes, where: str) -> None:
-    """The sizes that status shows."""
+def compare_status(tally: Tally, process: Process, shown: Any, where: str) -> None:
+    """The sizes that status shows (status.parse())."""
     ours = status.show_sizes(process.mm)
-    for name, kb in status.parse(text).sizes.items():
+    for name, kb in shown.sizes.items():
         example = f"{where}: {kb} kB, twin {ours[name]} kB"
         tally.compare("status", ours[name] == kb, f"status: {name}", example)
 
 
-def compare_smaps(tally: Tally, process: Process, text: bytes, where: str) -> None:
-    """Every line of smaps of the areas that both have."""
+def compare_smaps(tally: Tally, process: Process, shown: Any, where: str) -> None:
+    """Every line of smaps (smaps.parse()) of the areas that both have."""
     from mmtwin.kernel.smaps import vma_rss
 
-    theirs = {area.area.start: area for area in smaps.parse(text)}
+    theirs = {area.area.start: area for area in shown}
     for mine in smaps.show(process.mm, vma_rss):
         other = theirs.get(mine.area.start)
         if other is None or other.area != mine.area:

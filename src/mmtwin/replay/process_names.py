@@ -53,7 +53,7 @@ class Names:
             snapshot = recording.snapshots[name]
             for pid in snapshot.processes:
                 if f"proc/{pid}/maps" in snapshot:
-                    areas = maps.parse(snapshot.bytes(f"proc/{pid}/maps"))
+                    areas = snapshot.parsed_bytes(f"proc/{pid}/maps", maps.parse)
                     files.add_maps(areas)
                     self.shown.setdefault(pid, []).extend((index, area) for area in areas)
                     for area in areas:

@@ -78,7 +78,7 @@ class ExecTraces:
         for pid in snapshot.processes:
             trace = self.running.get(pid)
             if trace is not None and not trace.shown and f"proc/{pid}/maps" in snapshot:
-                trace.shown = maps.parse(snapshot.bytes(f"proc/{pid}/maps"))
+                trace.shown = snapshot.parsed_bytes(f"proc/{pid}/maps", maps.parse)
 
     def _take(self, step: Step) -> None:
         what, pid = step.what, step.pid

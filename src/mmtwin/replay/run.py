@@ -320,7 +320,7 @@ class Replay:
             self.differing[f"{name} {kind}"] = tally.differing
 
     def _compare_slabinfo(self, name: str) -> None:
-        kernel = slabinfo.parse(self.recording.snapshots[name].text("slabinfo"))
+        kernel = self.recording.snapshots[name].parsed("slabinfo", slabinfo.parse)
         twin = slabinfo.show(self.state)
         self._keep_better(name, "slabinfo", "caches", compare_slabinfo(kernel, twin))
         self._snapshot(name)["slabs"] = {
@@ -329,8 +329,8 @@ class Replay:
         }
 
     def _compare_buddyinfo(self, name: str) -> None:
-        text = self.recording.snapshots[name].text("buddyinfo")
-        found = compare_buddyinfo(buddyinfo.parse(text), buddyinfo.show(self.state))
+        kernel = self.recording.snapshots[name].parsed("buddyinfo", buddyinfo.parse)
+        found = compare_buddyinfo(kernel, buddyinfo.show(self.state))
         self._keep_better(name, "buddyinfo", "rows", found)
 
     def _compare_vmallocinfo(self, name: str, index: int) -> None:

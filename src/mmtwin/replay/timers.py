@@ -39,6 +39,7 @@ if not cython.compiled:
 
 NEVER = (1 << 63) - 1
 SECOND = 1_000_000_000
+LONGEST_HZ = 4  # digits
 CLOCKS = ("local", "global", "mono", "mono_raw", "boot", "uptime")  # in ns, from about the boot on
 CALIBRATING = re.compile(r"^(?:<\d+>)?\[ *(\d+)\.(\d{6})\] Calibrating delay loop", re.M)
 IRQ_TICKS = 5.5  # jiffies that timer_irq_works() sees before the delay loop is calibrated (x86)
@@ -71,7 +72,7 @@ def set_timer(engine: Any, recording: Any, profile: Any) -> None:
 def hz_of(config: dict[str, str]) -> int:
     """CONFIG_HZ, 0 if the configuration does not say it."""
     text = config.get("CONFIG_HZ", "")
-    return int(text) if text.isdecimal() else 0
+    return int(text) if text.isdecimal() and len(text) <= LONGEST_HZ else 0
 
 
 def vmstat_jiffies(second: int, hz: int, cpu: int) -> int:

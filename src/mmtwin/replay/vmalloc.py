@@ -111,7 +111,7 @@ class VmallocReplay:
         snapshot = self.recording.snapshots.get(name)
         if snapshot is None or "vmallocinfo" not in snapshot:
             return {}
-        areas = vmallocinfo.parse(snapshot.text("vmallocinfo"))
+        areas = snapshot.parsed("vmallocinfo", vmallocinfo.parse)
         found = {}
         for area in areas:
             if area.addresses is None or area.addresses[0] < 1 << 63:
@@ -298,7 +298,7 @@ def per_cpu_range(dmesg: str) -> tuple[int, int] | None:
     boot messages; None where they do not say it or there are several groups of CPUs.
     """
     unit, atom = PER_CPU.search(dmesg), PER_CPU_ATOM.search(dmesg)
-    if not unit or not atom:
+    if not unit or not atom or not int(atom[2]):
         return None
     size = int(atom[1]) * int(atom[2])
     return size, int(atom[2])
