@@ -2,6 +2,7 @@
 
 import os
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,77 @@ CASES = {
     "what-if --set slub_min_orde=1": "nearest: slub_min_order",
     "what-if --set slub_min_order=99": "0 to 10",
     "what-if --set 6.9=1": "what-if --help",
+    "explain cache kmalloc-64 --profile x86_64-6.1@end": "--profile x86_64-6.1 is the nearest",
+    "explain kmalloc 100 --profile x86_64-6.1@SNAP": "a recording is no profile",
+    "draw slab kmalloc-64 --profile x86_64-6.1@end": "a recording is no profile",
+    "explain cache kmalloc-64 --profile x86_64-6.2": "nearest: x86_64-6.12, x86_64-6.1",
+    "explain cache kmalloc-64 --profile arm-6.1": "nearest: arm64-6.1",
+    "explain cache kmaloc-256": "nearest: kmalloc-256",
+    "explain cache kmalloc-64 --flags HWCACHE_ALGIN": "nearest: SLAB_HWCACHE_ALIGN",
+    "explain cache 99999999999": "fit into no block",
+    "explain cache kmalloc-64 --allocator slob": "'slub', 'slab', 'slab-bufctl'",
+    "explain cache 100 --cpus 0": "1 to 8192",
+    "explain gfp GFP_KERNAL": "nearest: GFP_KERNEL",
+    "explain gfp GFP_KERNEL|__GFP_ZER0 --kernel 6.1": "nearest: __GFP_ZERO",
+    "explain gfp 0x1ffffffffffffffff": "at most 32 bits",
+    "explain gfp 0xcg0": "one is GFP_KERNEL, 0xcc0",
+    "explain gfp 0xcc0 --kernel 3.99": "the nearest of 4.1 to 7.3 is 4.1",
+    "explain gfp 0xcc0 --kernel 99.1": "the nearest of 4.1 to 7.3 is 7.3",
+    "explain gfp 0xcc0 --kernel foo": "such are 6.1, 5.15.0-1034-aws",
+    "explain gfp 0xcc0 --profile arm-6.1": "nearest: arm64-6.1",
+    "explain page-flags locked|dirtyy": "nearest: PG_dirty",
+    "explain page-flags 0xzz": "no page flag '0xzz'",
+    "explain page-flags 0x200 --kernel 1.0": "the nearest of 4.4 to 7.3 is 4.4",
+    "explain page-flags 0x200 --kernel 6.1 --arch vax": "there are: x86_64",
+    "explain page-flags --kpageflags locked": "an entry is a u64",
+    "explain page-flags 0x200 --set NODES_SHIFT=99": "from 0 to 10",
+    "explain struct page --view tale": "there are: cache, pool, slab, tail",
+    "explain struct page --kernel 9.9": "the nearest of 5.10 to 7.3 is 7.3",
+    "explain struct page --kernel 2.4": "the nearest of 5.10 to 7.3 is 5.10",
+    "explain struct kmem_cache --kernel 6.1": "--btf FILE",
+    "explain struct page --arch vax": "there are: ",
+    f"explain page {RECORDING} 0x99999999": "the machine has no such page",
+    f"explain page {RECORDING} xyz": "as 0x4321 or 17185",
+    f"explain page {RECORDING} -1": "unsigned 64-bit",
+    f"explain page {RECORDING}@nomark 0x3000": "nearest markers",
+    f"explain page {RECORDING}@DUMP 0x3000": "'DUMP end'",
+    f"explain page {RECORDING} 0x3000 --profile x86_64-6.1": "a recording has its own",
+    "explain kmalloc 100 GFP_KERNAL": "nearest: GFP_KERNEL",
+    "explain kmalloc 100 --constant --runtime": "not allowed with",
+    "explain kmalloc 1e3": "'1e3' is no number of bytes",
+    "explain kmalloc 100 --memory 1K": "64 MiB to 16 TiB",
+    "explain kmalloc 100 --memory lots": "like 256M or 4G",
+    f"explain kmalloc 100 --state {RECORDING} --memory 64M": "--memory with a recording",
+    f"explain kmalloc 100 --state {RECORDING} --append slub_debug=F": "--append with a recording",
+    f"explain kmalloc 100 --state {RECORDING} --set NUMA=n": "--set with a recording",
+    f"explain kmalloc 100 --state {RECORDING} --profile x86_64-6.1": "--profile with a recording",
+    "explain kfree 99999999": "explain limits --try",
+    "explain kfree dentri": "nearest: dentry",
+    "explain kfree 100 --state barn": "has no sheaves in this release",
+    "explain kmem_cache_alloc dentri": "nearest: dentry",
+    "explain alloc_pages x": "invalid int value",
+    "explain free_pages 0 --full --state no-memory": "no block of order 0 to free",
+    "explain free_pages 0 --block movable": "'highatomic', 'isolate'",
+    "explain vmalloc 99999999999999999999999": "0 to 2^64 - 1",
+    "explain kvmalloc abc": "is no number of bytes",
+    "explain page-fault writee": "there are: write",
+    "explain page-fault write --profile x86_64-9.9": "nearest: x86_64-7.3",
+    "explain prfm pldl9keep": "as pldl1keep",
+    "explain page-size --memory 0": "64 MiB to 16 TiB",
+    "explain limits --profile foo": "nearest: ",
+    "explain gpf 0xcc0": "did you mean gfp?",
+    "draw proces": "did you mean process?",
+    "draw slab dentri": "nearest: dentry",
+    "draw slab 0": "objects of 0 bytes",
+    "draw memory nosuch": "as FOLDER, 'FOLDER@SNAP end' or FOLDER@1.25",
+    f"draw memory {RECORDING}@nomark": "nearest markers",
+    f"draw memory {RECORDING} --profile x86_64-6.1": "a recording has its own",
+    "draw page-flags --kernel 99": "is no kernel release",
+    "draw page-flags --arch vax": "there are: x86_64",
+    "draw kmalloc 100 --state nowhere": "there are: fresh, warm",
+    "draw kmalloc 100 -o /nonexistent/x.svg": "names a file that can be written",
+    "draw process --pid 999999999": "no process 999999999",
+    "draw process --pid abc": "it is the number of a process",
 }
 
 
@@ -81,6 +153,29 @@ def refused(capsys: pytest.CaptureFixture[str], words: list[str]) -> str:
 @pytest.mark.parametrize("line", CASES)
 def test_the_nearest_that_is_valid(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert CASES[line] in refused(capsys, line.split())
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        (b"", ""),
+        (b"\x9f\xeb\x01\x00\x18", ""),  # BTF's magic, cut inside its header
+        (bytes(range(256)) * 20, "not BTF"),
+        # a header whose sections lie behind the end of all files
+        (struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, 0xFFFFFFF0, 0xFFFFFFF0, 0xFFFFFFFF)
+         + bytes(100), "ends before its last section"),
+        # types that would name strings far away
+        (struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, 12, 12, 1)
+         + struct.pack("<III", 0x7FFFFFFF, 4 << 24 | 0xFFFF, 8) + b"\0", ""),
+    ],
+)  # fmt: skip
+def test_type_information_that_is_none(
+    what: bytes, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "btf").write_bytes(what)
+    told = refused(capsys, ["explain", "struct", "page", "--btf", str(tmp_path / "btf")])
+    assert message in told
+    assert "btf, byte " in told
 
 
 @pytest.mark.parametrize("what", ["nothing", "folder", "empty", "bytes", "dangling", ""])

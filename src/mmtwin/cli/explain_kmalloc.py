@@ -34,6 +34,7 @@ NO_AREAS = (
     "vmalloc there: where the recording's areas lay is not known at that instant",
     "it is where it has vmallocinfo snapshots or vmalloc events, at other marks than DUMP",
 )
+MEMORY = "128M"
 SMALL = 64  # bytes: the cache that a state is made with where the call has none
 EXAMPLES = """\
 examples:
@@ -67,7 +68,7 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", metavar="PROFILE", help=f"(default: {DEFAULT})")
     parser.add_argument("--state", default="fresh", metavar="STATE", help="(default: fresh)")
     parser.add_argument("--cpu", type=int, default=0, metavar="N", help="who calls (default: 0)")
-    parser.add_argument("--memory", default="128M", metavar="SIZE", help="RAM (default: 128M)")
+    parser.add_argument("--memory", metavar="SIZE", help=f"RAM (default: {MEMORY})")
     parser.add_argument(
         "--append", default="", metavar="OPTIONS", help="boot options: init_on_alloc=0"
     )
@@ -93,9 +94,9 @@ def machine_of(
     """The machine of the command line, in the state asked for; `areas`: with those of vmalloc."""
     if is_recording(arguments.state):
         path, mark = split_mark(arguments.state)
-        if arguments.profile or arguments.set:
-            option = "--profile" if arguments.profile else "--set"
-            raise UserError(f"{option} with a recording", "a recording has its own kernel")
+        for option in ("profile", "set", "append", "memory"):
+            if getattr(arguments, option):
+                raise UserError(f"--{option} with a recording", "it has its own kernel and memory")
         machine = recorded(path, mark, areas)
     else:
         machine = booted(arguments, size, gfp, cache)
@@ -123,7 +124,7 @@ def booted(
         raise UserError(f"--cpu {arguments.cpu}", f"a machine has CPUs 0 to {MOST_CPUS - 1}")
     with machine_errors():
         machine = Machine.boot(
-            arguments.profile or DEFAULT, memory=arguments.memory,
+            arguments.profile or DEFAULT, memory=arguments.memory or MEMORY,
             cpus=max(situation.cpus, arguments.cpu + 1), nodes=situation.nodes,
             cmdline=boot_options(arguments.append), **settings_of(arguments.set),
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ DEFAULT = "arm64-5.13"  # the deck's
 DUMP = "DUMP "  # begins the marker of a truth
 END = "end"  # the instant behind a recording's last event
 LARGEST_SIZE = (1 << 64) - 1  # of a size_t
+NO_PROFILE = re.compile("no profile '(.+)'; nearest: ")
 # What helps, by what the message says.
 REMEDIES = (
     ("no profile", "`mmtwin boot --list` prints the profiles"),
@@ -33,9 +35,36 @@ def machine_errors() -> Iterator[None]:
         with input_errors():
             yield
     except UserError as error:
+        recording = NO_PROFILE.match(str(error))
+        if recording and is_recording_name(recording[1]):
+            raise of_recording(recording[1]) from error
         found = (remedy for part, remedy in REMEDIES if part in str(error))
         error.remedy = error.remedy or next(found, "")
         raise
+
+
+def is_recording_name(name: str) -> bool:
+    """Whether what was given for a profile is a recording, or one at an instant."""
+    path = name.rpartition("@")[0] or name
+    return os.path.exists(source_of(path))
+
+
+def of_recording(name: str) -> UserError:
+    """What to say of a recording that was given for a profile."""
+    from mmtwin.recordings import open_recording
+    from mmtwin.recordings.errors import RecordingError
+    from mmtwin.versions.releases import nearest_release
+
+    path = source_of(name.rpartition("@")[0] or name)
+    kernel = "its kernel's name stands in `mmtwin info`"
+    with suppress(RecordingError, ValueError, OSError), open_recording(path) as recording:
+        release = nearest_release(recording.machine.release)
+        kernel = f"--profile {recording.machine.arch}-{release} is the nearest to its kernel"
+    return UserError(
+        f"--profile {name}: a recording is no profile",
+        f"{kernel}; calls take its machine as --state RECORDING@MARK, pictures of memory and "
+        "pages as RECORDING@MARK",
+    )
 
 
 def add_booted(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """A Machine's kmalloc and slab caches."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from mmtwin.kernel import slab_common, slub, slub_cache, slub_shrink, slub_traces
 from mmtwin.kernel.slab_common import __kmalloc_node as kmalloc_node
@@ -152,7 +153,10 @@ class SlabCalls(Calls):
         for number, name in enumerate(self.mm.cache_names):
             if alive[number] and (name == which or which in self._aliases(number)):
                 return Cache(self.mm, number)
-        raise ValueError(f"no slab cache is named {which!r}")
+        living = {name for number, name in enumerate(self.mm.cache_names) if alive[number]}
+        near = get_close_matches(which, living, 3, 0.6)
+        also = f"; nearest: {', '.join(sorted(near))}" if near else ""
+        raise ValueError(f"no slab cache is named {which!r}{also}")
 
     @property
     def caches(self) -> list[Cache]:
