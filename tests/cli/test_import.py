@@ -57,6 +57,14 @@ def test_what_is_told_wrongly_is_said(text, tmp_path, capsys, told, said):
     assert said in capsys.readouterr().err and not target.exists()
 
 
+def test_a_trace_of_another_release(text, tmp_path, capsys):
+    text.write_text(text.read_text().replace("GFP_KERNEL", "GFP_KERNEL|__GFP_ATOMIC"))
+    assert main(["import", str(text), str(tmp_path / "mine"), "--kernel", "6.12"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert "6.12 has no gfp flag '__GFP_ATOMIC'" in told[-2]
+    assert "a trace of another release?" in told[-1]
+
+
 def test_what_a_recording_says_itself_is_not_told(tmp_path, capsys):
     assert main(["import", "x86_64-6.1", str(tmp_path / "mine"), "--kernel", "6.12"]) != 0
     assert "says itself that it is 6.1.0-50-amd64" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from mmtwin.cli.errors import input_errors
+from mmtwin.cli.errors import UserError, input_errors
 from mmtwin.cli.options import INPUTS, add_json, opened, print_json
 from mmtwin.cli.progress import progress_bar, warn_if_uncompiled
 
@@ -15,6 +15,8 @@ examples:
   perf script > kmem.txt; mmtwin import kmem.txt mine
 
 docs/recording-format.md describes the folder. It must not exist before."""
+
+OTHER_RELEASE = "is it a trace of another release? --kernel names the one that it was made on"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; its exit status."""
+    try:
+        return imported(arguments)
+    except UserError as error:
+        if arguments.kernel and "has no gfp flag" in str(error):
+            error.remedy = OTHER_RELEASE
+        raise
+
+
+def imported(arguments: argparse.Namespace) -> int:
+    """Writes the recording and says what it holds; the exit status."""
     from mmtwin.recordings.writer import import_recording
 
     warn_if_uncompiled()
