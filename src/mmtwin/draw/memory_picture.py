@@ -130,7 +130,8 @@ def legend(pages: PageMap, y: float) -> Iterator[str]:
         yield swatch(LEFT, row - 10, COLOURS.get(kind, "#000000"), WORDS.get(kind, "?"))
         yield text(LEFT + 20, row, WORDS.get(kind, "?"), "ink")
         size = bytes_text(counts[kind] * pages.page_size)
-        yield text(LEFT + 250, row, f"{counts[kind]:,} pages, {size}", "dim end")
+        plural = "" if counts[kind] == 1 else "s"
+        yield text(LEFT + 250, row, f"{counts[kind]:,} page{plural}, {size}", "dim end")
         row += 19
     row = y
     yield text(LEFT + 290, row, "pageblocks", "ink")

@@ -25,9 +25,9 @@ SCALED = 640  # pixels that all areas together take up at least, to scale
 CHARACTERS = 38  # of a name beside its box
 STYLE = (
     "<style>.mono{font-family:ui-monospace,'DejaVu Sans Mono',monospace;font-size:11px}"
-    ".c8{fill:#2f9aa0}.c9{fill:#c9a02c}.none{fill:none;stroke:#8a8f98;stroke-dasharray:3 2}"
+    ".c8{fill:#2f9aa0}.c9{fill:#8a5a2b}.none{fill:none;stroke:#8a8f98;stroke-dasharray:3 2}"
     ".mid{text-anchor:middle}.edge{fill:none;stroke:#8a8f98;stroke-width:.6}"
-    "@media(prefers-color-scheme:dark){.c8{fill:#62c4c9}.c9{fill:#e3c25c}}</style>"
+    "@media(prefers-color-scheme:dark){.c8{fill:#62c4c9}.c9{fill:#a86f3a}}</style>"
 )
 
 
