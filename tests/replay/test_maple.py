@@ -13,14 +13,12 @@ from mmtwin.kernel.slub import (
 from mmtwin.machine import Machine
 from mmtwin.recordings import default_recording_path, open_recording
 from mmtwin.recordings.event import CONSTANTS, EVENT
-from mmtwin.replay import maple_alike, maple_guess, replay
+from mmtwin.replay import replay
 from mmtwin.replay.counts import COUNTS
 from mmtwin.replay.engine import Engine
 from mmtwin.replay.maple import Maple
 from mmtwin.replay.maple_ahead import CONSTANTS as MAPLE
 from mmtwin.replay.maple_ahead import Ahead
-from mmtwin.replay.maple_guess import CONSTANTS as GUESS
-from mmtwin.replay.maple_guess import STRUCTS
 
 GFP = 0xCC0
 RESCHED, SOFTIRQ = 0x04, 0x10
@@ -326,78 +324,6 @@ def test_tasks_that_give_way():
     assert asked["yields"].tolist() == [due, perhaps, due, 0]
 
 
-@pytest.mark.skipif(COMPILED, reason="C functions")
-def test_a_slab_that_proved_right_is_not_turned():
-    k, cache = machine()
-    maple = Maple(k.mm, cache, [0, 1, 2], RANGES)
-    guess = maple.guesses[0]
-    slab = guess.cpu_slab[0]
-    guess.open[slab] = 1
-    maple.cpu, maple.node = 0, guess.cpu_free[0]
-    maple._take_first(guess)
-    assert guess.open[slab] == 0
-
-
-@pytest.mark.skipif(COMPILED, reason="C functions")
-@pytest.mark.parametrize("comes_back, leaves", [(("first", "second"), 2), (("second",), 0)])
-def test_a_request_of_which_one_node_comes_back_was_for_one_leaf(comes_back, leaves):
-    tasks = Tasks()
-    first, second = (kmem_cache_alloc(tasks.k.mm, tasks.cache, GFP) for _ in range(2))
-    nodes = {"first": first, "second": second}
-    tasks.event("KIND_KMEM_CACHE_ALLOC", "alloc", first, 7)
-    for name in comes_back:
-        tasks.event("KIND_KMEM_CACHE_FREE", "destroy", nodes[name], 7)
-    events = np.array(tasks.rows, dtype=EVENT)
-    k, cache = machine()
-    maple = Maple(k.mm, cache, [0, 1, 2], RANGES)
-    maple.look(events.ctypes.data, 0, len(events))
-    t = maple._new_tree(maple.guesses[0], 7, 100)
-    maple.guesses[0].tree_leaves[t] = 2
-    maple._moment(0)
-    best = maple.guesses[maple.current[0]]
-    assert best.tree_leaves[t] == leaves
-    assert best.nr_taken == (6 if leaves else 3)
-
-
-def slabs_of(guess):
-    """The slabs of a guess's node list, in order."""
-    slabs, slab = [], guess["node_first"]
-    while slab != GUESS["NO_NODE"]:
-        slabs.append(int(slab))
-        slab = guess["link"][slab]
-    return slabs
-
-
-@pytest.mark.skipif(COMPILED, reason="C functions")
-@pytest.mark.parametrize("behind, wanted", [(False, [2, 0, 1, 3]), (True, [2, 3, 0, 1])])
-def test_the_slab_that_comes_first(behind, wanted):
-    buffer = np.zeros(1, dtype=np.dtype(STRUCTS["guess_t"]))
-    guess = maple_guess.as_guesses(buffer.ctypes.data, 1)[0]
-    guess.node_first = GUESS["NO_NODE"]
-    for slab in range(4):
-        maple_guess.join_node(guess, slab, True)
-    maple_guess.bring_first(guess, 2, behind)
-    assert slabs_of(buffer[0]) == wanted
-    assert guess.nr_node == 4
-
-
-@pytest.mark.skipif(COMPILED, reason="C functions")
-def test_a_node_without_slabs():
-    """Those of its list are another CPU's then, behind its own."""
-    buffer = np.zeros(1, dtype=np.dtype(STRUCTS["guess_t"]))
-    guess = maple_guess.as_guesses(buffer.ctypes.data, 1)[0]
-    guess.node_first = guess.cpu_partial[1] = GUESS["NO_NODE"]
-    for slab in range(3):
-        maple_guess.join_node(guess, slab, True)
-    maple_guess.empty_node(guess, 1)
-    maple_guess.join_node(guess, 3, True)
-    maple_guess.empty_node(guess, 1)
-    assert guess.nr_node == 0 and guess.node_first == GUESS["NO_NODE"]
-    assert list(guess.place[:4]) == [GUESS["CPU_PARTIAL"] + 1] * 4
-    guess.node_first = guess.cpu_partial[1]
-    assert slabs_of(buffer[0]) == [0, 1, 2, 3]
-
-
 @needs_speed
 def test_silent_nodes_of_a_debug_cache():
     options = (("slub_debug", "FZPU"),)
@@ -418,35 +344,6 @@ def test_an_interrupt_within_a_bulk_of_a_debug_cache(seed):
     nodes = (events["kind"] == CONSTANTS["KIND_KMEM_CACHE_ALLOC"]) & (events["cache"] == 0)
     assert round((1 - share) * nodes.sum()) <= tasks.interrupts // 3
     assert k.validate() == []
-
-
-@pytest.mark.skipif(COMPILED, reason="C functions")
-@pytest.mark.parametrize("what", ["list", "cpu", "tree", "request"])
-def test_guesses_that_are_not_alike(what):
-    """The same nodes are free, but in another order; on another CPU; other trees or requests."""
-    buffer = np.zeros(2, dtype=np.dtype(STRUCTS["guess_t"]))
-    shape = np.zeros(1, dtype=np.dtype(STRUCTS["shape_t"]))
-    shape["objects"], shape["nr_slabs"], shape["factor"] = 16, 1, maple_alike.factors()
-    none = GUESS["NO_NODE"]
-    for name in ("link", "cpu_slab", "cpu_free", "cpu_partial", "round_first"):
-        buffer[name] = none
-    buffer["head"][:, 0], buffer["bits"][:, 0], buffer["next"][:, :4] = 0, 0xF, [1, 2, 3, none]
-    buffer["place"][:, 0] = GUESS["SLAB_FULL"]
-    buffer["tree_end"] = buffer["tree_order"][:, 0] = buffer["round_end"] = 1
-    guesses = maple_guess.as_guesses(buffer.ctypes.data, 2)
-    same = maple_guess.as_shape(shape.ctypes.data)
-    hashes = [maple_alike.hash_of(same, guess, 2) for guess in guesses]
-    assert hashes[0] == hashes[1]
-    other = guesses[1]
-    if what == "list":
-        other.next[0], other.next[1], other.next[2], other.next[3] = 2, 3, 1, none
-    elif what == "cpu":
-        other.cpu_free[1] = 0
-    elif what == "tree":
-        other.tree_root[0] = 5
-    else:
-        other.round_first[0] = 0
-    assert maple_alike.hash_of(same, other, 2) != hashes[0]
 
 
 @needs_speed
@@ -492,3 +389,36 @@ def test_contradictions_leave_the_twin_sound():
     engine.objects.reserve(many)
     engine.run(events.ctypes.data, 0, many, many)
     assert k.validate() == []
+
+
+@pytest.mark.skipif(COMPILED, reason="C functions")
+def test_a_slab_that_proved_right_is_not_turned():
+    k, cache = machine()
+    maple = Maple(k.mm, cache, [0, 1, 2], RANGES)
+    guess = maple.guesses[0]
+    slab = guess.cpu_slab[0]
+    guess.open[slab] = 1
+    maple.cpu, maple.node = 0, guess.cpu_free[0]
+    maple._take_first(guess)
+    assert guess.open[slab] == 0
+
+
+@pytest.mark.skipif(COMPILED, reason="C functions")
+@pytest.mark.parametrize("comes_back, leaves", [(("first", "second"), 2), (("second",), 0)])
+def test_a_request_of_which_one_node_comes_back_was_for_one_leaf(comes_back, leaves):
+    tasks = Tasks()
+    first, second = (kmem_cache_alloc(tasks.k.mm, tasks.cache, GFP) for _ in range(2))
+    nodes = {"first": first, "second": second}
+    tasks.event("KIND_KMEM_CACHE_ALLOC", "alloc", first, 7)
+    for name in comes_back:
+        tasks.event("KIND_KMEM_CACHE_FREE", "destroy", nodes[name], 7)
+    events = np.array(tasks.rows, dtype=EVENT)
+    k, cache = machine()
+    maple = Maple(k.mm, cache, [0, 1, 2], RANGES)
+    maple.look(events.ctypes.data, 0, len(events))
+    t = maple._new_tree(maple.guesses[0], 7, 100)
+    maple.guesses[0].tree_leaves[t] = 2
+    maple._moment(0)
+    best = maple.guesses[maple.current[0]]
+    assert best.tree_leaves[t] == leaves
+    assert best.nr_taken == (6 if leaves else 3)

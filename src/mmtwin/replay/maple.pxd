@@ -11,11 +11,12 @@ from mmtwin.recordings.event cimport event_t
 from mmtwin.replay.maple_ahead cimport (
     WHAT_ALLOC, WHAT_NOWAIT, WHAT_SPARE, WHAT_LATER, WHAT_ROOT, WHAT_PAGE, moment_at, moment_p,
 )
+from mmtwin.replay.maple_drop cimport drop_before, drop_lists
 from mmtwin.replay.maple_guess cimport (
-    GUESS_CPUS, NO_NODE, SLAB_ABSENT, SLAB_ON_NODE, CPU_SLAB, bring_first, leave_list, put_free,
-    start_slab, take_node, guess_at, guess_p,
+    GUESS_CPUS, NO_NODE, SLAB_ABSENT, SLAB_ON_NODE, CPU_SLAB, bring_first, first_free,
+    leave_list, node_is_free, put_free, start_slab, take_node, guess_at, guess_p,
 )
-from mmtwin.replay.maple_nodes cimport COST_LATE, COST_MISS, MARGIN
+from mmtwin.replay.maple_nodes cimport COST_DROP, COST_LATE, COST_MISS, MARGIN
 from mmtwin.replay.maple_requests cimport Requests
 
 cdef class Maple(Requests):
@@ -37,6 +38,8 @@ cdef class Maple(Requests):
     cdef void _moment(self, s64 m) noexcept nogil
     @cython.locals(g=guess_p, slab=s32, other=s32)
     cdef void _other_slab(self, s32 i, s64 m) noexcept nogil
+    @cython.locals(g=guess_p, first=s32, other=s32)
+    cdef void _other_list(self, s32 i, s64 m) noexcept nogil
     @cython.locals(g=guess_p, what=s32)
     cdef void _advance(self, s32 i, s64 m) noexcept nogil
     @cython.locals(g=guess_p, before=moment_p, node=s32, other=s32)

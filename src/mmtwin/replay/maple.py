@@ -26,10 +26,13 @@ if not cython.compiled:
     from mmtwin.kernel.slub import __kmem_cache_free_bulk as free_bulk
     from mmtwin.kernel.slub_resync import object_state
     from mmtwin.replay.maple_ahead import moment_at
+    from mmtwin.replay.maple_drop import drop_before, drop_lists
     from mmtwin.replay.maple_guess import (
         bring_first,
+        first_free,
         guess_at,
         leave_list,
+        node_is_free,
         put_free,
         start_slab,
         take_node,
@@ -206,8 +209,11 @@ class Maple(Requests):
             self._take_late(i)
             if what <= WHAT_NOWAIT:
                 self._look_at_request(m)
-        if self.shape.single and what <= WHAT_NOWAIT:
-            self._other_slab(i, m)
+        if what <= WHAT_NOWAIT:
+            if self.shape.single:
+                self._other_slab(i, m)
+            else:
+                self._other_list(i, m)
         if what == WHAT_ALLOC:
             self._request(i, m)
         elif what == WHAT_NOWAIT:
@@ -237,6 +243,26 @@ class Maple(Requests):
         bring_first(g, slab, False)
         if other >= 0:
             bring_first(guess_at(self.guesses, other), slab, True)
+            if self.ahead.moments[m].what == WHAT_ALLOC:
+                self._request(other, m)
+            else:
+                self._request_nowait(other, m)
+
+    def _other_list(self, i, m):
+        """A request takes a node that is free but not the first. Where there are other CPUs, those
+        before it may have been taken unseen; on one CPU it was no help on recordings.
+        """
+        g = guess_at(self.guesses, i)
+        first = first_free(self.shape, g, self.cpu)
+        if self.nr_cpus == 1 or first == self.node:
+            return
+        if not node_is_free(self.shape, g, self.node):
+            return
+        if g.open[self.node // self.shape.objects]:
+            return
+        other = self._branch(i, COST_DROP)
+        if other >= 0:
+            drop_before(self.shape, guess_at(self.guesses, other), self.cpu, self.node)
             if self.ahead.moments[m].what == WHAT_ALLOC:
                 self._request(other, m)
             else:
@@ -289,6 +315,7 @@ class Maple(Requests):
             if g.place[slab] == SLAB_ABSENT:
                 g.cost += COST_MISS
                 g.amended = 1
+                drop_lists(self.shape, g, self.cpu, self.nr_cpus > 1)
                 start_slab(self.shape, g, self.cpu, slab, 0)
         elif g.place[slab] != SLAB_ABSENT:
             g.cost += COST_MISS

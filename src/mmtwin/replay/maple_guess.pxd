@@ -15,13 +15,14 @@ cdef enum:
     GUESS_ROUNDS = 8              # requests that are not settled yet
     GUESS_SLOTS = 48              # nodes of a request, without its first
     GUESS_AREAS = 32              # numbers of areas that a habit is kept for
-    # Where a hash has its factors (maple_alike.py): CPUs' lists; slabs, each two; links of free
-    # lists, by node; trees; requests.
-    FACTOR_SLABS = 2072           # GUESS_OBJECTS + 3 GUESS_CPUS
-    FACTOR_LINKS = 2328
-    FACTOR_TREES = 4376
-    FACTOR_REQUESTS = 5336        # behind GUESS_TREES (GUESS_LEAVES + 1)
-    HASH_FACTORS = 5728           # behind GUESS_ROUNDS (GUESS_SLOTS + 1)
+    # Where a hash has its factors (maple_alike.py): a CPU's list; slabs, each two; links of free
+    # lists, by node; trees; requests; CPUs, each two.
+    FACTOR_SLABS = 2051           # behind GUESS_OBJECTS + 3
+    FACTOR_LINKS = 2307
+    FACTOR_TREES = 4355
+    FACTOR_REQUESTS = 5315        # behind GUESS_TREES (GUESS_LEAVES + 1)
+    FACTOR_CPUS = 5707            # behind GUESS_ROUNDS (GUESS_SLOTS + 1)
+    HASH_FACTORS = 5723
     NO_NODE = 0xffff
     # where a slab is; CPU_PARTIAL + cpu, CPU_SLAB + cpu
     SLAB_ABSENT = 0
@@ -91,7 +92,7 @@ cdef struct shape_t:
     s64 nr_slabs                  # numbers given to slabs
     u64 order[256]                # places in a new slab's free list, by rank
     u64 rank[256]
-    u64 factor[5728]
+    u64 factor[5723]
 
 ctypedef shape_t *shape_p
 

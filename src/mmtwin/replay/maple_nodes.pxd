@@ -29,8 +29,8 @@ ctypedef u16 *nodes_p
 cdef enum:
     GUESSES = 512                 # room for guesses and what they lead to
     ALIKE = 2048                  # places in a table of those kept, a power of two
-    BEAM = 10                     # guesses carried along
-    ROOM = 15                     # more than that, for some are alike
+    BEAM = 20                     # guesses carried along
+    ROOM = 30                     # more than that, for some are alike
     # Of a debug cache every slab is on the node's list: which of them is the first tells more.
     BEAM_SINGLE = 24
     ROOM_SINGLE = 36
@@ -52,6 +52,7 @@ cdef enum:
     COST_NODE = 300               # a node used though only bounds change
     COST_LATE = 200               # an interrupt came before what the last event tells of was done
     COST_HABIT = 700              # or not used as it was before
+    COST_DROP = 1000              # nodes of a CPU's lists were taken unseen
     COST_UNLIKELY = 2000
     COST_FORK_REBALANCE = 600
     # kinds of requests, in guess_t.round_fork

@@ -366,7 +366,7 @@ class Nodes(Source):
         it will be kept at `kept`.
         """
         g = guess_at(self.guesses, self.coming[i])
-        hash = hash_of(self.shape, g, self.nr_cpus) >> 1
+        hash = hash_of(self.shape, g, self.cpu, self.nr_cpus) >> 1
         place = hash & (ALIKE - 1)
         # An entry: the number of the selection it was made in, and a place among those kept.
         while self.alike[place] // GUESSES == self.selections:

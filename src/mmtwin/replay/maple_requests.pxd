@@ -4,6 +4,7 @@ from mmtwin.kernel.structs cimport s32, s64
 from mmtwin.replay.maple_ahead cimport (
     WHAT_SPARE, WHAT_ROOT, WHAT_COPY, WHAT_AREA_FREE, WHAT_PAGE, YIELDS, moment_at, moment_p,
 )
+from mmtwin.replay.maple_drop cimport drop_lists
 from mmtwin.replay.maple_guess cimport (
     GUESS_ROUNDS, GUESS_SLOTS, NO_NODE, SLAB_ABSENT, empty_node, first_free, give_cpu_slab,
     pop_free, put_free, raise_node, runs_out, start_slab, take_node, turn_slab, guess_at,

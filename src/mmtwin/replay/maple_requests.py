@@ -11,6 +11,7 @@ from mmtwin.replay.maple_trees import Trees
 
 if not cython.compiled:
     from mmtwin.replay.maple_ahead import moment_at
+    from mmtwin.replay.maple_drop import drop_lists
     from mmtwin.replay.maple_guess import (
         empty_node,
         first_free,
@@ -77,11 +78,12 @@ class Requests(Trees):
             return
         if g.place[slab] == SLAB_ABSENT:
             rank = self.shape.rank[self.node - slab * self.shape.objects]
-            start_slab(self.shape, g, self.cpu, slab, rank)
-            g.open[slab] = 0
             if first != NO_NODE:
+                drop_lists(self.shape, g, self.cpu, self.nr_cpus > 1)
                 g.cost += COST_MISS
                 g.amended = 1
+            start_slab(self.shape, g, self.cpu, slab, rank)
+            g.open[slab] = 0
             take_node(self.shape, g, self.node)
             return
         g.cost += COST_MISS
