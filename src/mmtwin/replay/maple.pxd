@@ -38,7 +38,8 @@ cdef class Maple(Requests):
     cdef void _moment(self, s64 m) noexcept nogil
     @cython.locals(g=guess_p, slab=s32, other=s32)
     cdef void _other_slab(self, s32 i, s64 m) noexcept nogil
-    @cython.locals(g=guess_p, first=s32, other=s32)
+    cdef void _ask(self, s32 i, s64 m) noexcept nogil
+    @cython.locals(g=guess_p, other=s32)
     cdef void _other_list(self, s32 i, s64 m) noexcept nogil
     @cython.locals(g=guess_p, what=s32)
     cdef void _advance(self, s32 i, s64 m) noexcept nogil

@@ -212,12 +212,9 @@ class Maple(Requests):
         if what <= WHAT_NOWAIT:
             if self.shape.single:
                 self._other_slab(i, m)
-            else:
+            elif self.nr_cpus > 1:
                 self._other_list(i, m)
-        if what == WHAT_ALLOC:
-            self._request(i, m)
-        elif what == WHAT_NOWAIT:
-            self._request_nowait(i, m)
+            self._ask(i, m)
         elif what == WHAT_SPARE:
             self._spare(i, m)
         elif what == WHAT_LATER:
@@ -228,6 +225,13 @@ class Maple(Requests):
             if what >= WHAT_PAGE:
                 self._page(i, m)
             self._emit(i)
+
+    def _ask(self, i, m):
+        """A request, in one guess."""
+        if self.ahead.moments[m].what == WHAT_ALLOC:
+            self._request(i, m)
+        else:
+            self._request_nowait(i, m)
 
     def _other_slab(self, i, m):
         """A request takes from another of the node's slabs than the guess has first: that one came
@@ -243,30 +247,21 @@ class Maple(Requests):
         bring_first(g, slab, False)
         if other >= 0:
             bring_first(guess_at(self.guesses, other), slab, True)
-            if self.ahead.moments[m].what == WHAT_ALLOC:
-                self._request(other, m)
-            else:
-                self._request_nowait(other, m)
+            self._ask(other, m)
 
     def _other_list(self, i, m):
-        """A request takes a node that is free but not the first. Where there are other CPUs, those
-        before it may have been taken unseen; on one CPU it was no help on recordings.
+        """A request takes a node that is free but not the first: where there are other CPUs those
+        before it may have been taken unseen. On one CPU to think so was no help on recordings.
         """
         g = guess_at(self.guesses, i)
-        first = first_free(self.shape, g, self.cpu)
-        if self.nr_cpus == 1 or first == self.node:
+        if first_free(self.shape, g, self.cpu) == self.node:
             return
-        if not node_is_free(self.shape, g, self.node):
-            return
-        if g.open[self.node // self.shape.objects]:
+        if g.open[self.node // self.shape.objects] or not node_is_free(self.shape, g, self.node):
             return
         other = self._branch(i, COST_DROP)
         if other >= 0:
             drop_before(self.shape, guess_at(self.guesses, other), self.cpu, self.node)
-            if self.ahead.moments[m].what == WHAT_ALLOC:
-                self._request(other, m)
-            else:
-                self._request_nowait(other, m)
+            self._ask(other, m)
 
     def _later(self, i, m):
         """RCU frees a node that was replaced. Where an interrupt does so, the free whose event

@@ -137,6 +137,7 @@ cdef class Ahead:
     cdef bint _is_due(self, event_t *events, s64 number) noexcept nogil
     cdef void _take_spots(self, s64 size)
     cdef void _grow(self)
+    cdef u64 _keep(self, object old, spot_t *spots, object table)
     @cython.locals(events=event_p, event=event_p, moment=moment_p, after=moment_p)
     cdef s64 _fill(self, size_t address, s64 available, s64 place) noexcept nogil
     @cython.locals(spot=u64, m=s64, _=s32)

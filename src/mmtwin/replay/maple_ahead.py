@@ -136,12 +136,15 @@ class Ahead:
         """Tables of twice the size with the same spots."""
         kept = [self.buffers.pop(name) for name in ("nodes", "tasks")]
         self._take_spots(2 * (self.mask + 1))
-        for old in kept[0][kept[0]["key"] != 0]:
-            self.buffers["nodes"][self._spot(self.nodes, int(old["key"]))] = old
-            self.nr_nodes += 1
-        for old in kept[1][kept[1]["key"] != 0]:
-            self.buffers["tasks"][self._spot(self.tasks, int(old["key"]))] = old
-            self.nr_tasks += 1
+        self.nr_nodes = self._keep(kept[0], self.nodes, self.buffers["nodes"])
+        self.nr_tasks = self._keep(kept[1], self.tasks, self.buffers["tasks"])
+
+    def _keep(self, old, spots, table):
+        """Puts what an old table had into a new one, `spots` its records; how many."""
+        used = old[old["key"] != 0]
+        for spot in used:
+            table[self._spot(spots, int(spot["key"]))] = spot
+        return len(used)
 
     def _name_children(self, moments):
         """Which task each fork made: numbers rise, so the next new one that shows itself later."""
@@ -295,7 +298,7 @@ class Ahead:
                 m = self.moments[m].follows - 1
             if m >= 0 and m == moment.next - 1 and self.moments[m].what == WHAT_ROOT:
                 if not self.moments[m].follows:
-                    return  # the task's own tree, at its exit
+                    return  # exit_mmap()'s: the task does nothing more, as far as one can see
                 self.moments[m].detached = 1
                 moment.detached = 1
                 self.tasks[spot].exit = self.moments[m].exit  # who comes before need not pass it

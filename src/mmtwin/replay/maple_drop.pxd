@@ -9,5 +9,6 @@ from mmtwin.replay.maple_guess cimport (
 cdef s32 drop_chain(shape_t *shape, guess_t *g, s32 head, s32 node) noexcept nogil
 @cython.locals(slab=s32, entry=s32)
 cdef void drop_before(shape_t *shape, guess_t *g, s32 cpu, s32 node) noexcept nogil
+cdef void drop_list(shape_t *shape, guess_t *g, s32 slab) noexcept nogil
 @cython.locals(slab=s32)
 cdef void drop_lists(shape_t *shape, guess_t *g, s32 cpu, bint others) noexcept nogil

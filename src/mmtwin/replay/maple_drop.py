@@ -28,25 +28,29 @@ def drop_before(shape, g, cpu, node):
     while g.cpu_partial[cpu] != NO_NODE and g.cpu_partial[cpu] != slab:
         entry = g.cpu_partial[cpu]
         g.cpu_partial[cpu] = g.link[entry]
-        g.head[entry] = drop_chain(shape, g, g.head[entry], NO_NODE)
-        g.free[entry] = 0
+        drop_list(shape, g, entry)
         g.place[entry] = SLAB_FULL
 
 
+def drop_list(shape, g, slab):
+    """All of a slab's own free list is in use."""
+    g.head[slab] = drop_chain(shape, g, g.head[slab], NO_NODE)
+    g.free[slab] = 0
+
+
 def drop_lists(shape, g, cpu, others):
-    """All that a CPU could be given is in use, for it makes a slab; what is on the node's list is
-    on other CPUs' if there are `others`.
+    """All that a CPU could be given is in use, for it makes a slab: ___slab_alloc() comes to
+    new_slab() where its lists have run out and get_partial() finds nothing. What is on the node's
+    list is on other CPUs' if there are `others`.
     """
     slab = g.cpu_slab[cpu]
     drop_before(shape, g, cpu, NO_NODE)
     if slab != NO_NODE:
-        g.head[slab] = drop_chain(shape, g, g.head[slab], NO_NODE)
-        g.free[slab] = 0
+        drop_list(shape, g, slab)
     if others:
         empty_node(g, 0 if cpu else 1)  # any other CPU: which one is not known
     while g.node_first != NO_NODE:
         slab = g.node_first
         leave_node(g, slab)
-        g.head[slab] = drop_chain(shape, g, g.head[slab], NO_NODE)
-        g.free[slab] = 0
+        drop_list(shape, g, slab)
         g.place[slab] = SLAB_FULL

@@ -24,10 +24,10 @@ cdef class Requests(Trees):
     cdef bint _in_a_tree(self, s32 i, s64 m) noexcept nogil
     @cython.locals(g=guess_p, moment=moment_p, t=s32, height=s32, other=s32, count=s64)
     cdef void _request(self, s32 i, s64 m) noexcept nogil
-    @cython.locals(g=guess_p, other=s32, within=s32, moment=moment_p, k=s64)
+    @cython.locals(g=guess_p, other=s32, within=s32, moment=moment_p)
     cdef void _take_others(self, s32 i, s64 m, s64 count) noexcept nogil
-    @cython.locals(g=guess_p)
-    cdef void _take_in_parts(self, s32 i, s64 m, s64 count, s64 first) noexcept nogil
+    @cython.locals(g=guess_p, other=s32, first=s64)
+    cdef void _take_in_parts(self, s32 i, s64 m, s64 count) noexcept nogil
     @cython.locals(moment=moment_p)
     cdef void _take_later(self, guess_t *g, s64 m, s64 count) noexcept nogil
     @cython.locals(g=guess_p, moment=moment_p, t=s32)

@@ -141,11 +141,7 @@ class Requests(Trees):
         if (moment.cut or moment.yields) and not g.late_request:
             other = self._branch(i, COST_LATE)
             if moment.cut and self.shape.single:
-                for k in range(1, count):
-                    within = self._branch(i, COST_LATE)
-                    if within >= 0:
-                        self._take_in_parts(within, m, count, k)
-                within = -1
+                self._take_in_parts(i, m, count)
             elif moment.cut and runs_out(g, self.cpu, count):
                 within = self._branch(i, COST_LATE)
         self._take_round(i, m, count)
@@ -160,14 +156,20 @@ class Requests(Trees):
             g.late_from = 0
             self._emit(within)
 
-    def _take_in_parts(self, i, m, count, first):
-        """An interrupt comes within a request's silent nodes, behind the first so many."""
-        self._take_round(i, m, first)
-        g = guess_at(self.guesses, i)
-        self._take_later(g, m, count - first)
-        g.late_from = 0
-        g.late_parts = 1
-        self._emit(i)
+    def _take_in_parts(self, i, m, count):
+        """An interrupt comes within a request's silent nodes, behind any of them: each is a way of
+        its own through ___slab_alloc() where the CPU has no list (debug caches).
+        """
+        for first in range(1, count):
+            other = self._branch(i, COST_LATE)
+            if other < 0:
+                return
+            self._take_round(other, m, first)
+            g = guess_at(self.guesses, other)
+            self._take_later(g, m, count - first)
+            g.late_from = 0
+            g.late_parts = 1
+            self._emit(other)
 
     def _take_later(self, g, m, count):
         """Notes that a request's silent nodes are taken when its task goes on, or where the frees

@@ -1,6 +1,6 @@
 """The recorded machine where a recording's events can begin, and what lives there."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,11 +88,14 @@ def slab_objects(mm: MM) -> Iterator[tuple[int, int, bool]]:
     cpu_slabs = mm.view("cache_cpu")["slab"][: mm.nr_caches * mm.nr_cpus].tolist()
     of_cpus = set(cpu_slabs) if mm.view("has")[0].slub_cpu_slabs else set()
     mask = (1 << 64) - 1
+    chains: dict[int, Callable[[int], list[int]]] = {}
     for pfn in heads.tolist():
         number = int(page["cache"][pfn])
         cache = mm.view("cache")[number]
         first = int(mm.page_offset) + (pfn << int(mm.page_shift)) + int(cache["red_left_pad"])
-        chain = free.union(free_chains(mm, number)(int(page["freelist"][pfn])))
+        if number not in chains:
+            chains[number] = free_chains(mm, number)
+        chain = free.union(chains[number](int(page["freelist"][pfn])))
         size = int(cache["size"])
         rows = [first + place * size & mask for place in range(int(page["objects"][pfn]))]
         alive = [address not in chain for address in rows]
