@@ -20,7 +20,7 @@ cdef class Node:
     cdef s32 count
 
 @cython.locals(node=Node)
-cdef pfn_t find_page(File file, u64 index)
+cpdef pfn_t find_page(File file, u64 index)
 @cython.locals(node=Node)
 cpdef void store_page(File file, u64 index, pfn_t pfn)
 @cython.locals(page=page_p, lru=Lru, mask=u64)

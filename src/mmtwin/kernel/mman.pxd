@@ -41,6 +41,9 @@ cdef enum:
     MCL_CURRENT = 1
     MCL_FUTURE = 2
     MCL_ONFAULT = 4
+    MS_ASYNC = 1
+    MS_INVALIDATE = 2
+    MS_SYNC = 4
 
 cdef enum:
     MADV_NORMAL = 0

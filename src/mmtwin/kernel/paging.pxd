@@ -51,9 +51,9 @@ cpdef bint pte_present(Paging p, u64 entry) noexcept nogil
 cpdef bint pte_write(Paging p, u64 entry) noexcept nogil
 cpdef bint pte_dirty(Paging p, u64 entry) noexcept nogil
 cdef u64 pte_mkdirty(Paging p, u64 entry) noexcept nogil
-cdef u64 pte_mkclean(Paging p, u64 entry) noexcept nogil
+cpdef u64 pte_mkclean(Paging p, u64 entry) noexcept nogil
 cdef u64 pte_mkwrite(Paging p, u64 entry) noexcept nogil
-cdef u64 pte_wrprotect(Paging p, u64 entry) noexcept nogil
+cpdef u64 pte_wrprotect(Paging p, u64 entry) noexcept nogil
 cpdef pfn_t pte_pfn(Paging p, u64 entry) noexcept nogil
 cpdef u64 vm_get_page_prot(Paging p, u64 vm_flags) noexcept nogil
 cdef u64 pfn_pte(Paging p, pfn_t pfn, u64 prot) noexcept nogil

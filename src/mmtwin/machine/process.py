@@ -20,10 +20,12 @@ from mmtwin.kernel import (
     brk,
     fork,
     madvise,
+    mincore,
     mlock,
     mmap,
     mprotect,
     mremap,
+    msync,
     munmap,
     sched,
     task_stack,
@@ -338,6 +340,16 @@ class Process(Checked):
     def madvise(self, address: int, length: int, advice: int) -> None:
         """madvise(): MADV_*."""
         self._result(madvise.do_madvise(self.mm, address, length, advice))
+
+    def msync(self, address: int, length: int, flags: int) -> None:
+        """msync(): MS_*."""
+        self._result(msync.do_msync(self.mm, address, length, flags))
+
+    def mincore(self, address: int, length: int) -> bytes:
+        """mincore(): a byte of each page, 1 where it is in memory."""
+        error, found = mincore.sys_mincore(self.mm, address, length)
+        self._result(error)
+        return bytes(found)
 
     def mlock(self, address: int, length: int) -> None:
         """mlock()."""

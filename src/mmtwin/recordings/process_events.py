@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 # System calls that make, change or name areas, and those that open the files they map.
 CALLS = (
     "brk", "mmap", "munmap", "mprotect", "pkey_mprotect", "mremap", "madvise", "mlock", "mlock2",
-    "munlock", "mlockall", "munlockall", "mseal", "remap_file_pages", "shmat", "shmdt", "execve",
-    "execveat", "fork", "vfork", "clone", "clone3", "exit", "exit_group", "prctl", "prlimit64",
-    "setrlimit", "openat", "open", "openat2", "creat", "memfd_create", "close", "dup", "dup2",
-    "dup3", "fcntl", "ftruncate", "unlink", "unlinkat", "personality", "arch_prctl",
-    "fallocate",
+    "munlock", "mlockall", "munlockall", "mseal", "msync", "remap_file_pages", "shmat", "shmdt",
+    "execve", "execveat", "fork", "vfork", "clone", "clone3", "exit", "exit_group", "prctl",
+    "prlimit64", "setrlimit", "openat", "open", "openat2", "creat", "memfd_create", "close",
+    "dup", "dup2", "dup3", "fcntl", "ftruncate", "unlink", "unlinkat", "personality",
+    "arch_prctl", "fallocate",
 )  # fmt: skip
 # Other events: their fields by the names that either form has, in the order of Step.args.
 FIELDS: dict[str, tuple[tuple[str, ...], ...]] = {

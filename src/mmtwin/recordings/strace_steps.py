@@ -33,6 +33,7 @@ NUMBERS = {
     "mlockall": (1, 1),
     "munlockall": (0, 0),
     "mseal": (3, 3),
+    "msync": (3, 3),
     "remap_file_pages": (5, 5),
     "personality": (1, 1),
     "exit": (1, 1),
@@ -122,7 +123,7 @@ def _plain(call: Call, step: Step) -> None:
         step.args = (address & ADDRESS_MASK, length & ADDRESS_MASK, prot, flags, _int(fd), offset)
         step.name = "mmap"
         step.file = parse_path(call.arguments[4])
-    elif call.name in ("munmap", "mprotect", "mremap", "madvise", "brk"):
+    elif call.name in ("munmap", "mprotect", "mremap", "madvise", "msync", "brk"):
         step.args = tuple(value & ADDRESS_MASK for value in step.args)
     elif call.name == "fchdir":
         step.file = parse_path(call.arguments[0])

@@ -14,7 +14,18 @@ one of `by_pid`; its address space is `process.mm`, which threads share.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mmtwin.kernel import brk, fork_mm, madvise, mlock, mmap, mprotect, mremap, mseal, munmap
+from mmtwin.kernel import (
+    brk,
+    fork_mm,
+    madvise,
+    mlock,
+    mmap,
+    mprotect,
+    mremap,
+    mseal,
+    msync,
+    munmap,
+)
 from mmtwin.kernel import exec as kernel_exec
 from mmtwin.kernel import fault as kernel_fault
 from mmtwin.kernel.mm import MM
@@ -233,6 +244,7 @@ CALLS: dict[str, Callable[..., int]] = {
     "mlock": mlock.do_mlock,
     "mlock2": mlock.do_mlock,
     "mseal": mseal.do_mseal,
+    "msync": msync.do_msync,
     "remap_file_pages": mmap.remap_file_pages,
     "munlock": mlock.do_munlock,
     "mlockall": mlock.mlockall,
