@@ -31,6 +31,7 @@ from mmtwin.replay.queues cimport (
 )
 from mmtwin.replay.resync cimport bring_slab, is_inside, move_large, page_is_free, vacate
 from mmtwin.replay.sheaves cimport SETTLED
+from mmtwin.replay.timers cimport rested
 from mmtwin.replay.unseen cimport INTERRUPT
 
 ctypedef event_t *event_p

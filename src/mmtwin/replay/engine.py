@@ -50,6 +50,7 @@ if not cython.compiled:
     from mmtwin.replay.queues import QUEUES, empty, get, put, skip_to
     from mmtwin.replay.resync import bring_slab, is_inside, move_large, page_is_free, vacate
     from mmtwin.replay.sheaves import SETTLED
+    from mmtwin.replay.timers import rested
     from mmtwin.replay.unseen import INTERRUPT
 
     globals().update(COUNTS)
@@ -115,7 +116,7 @@ class Engine(LockOrder):
     def _event(self, event, number):
         kind = event.kind
         self.demand = self.now = number
-        self._rested(event)
+        rested(self, event)
         self.mm.oom_victim = event.flags & INTERRUPT == 0 and event.pid == self.victim
         if self.interrupted:
             self._take_nodes(event)
@@ -357,9 +358,7 @@ class Engine(LockOrder):
         """The cache asked: of a kmalloc by its size, unless the recording knows better (random
         caches).
         """
-        named = -1
-        if 0 <= event.cache < self.nr_names:
-            named = self.cache_of[event.cache]
+        named = self.cache_of[event.cache] if 0 <= event.cache < self.nr_names else -1
         if event.kind == KIND_KMALLOC and named < 0:
             return kmalloc_slab(self.mm, event.bytes_req, gfp)
         return named

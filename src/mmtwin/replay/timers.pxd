@@ -42,8 +42,6 @@ cdef class Timers(Pages):
     cdef void _find_next(self) noexcept nogil
     @cython.locals(cpu=s32)
     cdef void _set_due(self, s64 after) noexcept nogil
-    @cython.locals(cpu=s32)
-    cdef void _rested(self, event_t *event) noexcept nogil
     @cython.locals(cpu=s32, drains=s64)
     cdef void _vmstat_update(self, event_t *event) noexcept nogil
     @cython.locals(i=s64, event=event_p, pid=s32)
@@ -58,3 +56,9 @@ cdef class Timers(Pages):
     cdef bint _keep_to(self, s64 time, s64 expected) noexcept nogil
     @cython.locals(events=event_p, event=event_p, i=s64, cpu=s32)
     cdef void _recall(self, size_t address, s64 start, s64 stop) noexcept nogil
+
+cdef inline void rested(Timers timers, event_t *event) noexcept nogil:
+    cdef s32 cpu = event.cpu if event.cpu < timers.mm.nr_cpus else 0
+    if was_idle(timers.mm.nr_cpus, event.pid, event.time - timers.seen_at[cpu]):
+        fold_free_pages(timers.mm, cpu)
+    timers.seen_at[cpu] = event.time

@@ -37,6 +37,13 @@ if not cython.compiled:
     globals().update(QUEUES)
     globals().update(parse_constants(files(__package__).joinpath("timers.pxd").read_text()))
 
+    def rested(timers, event):
+        """A CPU that was idle before this event added up then (quiet_vmstat())."""
+        cpu = event.cpu if event.cpu < timers.mm.nr_cpus else 0
+        if was_idle(timers.mm.nr_cpus, event.pid, event.time - timers.seen_at[cpu]):
+            fold_free_pages(timers.mm, cpu)
+        timers.seen_at[cpu] = event.time
+
 NEVER = (1 << 63) - 1
 SECOND = 1_000_000_000
 LONGEST_HZ = 4  # digits
@@ -149,13 +156,6 @@ class Timers(Pages):
         for cpu in range(self.mm.nr_cpus):
             if self.due[cpu] < self.next_due:
                 self.next_due = self.due[cpu]
-
-    def _rested(self, event):
-        """A CPU that was idle before this event added up then (quiet_vmstat())."""
-        cpu = event.cpu if event.cpu < self.mm.nr_cpus else 0
-        if was_idle(self.mm.nr_cpus, event.pid, event.time - self.seen_at[cpu]):
-            fold_free_pages(self.mm, cpu)
-        self.seen_at[cpu] = event.time
 
     def _vmstat_update(self, event):
         """vmstat_update() on every CPU whose time has come, as often as it has, behind a refill
