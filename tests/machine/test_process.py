@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmtwin import Machine
-from mmtwin.kernel.mman import MADV_DONTFORK, MADV_DONTNEED, MADV_WIPEONFORK
+from mmtwin.kernel.mman import MADV_DONTFORK, MADV_DONTNEED, MADV_WIPEONFORK, MS_SYNC
 from mmtwin.machine.elf_image import elf_image
 from mmtwin.machine.process import Killed
 
@@ -84,6 +84,15 @@ def test_zero_page_then_own_page(p):
     assert [p.page(address) >= 0 for address in pages] == [False] * 4 + [True] * 4
 
 
+def test_which_pages_are_in_memory(p):
+    area = p.mmap(4 << 12)
+    p.write(area + 4096, b"x")
+    assert p.mincore(area, 4 << 12) == bytes([0, 1, 0, 0])
+    p.msync(area, 4 << 12, MS_SYNC)
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        p.msync(1 << 40, 4096, MS_SYNC)
+
+
 def test_errors_are_the_kernels(p):
     for number, call in (
         (errno.EINVAL, lambda: p.mmap(0)),
@@ -92,6 +101,8 @@ def test_errors_are_the_kernels(p):
         (errno.ENOMEM, lambda: p.mprotect(0x10000000, 4096, "r")),
         (errno.EFAULT, lambda: p.mremap(0x10000000, 4096, 8192)),
         (errno.ENOMEM, lambda: p.sbrk(1 << 46)),
+        (errno.EINVAL, lambda: p.mincore(1, 4096)),
+        (errno.EINVAL, lambda: p.msync(0, 4096, 8)),
     ):
         with pytest.raises(OSError) as caught:
             call()

@@ -32,7 +32,7 @@ def sys_mincore(mm, start, length, vec=0):
     if buffer < 0:
         return -EAGAIN, b""
     error, found = 0, bytearray()
-    while start < end and not error:  # a buffer's worth at a time, and an area's
+    while start < end:  # a buffer's worth at a time, and an area's
         vma = mm.tree.find_vma(start)
         if vma is None or start < vma.vm_start:
             error = -ENOMEM

@@ -22,7 +22,7 @@ def do_msync(mm, start, length, flags):
 
     `mm`: an mm_struct; `start`, `length`: bytes; `flags`: MS_*. -EINVAL; -EBUSY, where
     MS_INVALIDATE meets a locked area; -ENOMEM: a part is not mapped. The others are written all
-    the same, but with MS_ASYNC alone, which does nothing (since 2.6.17), the first gap ends it.
+    the same, but with MS_ASYNC alone, which writes nothing, the first gap ends it.
     """
     start &= U64
     if flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC) or (flags & MS_ASYNC and flags & MS_SYNC):
